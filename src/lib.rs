@@ -1,0 +1,6 @@
+//! Extractive question answering.
+
+pub mod error;
+pub mod source;
+
+pub use error::{Error, Result};
