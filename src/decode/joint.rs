@@ -1,0 +1,110 @@
+//! The native rules: one distribution over every span of every window of every document, and "no answer".
+//!
+//! A span that several windows hold counts once, as its owner sees it. Documents are made comparable by measuring each
+//! span against its own document's null score.
+
+use std::collections::HashSet;
+
+use super::span::{LogSum, Span, Spans};
+use super::{Candidate, Decoded, Decoding, Dedup, Document, Ranked, Ranking, Window, null_odds};
+use crate::text::offsets::tidy;
+
+pub(super) fn window(decoding: &Decoding, window: &Window) -> Decoded {
+    let (start, end) = window.context();
+    let single = window.layout.len() == 1;
+    let spans =
+        Spans { start, end, longest: decoding.longest(), allowed: |i, j| single || window.owns(i, j) };
+    // More than asked for, because some will turn out to be duplicates or blank.
+    let best = match decoding.dedup {
+        Dedup::Overlap => spans.best_apart(decoding.top_k + 4),
+        Dedup::Span | Dedup::Text | Dedup::None => spans.best(decoding.top_k.saturating_mul(4) + 16),
+    };
+    let first = window.tokens().start;
+    let absolute = |span: Span| Candidate {
+        start: first + span.start,
+        end: first + span.end,
+        logit: span.logit,
+        score: 0.0,
+    };
+    Decoded {
+        null: window.null(),
+        candidates: best.into_iter().map(absolute).collect(),
+        null_score: 0.0,
+        log_sum: spans.log_sum(decoding.temperature),
+    }
+}
+
+pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
+    let mut total = LogSum::default();
+    if !decoding.always_answer {
+        total.add(0.0);
+    }
+    let mut spans = Vec::new();
+    for (index, document) in documents.iter().enumerate().filter(|(_, document)| !document.windows.is_empty()) {
+        let null = document.null();
+        let mut sum = LogSum::default();
+        for window in document.windows {
+            sum.merge(window.log_sum);
+        }
+        total.add(sum.ln() - f64::from(null) / decoding.temperature);
+        spans.extend(document.candidates().filter_map(|(window, candidate)| {
+            Some(Ranked {
+                document: index,
+                window,
+                start: candidate.start,
+                end: candidate.end,
+                bytes: tidy(document.text, document.bytes(candidate))?,
+                logit: candidate.logit,
+                score: 0.0,
+                margin: candidate.logit - null,
+            })
+        }));
+    }
+    spans.sort_by(|a, b| {
+        (b.margin.total_cmp(&a.margin))
+            .then(a.document.cmp(&b.document))
+            .then(a.start.cmp(&b.start))
+            .then(a.end.cmp(&b.end))
+    });
+    let mut spans = distinct(decoding, documents, spans);
+    for span in &mut spans {
+        span.score = (f64::from(span.margin) / decoding.temperature - total.ln()).exp();
+    }
+    let null_odds = null_odds(&spans);
+    Ranking {
+        answered: null_odds.is_some_and(|odds| decoding.always_answer || odds <= decoding.null_threshold),
+        no_answer_score: match (decoding.always_answer, null_odds) {
+            (_, None) => 1.0,
+            (true, _) => 0.0,
+            (false, _) => (-total.ln()).exp(),
+        },
+        spans,
+        null_odds,
+    }
+}
+
+/// The first `top_k` spans that no better one makes superfluous.
+fn distinct(decoding: &Decoding, documents: &[Document], sorted: Vec<Ranked>) -> Vec<Ranked> {
+    let mut places = HashSet::new();
+    let mut texts = HashSet::new();
+    let mut kept: Vec<Ranked> = Vec::new();
+    for span in sorted {
+        if kept.len() == decoding.top_k {
+            break;
+        }
+        let fresh = match decoding.dedup {
+            Dedup::None => true,
+            Dedup::Span => places.insert((span.document, span.bytes.start, span.bytes.end)),
+            Dedup::Text => texts.insert(documents[span.document].text[span.bytes.clone()].to_lowercase()),
+            Dedup::Overlap => !kept.iter().any(|better| {
+                better.document == span.document
+                    && better.bytes.start < span.bytes.end
+                    && span.bytes.start < better.bytes.end
+            }),
+        };
+        if fresh {
+            kept.push(span);
+        }
+    }
+    kept
+}

@@ -1,0 +1,270 @@
+//! From logits to ranked answers: pure arithmetic on slices, no tensors.
+//!
+//! Every scoring works in two steps. [`Decoding::window`] reduces the logits of one window to a few candidates as soon as
+//! they arrive, so that documents of any length need little memory; [`Decoding::rank`] puts the candidates of all windows of
+//! all documents of a question into one order and decides whether any of them is an answer.
+
+mod haystack;
+mod hf;
+mod joint;
+pub mod span;
+mod squad;
+
+use std::ops::Range;
+
+use crate::text::window::LastWindow;
+use span::LogSum;
+
+/// Whose rules turn logits into scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scoring {
+    /// One distribution over all spans of all windows and documents and "no answer".
+    #[default]
+    Joint,
+    /// `run_qa`, the evaluation script that published SQuAD numbers come from.
+    Squad,
+    /// The `question-answering` pipeline that transformers had until 5.2.
+    Hf,
+    /// The extractive reader of Haystack 2.
+    Haystack,
+}
+
+impl Scoring {
+    /// The window layout that belongs to these rules.
+    pub fn last_window(self) -> LastWindow {
+        match self {
+            Scoring::Joint => LastWindow::Full,
+            Scoring::Squad | Scoring::Hf | Scoring::Haystack => LastWindow::Short,
+        }
+    }
+
+    /// The longest answer, in tokens, that these rules allow unless told otherwise.
+    pub fn default_answer_tokens(self) -> usize {
+        match self {
+            Scoring::Joint | Scoring::Squad => 30,
+            Scoring::Hf => 15,
+            Scoring::Haystack => usize::MAX,
+        }
+    }
+}
+
+/// Which of several similar candidates are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Dedup {
+    /// Those that quote the same place.
+    #[default]
+    Span,
+    /// Those that share a character with a better one.
+    Overlap,
+    /// Those that say the same as a better one, wherever they stand; case does not count.
+    Text,
+    /// None.
+    None,
+}
+
+/// How answers are chosen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoding {
+    /// The rules.
+    pub scoring: Scoring,
+    /// Answers, or candidates when there is no answer, to return.
+    pub top_k: usize,
+    /// Tokens an answer may have; `None` for what the scoring's rules say.
+    pub max_answer_tokens: Option<usize>,
+    /// Abstain when "no answer" leads the best span by more than this many logits.
+    pub null_threshold: f32,
+    /// Never abstain and leave "no answer" out of the distribution: for models that were not trained to abstain.
+    pub always_answer: bool,
+    /// Divides logits before they become probabilities.
+    pub temperature: f64,
+    /// Which similar candidates are dropped.
+    pub dedup: Dedup,
+    /// For [`Scoring::Hf`]: let "no answer" compete, as the pipeline's option of that name did.
+    pub handle_impossible_answer: bool,
+}
+
+impl Default for Decoding {
+    fn default() -> Self {
+        Self {
+            scoring: Scoring::Joint,
+            top_k: 1,
+            max_answer_tokens: None,
+            null_threshold: 0.0,
+            always_answer: false,
+            temperature: 1.0,
+            dedup: Dedup::Span,
+            handle_impossible_answer: false,
+        }
+    }
+}
+
+/// The logits of one window and where its context lies.
+#[derive(Debug, Clone)]
+pub struct Window<'a> {
+    /// Start logits of every token of the window; the first one is the classification token.
+    pub start: &'a [f32],
+    /// End logits likewise.
+    pub end: &'a [f32],
+    /// Where in the window its first context token stands.
+    pub offset: usize,
+    /// The windows of the document as ranges of context tokens.
+    pub layout: &'a [Range<usize>],
+    /// Which of them this is.
+    pub index: usize,
+}
+
+impl<'a> Window<'a> {
+    fn tokens(&self) -> Range<usize> {
+        self.layout[self.index].clone()
+    }
+
+    fn null(&self) -> f32 {
+        self.start[0] + self.end[0]
+    }
+
+    /// Start and end logits of the context tokens.
+    fn context(&self) -> (&'a [f32], &'a [f32]) {
+        let range = self.offset..self.offset + self.tokens().len();
+        (&self.start[range.clone()], &self.end[range])
+    }
+
+    /// Whether this window is the one whose view of a span counts: of all windows that hold the span, the one that shows
+    /// most context on the span's poorer side. Positions are relative to this window.
+    fn owns(&self, start: usize, end: usize) -> bool {
+        let (start, end) = (self.tokens().start + start, self.tokens().start + end);
+        let view = |window: &Range<usize>| {
+            (window.start <= start && end < window.end).then(|| (start - window.start).min(window.end - 1 - end))
+        };
+        let mine = view(&self.layout[self.index]);
+        let earlier = self.layout[..self.index].iter().rev().map_while(view);
+        let later = self.layout[self.index + 1..].iter().map_while(view);
+        earlier.max() < mine && later.max() <= mine
+    }
+}
+
+/// A span of context tokens, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate {
+    /// First token, counted in the document.
+    pub start: usize,
+    /// Last token.
+    pub end: usize,
+    /// Sum of start and end logit.
+    pub logit: f32,
+    /// What the scoring makes of it within its window; unused by those that normalise later.
+    score: f64,
+}
+
+/// What is kept of a window after its logits are gone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// Sum of start and end logit of the classification token: how strongly this window says "not here".
+    pub null: f32,
+    /// The best spans, best first.
+    pub candidates: Vec<Candidate>,
+    null_score: f64,
+    log_sum: LogSum,
+}
+
+/// A document's text and tokens, with what was kept of its windows.
+#[derive(Debug, Clone)]
+pub struct Document<'a> {
+    /// The text.
+    pub text: &'a str,
+    /// Byte range of each token.
+    pub offsets: &'a [(usize, usize)],
+    /// Number of the word that each token belongs to.
+    pub words: &'a [u32],
+    /// Ranges of context tokens, one per window.
+    pub layout: &'a [Range<usize>],
+    /// What was kept of each window.
+    pub windows: &'a [Decoded],
+}
+
+impl Document<'_> {
+    /// The smallest null score of any window: infinite if there are no windows.
+    fn null(&self) -> f32 {
+        self.windows.iter().map(|window| window.null).fold(f32::INFINITY, f32::min)
+    }
+
+    /// The candidates of all windows, with the number of their window, in window order.
+    fn candidates(&self) -> impl Iterator<Item = (usize, &Candidate)> {
+        self.windows
+            .iter()
+            .enumerate()
+            .flat_map(|(index, window)| window.candidates.iter().map(move |candidate| (index, candidate)))
+    }
+
+    /// The bytes from the first to the last token of a candidate, as the tokenizer reported them.
+    fn bytes(&self, candidate: &Candidate) -> Range<usize> {
+        self.offsets[candidate.start].0..self.offsets[candidate.end].1
+    }
+}
+
+/// One answer, or one candidate of a question without an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ranked {
+    /// Which of the documents it is in.
+    pub document: usize,
+    /// Which window of that document scored it.
+    pub window: usize,
+    /// First token.
+    pub start: usize,
+    /// Last token.
+    pub end: usize,
+    /// The bytes to quote.
+    pub bytes: Range<usize>,
+    /// Sum of start and end logit.
+    pub logit: f32,
+    /// The score under the chosen rules.
+    pub score: f64,
+    /// How many logits it leads "no answer" by.
+    pub margin: f32,
+}
+
+/// What came of a question.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ranking {
+    /// Whether the best span counts as an answer.
+    pub answered: bool,
+    /// The best spans, best first.
+    pub spans: Vec<Ranked>,
+    /// The score of "no answer" under the chosen rules.
+    pub no_answer_score: f64,
+    /// How many logits "no answer" leads the best span by; `None` if there was no span.
+    pub null_odds: Option<f32>,
+}
+
+impl Decoding {
+    fn longest(&self) -> usize {
+        self.max_answer_tokens.unwrap_or(self.scoring.default_answer_tokens()).max(1)
+    }
+
+    /// Reduces a window to its candidates.
+    pub fn window(&self, window: &Window) -> Decoded {
+        match self.scoring {
+            Scoring::Joint => joint::window(self, window),
+            Scoring::Squad => squad::window(self, window),
+            Scoring::Hf => hf::window(self, window),
+            Scoring::Haystack => haystack::window(self, window),
+        }
+    }
+
+    /// Ranks the candidates of all documents of a question.
+    pub fn rank(&self, documents: &[Document]) -> Ranking {
+        match self.scoring {
+            Scoring::Joint => joint::rank(self, documents),
+            Scoring::Squad => squad::rank(self, documents),
+            Scoring::Hf => hf::rank(self, documents),
+            Scoring::Haystack => haystack::rank(self, documents),
+        }
+    }
+}
+
+/// The lead of "no answer" over the best of some spans.
+fn null_odds<'a>(spans: impl IntoIterator<Item = &'a Ranked>) -> Option<f32> {
+    spans.into_iter().map(|span| -span.margin).min_by(f32::total_cmp)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,216 @@
+//! The transformer encoder and span head: one set of equations for all five families.
+//!
+//! Tokens of all windows lie behind one another in one `[tokens, hidden]` matrix. Everything but attention treats a token by
+//! itself, so only [`attention`](super::attention) knows where windows begin and end.
+
+use candle_core::{D, DType, Device, Tensor};
+use candle_nn::ops::layer_norm;
+
+use super::attention::{Layout, attention};
+use super::config::EncoderConfig;
+use super::device::Precision;
+use super::weights::{Rows, Weights};
+use super::{Tap, WindowLogits};
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+
+/// An encoder with its weights on a device.
+pub(super) struct Encoder {
+    config: EncoderConfig,
+    device: Device,
+    precision: Precision,
+    words: Rows,
+    positions: Rows,
+    segments: Option<Rows>,
+    embedding_norm: Norm,
+    layers: Vec<Layer>,
+    head: Linear,
+}
+
+struct Layer {
+    /// Query, key and value in one matrix.
+    qkv: Linear,
+    attention_out: Linear,
+    attention_norm: Norm,
+    up: Linear,
+    down: Linear,
+    output_norm: Norm,
+}
+
+/// A matrix, kept transposed for the product, and a bias.
+struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    /// f32 in, f32 out; the product itself runs in the weights' type.
+    fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
+        let product = input.to_dtype(self.weight.dtype())?.matmul(&self.weight.t()?)?;
+        product.to_dtype(DType::F32)?.broadcast_add(&self.bias)
+    }
+}
+
+struct Norm {
+    weight: Tensor,
+    bias: Tensor,
+    epsilon: f32,
+}
+
+impl Norm {
+    fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
+        layer_norm(input, &self.weight, &self.bias, self.epsilon)
+    }
+}
+
+/// Reads modules of a checkpoint onto a device.
+struct Loader<'a> {
+    weights: &'a Weights,
+    device: &'a Device,
+    precision: Precision,
+    epsilon: f64,
+}
+
+impl Loader<'_> {
+    /// Several linear modules with the same input as one.
+    fn linear(&self, modules: &[String], rows: usize, columns: usize) -> Result<Linear> {
+        let mut weight = Vec::with_capacity(modules.len() * rows * columns);
+        let mut bias = Vec::with_capacity(modules.len() * rows);
+        for module in modules {
+            weight.extend(self.weights.matrix(&format!("{module}.weight"), rows, columns)?);
+            bias.extend(self.weights.vector(&[format!("{module}.bias")], rows)?);
+        }
+        let rows = modules.len() * rows;
+        let weight = Tensor::from_vec(weight, (rows, columns), self.device)?.to_dtype(self.precision.dtype())?;
+        Ok(Linear { weight, bias: Tensor::from_vec(bias, rows, self.device)? })
+    }
+
+    /// A normalisation under its present or its TensorFlow-era names.
+    fn norm(&self, module: &str, width: usize) -> Result<Norm> {
+        let read = |now: &str, then: &str| -> Result<Tensor> {
+            let numbers =
+                self.weights.vector(&[format!("{module}.{now}"), format!("{module}.{then}")], width)?;
+            Ok(Tensor::from_vec(numbers, width, self.device)?)
+        };
+        Ok(Norm {
+            weight: read("weight", "gamma")?,
+            bias: read("bias", "beta")?,
+            epsilon: self.epsilon as f32,
+        })
+    }
+}
+
+impl Encoder {
+    pub(super) fn load(
+        config: EncoderConfig,
+        weights: &Weights,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Self> {
+        let names = config.names;
+        let prefix = weights.prefix_of(names.words)?;
+        let head = weights.head_module()?;
+        let loader = Loader { weights, device: &device, precision, epsilon: config.epsilon };
+        let hidden = config.hidden;
+        let table = |module: &str, rows: usize| weights.table(&format!("{prefix}{module}.weight"), rows, hidden);
+        let layers = (0..config.layers).map(|number| {
+            let module = |name: &str| format!("{prefix}{}{number}.{name}", names.layer);
+            let linear = |name: &str, rows, columns| loader.linear(&[module(name)], rows, columns);
+            Ok(Layer {
+                qkv: loader.linear(&[names.query, names.key, names.value].map(module), hidden, hidden)?,
+                attention_out: linear(names.attention_out, hidden, hidden)?,
+                attention_norm: loader.norm(&module(names.attention_norm), hidden)?,
+                up: linear(names.up, config.inner, hidden)?,
+                down: linear(names.down, hidden, config.inner)?,
+                output_norm: loader.norm(&module(names.output_norm), hidden)?,
+            })
+        });
+        Ok(Self {
+            words: table(names.words, config.vocabulary)?,
+            positions: table(names.positions, config.positions)?,
+            segments: match config.segments {
+                0 => None,
+                rows => Some(table(names.segments, rows)?),
+            },
+            embedding_norm: loader.norm(&format!("{prefix}{}", names.embedding_norm), hidden)?,
+            layers: layers.collect::<Result<_>>()?,
+            // The head decides; it costs nothing to leave it in full precision.
+            head: Loader { precision: Precision::F32, ..loader }.linear(&[head], 2, hidden)?,
+            config,
+            device,
+            precision,
+        })
+    }
+
+    pub(super) fn config(&self) -> &EncoderConfig {
+        &self.config
+    }
+
+    /// The sum of word, position and segment vectors. Tables stay on the host, where only the rows in use are ever touched.
+    fn embed(&self, batch: &Batch) -> Result<Tensor> {
+        let width = self.config.hidden;
+        let mut sum = vec![0.0f32; batch.tokens() * width];
+        let mut row = vec![0.0f32; width];
+        for (token, out) in sum.chunks_exact_mut(width).enumerate() {
+            let mut add = |table: &Rows, index: usize, what: &'static str| {
+                if index >= table.len() {
+                    return Err(Error::OutOfTable { what, index, rows: table.len() });
+                }
+                table.copy_row(index, &mut row);
+                out.iter_mut().zip(&row).for_each(|(out, value)| *out += value);
+                Ok(())
+            };
+            add(&self.words, batch.ids[token] as usize, "vocabulary")?;
+            if let Some(segments) = &self.segments {
+                // Families with one row use it for every token, whatever their tokenizer says.
+                let segment = if segments.len() == 1 { 0 } else { batch.segments[token] };
+                add(segments, segment as usize, "segment table")?;
+            }
+            add(&self.positions, batch.positions[token] as usize + self.config.position_offset, "position table")?;
+        }
+        Ok(Tensor::from_vec(sum, (batch.tokens(), width), &self.device)?)
+    }
+
+    /// Start and end logits of every token of every window.
+    pub(super) fn forward(&self, batch: &Batch, tap: Option<&mut Tap>) -> Result<Vec<WindowLogits>> {
+        if batch.tokens() == 0 {
+            return Ok(batch.lengths.iter().map(|_| WindowLogits::default()).collect());
+        }
+        let logits = self.run(&self.embed(batch)?, batch, tap)?.to_vec2::<f32>()?;
+        batch
+            .ranges()
+            .map(|range| {
+                let window = WindowLogits {
+                    start: logits[0][range.clone()].to_vec(),
+                    end: logits[1][range].to_vec(),
+                };
+                let finite = window.start.iter().chain(&window.end).all(|logit| logit.is_finite());
+                finite.then_some(window).ok_or(Error::NotFinite { dtype: self.precision.name() })
+            })
+            .collect()
+    }
+
+    /// From summed embeddings to `[2, tokens]` logits.
+    fn run(&self, embedded: &Tensor, batch: &Batch, mut tap: Option<&mut Tap>) -> Result<Tensor> {
+        let layout = Layout::new(&batch.lengths, &self.device)?;
+        let mut record = |state: &Tensor| -> Result<()> {
+            if let Some(tap) = tap.as_deref_mut() {
+                tap.hidden_states.push(state.flatten_all()?.to_vec1()?);
+            }
+            Ok(())
+        };
+        let mut state = self.embedding_norm.forward(embedded)?;
+        record(&state)?;
+        for layer in &self.layers {
+            let qkv = layer.qkv.forward(&state)?.to_dtype(self.precision.dtype())?;
+            let attended = attention(&qkv, self.config.heads, self.config.head_width(), &layout)?;
+            let attended = layer.attention_out.forward(&attended)?;
+            state = layer.attention_norm.forward(&(attended + state)?)?;
+            let inner = layer.up.forward(&state)?.gelu_erf()?;
+            let inner = layer.down.forward(&inner)?;
+            state = layer.output_norm.forward(&(inner + state)?)?;
+            record(&state)?;
+        }
+        Ok(self.head.forward(&state)?.transpose(0, D::Minus1)?.contiguous()?)
+    }
+}

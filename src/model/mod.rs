@@ -1,0 +1,112 @@
+//! The neural part: plain integers in, plain numbers out. The only folder that knows about tensors.
+
+mod attention;
+mod config;
+mod device;
+mod encoder;
+mod names;
+pub mod pack;
+mod weights;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+pub use config::EncoderConfig;
+pub use device::{DeviceChoice, Precision};
+pub use names::NameTable;
+pub use weights::Weights;
+
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::source::ModelFiles;
+use encoder::Encoder;
+
+/// Something that scores the tokens of windows: the seam between text and tensors.
+pub trait SpanModel: Send + Sync {
+    /// The longest window it takes.
+    fn usable_positions(&self) -> usize;
+
+    /// One past the highest token id it takes.
+    fn vocabulary(&self) -> usize;
+
+    /// The logits of each window of the batch, in order and exactly as long as the window. They do not depend on what else is in
+    /// the batch.
+    fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>>;
+}
+
+/// What a model says about one window.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WindowLogits {
+    /// For each token, how much it looks like the start of the answer.
+    pub start: Vec<f32>,
+    /// For each token, how much it looks like the end of the answer.
+    pub end: Vec<f32>,
+}
+
+/// Collects what a forward pass computes on its way; absent in normal runs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Tap {
+    /// The normalised embeddings, then each layer's output, as flat `[tokens, hidden]` arrays.
+    pub hidden_states: Vec<Vec<f32>>,
+}
+
+/// How a model runs.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Runtime {
+    /// The device.
+    pub device: DeviceChoice,
+    /// The type of matrix products.
+    pub precision: Precision,
+    /// Threads for the CPU; `None` for one per core.
+    pub threads: Option<usize>,
+}
+
+/// A checkpoint ready to run.
+pub struct Model {
+    encoder: Encoder,
+    device: DeviceChoice,
+    pool: ThreadPool,
+}
+
+impl Model {
+    /// Loads a checkpoint onto a device.
+    pub fn load(files: &ModelFiles, runtime: &Runtime) -> Result<Self> {
+        let config = EncoderConfig::from_files(files)?;
+        let weights = Weights::open(files)?;
+        let (device, choice) = runtime.device.open()?;
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(runtime.threads.unwrap_or(0))
+            .build()
+            .map_err(|error| Error::Threads { reason: error.to_string() })?;
+        let encoder = pool.install(|| Encoder::load(config, &weights, device, runtime.precision))?;
+        Ok(Self { encoder, device: choice, pool })
+    }
+
+    /// The shape of the encoder.
+    pub fn config(&self) -> &EncoderConfig {
+        self.encoder.config()
+    }
+
+    /// Where it runs: never [`DeviceChoice::Auto`].
+    pub fn device(&self) -> DeviceChoice {
+        self.device
+    }
+
+    /// Like [`SpanModel::logits`], and shows the intermediate states.
+    pub fn logits_with_tap(&self, batch: &Batch, tap: &mut Tap) -> Result<Vec<WindowLogits>> {
+        self.pool.install(|| self.encoder.forward(batch, Some(tap)))
+    }
+}
+
+impl SpanModel for Model {
+    fn usable_positions(&self) -> usize {
+        self.config().usable_positions()
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.config().vocabulary
+    }
+
+    fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
+        self.pool.install(|| self.encoder.forward(batch, None))
+    }
+}

@@ -1,0 +1,170 @@
+//! Byte ranges of a text, cleaned up and counted in the unit a user asked for. Bytes are the only unit used inside.
+
+use std::ops::Range;
+
+use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
+
+/// What `start`, `end` and `column` count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OffsetUnit {
+    /// UTF-8 bytes, what Rust and grep count.
+    Byte,
+    /// Unicode code points, what Python, SQuAD and the Hugging Face interfaces count.
+    #[default]
+    Char,
+    /// UTF-16 code units, what JavaScript, Java and editors' protocols count.
+    Utf16,
+}
+
+impl OffsetUnit {
+    /// The length of a piece of text in this unit.
+    pub fn length(self, text: &str) -> usize {
+        match self {
+            OffsetUnit::Byte => text.len(),
+            OffsetUnit::Char => text.chars().count(),
+            OffsetUnit::Utf16 => text.encode_utf16().count(),
+        }
+    }
+}
+
+/// A byte range as a user sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Offset of the first unit.
+    pub start: usize,
+    /// Offset after the last unit.
+    pub end: usize,
+    /// Line of `start`, from 1.
+    pub line: usize,
+    /// Column of `start` in its line, from 1.
+    pub column: usize,
+}
+
+/// Counts a byte range of `text` in `unit`, with its line and column.
+pub fn place(text: &str, range: &Range<usize>, unit: OffsetUnit) -> Place {
+    let before = &text[..range.start];
+    let start = unit.length(before);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    Place {
+        start,
+        end: start + unit.length(&text[range.clone()]),
+        line: 1 + before.bytes().filter(|&byte| byte == b'\n').count(),
+        column: 1 + unit.length(&before[line_start..]),
+    }
+}
+
+/// Drops white space at both ends of a range and then widens it to whole graphemes, so that no quotation starts or ends
+/// inside an accented letter or an emoji. `None` if nothing but white space is left.
+pub fn tidy(text: &str, range: Range<usize>) -> Option<Range<usize>> {
+    let slice = text.get(range.clone())?;
+    let trimmed = slice.trim_start();
+    let start = range.end - trimmed.len();
+    let end = start + trimmed.trim_end().len();
+    (start < end).then(|| grapheme_start(text, start)..grapheme_end(text, end))
+}
+
+fn is_boundary(text: &str, offset: usize) -> bool {
+    // The cursor sees the whole text, so it can always decide; an undecided answer would only leave the range as it is.
+    GraphemeCursor::new(offset, text.len(), true).is_boundary(text, 0).unwrap_or(true)
+}
+
+fn grapheme_start(text: &str, offset: usize) -> usize {
+    if is_boundary(text, offset) {
+        return offset;
+    }
+    GraphemeCursor::new(offset, text.len(), true).prev_boundary(text, 0).ok().flatten().unwrap_or(offset)
+}
+
+fn grapheme_end(text: &str, offset: usize) -> usize {
+    if is_boundary(text, offset) {
+        return offset;
+    }
+    GraphemeCursor::new(offset, text.len(), true).next_boundary(text, 0).ok().flatten().unwrap_or(offset)
+}
+
+/// How far the sentence around an answer is looked for, in bytes on each side.
+const SENTENCE_REACH: usize = 600;
+
+/// The sentence that holds a range, or as much of it as is near; it never crosses a line break.
+pub fn sentence(text: &str, range: &Range<usize>) -> Range<usize> {
+    let reach_start = floor_char(text, range.start.saturating_sub(SENTENCE_REACH));
+    let reach_end = floor_char(text, (range.end + SENTENCE_REACH).min(text.len()));
+    let first = text[reach_start..range.start].rfind('\n').map_or(reach_start, |at| reach_start + at + 1);
+    let last = text[range.end..reach_end].find('\n').map_or(reach_end, |at| range.end + at);
+    let mut found = range.clone();
+    for (at, piece) in text[first..last].split_sentence_bound_indices() {
+        let piece = first + at..first + at + piece.len();
+        if piece.start < range.end && range.start < piece.end {
+            found = found.start.min(piece.start)..found.end.max(piece.end);
+        }
+    }
+    let kept = text[found.start..range.start].trim_start().len();
+    let tail = text[range.end..found.end].trim_end().len();
+    range.start - kept..range.end + tail
+}
+
+fn floor_char(text: &str, mut offset: usize) -> usize {
+    while !text.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    offset
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn places_count_in_every_unit() {
+        let text = "é😀\nx Zürich.";
+        let range = 9..16;
+        assert_eq!(&text[range.clone()], "Zürich");
+        let at = |unit| place(text, &range, unit);
+        assert_eq!(at(OffsetUnit::Byte), Place { start: 9, end: 16, line: 2, column: 3 });
+        assert_eq!(at(OffsetUnit::Char), Place { start: 5, end: 11, line: 2, column: 3 });
+        assert_eq!(at(OffsetUnit::Utf16), Place { start: 6, end: 12, line: 2, column: 3 });
+    }
+
+    #[test]
+    fn tidy_trims_and_keeps_graphemes_whole() {
+        let text = "in  Cafe\u{301} now";
+        assert_eq!(&text[tidy(text, 2..8).unwrap()], "Cafe\u{301}");
+        let family = "a 👩‍👩‍👧 b";
+        assert_eq!(&family[tidy(family, 2..6).unwrap()], "👩‍👩‍👧");
+        assert_eq!(&family[tidy(family, 9..13).unwrap()], "👩‍👩‍👧");
+        assert_eq!(tidy("a \u{a0}\t b", 1..4), None);
+        assert_eq!(tidy("abc", 1..1), None);
+        assert_eq!(tidy("abc", 2..9), None);
+    }
+
+    #[test]
+    fn the_sentence_stays_on_its_line() {
+        let text = "Title\nIt rained. Zürich was wet. It dried.\nNext.";
+        let at = text.find("Zürich").unwrap();
+        assert_eq!(&text[sentence(text, &(at..at + 7))], "Zürich was wet.");
+        assert_eq!(&text[sentence(text, &(0..5))], "Title");
+    }
+
+    proptest! {
+        #[test]
+        fn offsets_slice_back(text in "\\PC{0,20}[\\n a\u{301}é😀]{0,12}\\PC{0,20}", a in 0usize..80, b in 0usize..80) {
+            let boundaries: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+            let (a, b) = (boundaries[a % boundaries.len()], boundaries[b % boundaries.len()]);
+            if let Some(range) = tidy(&text, a.min(b)..a.max(b)) {
+                let answer = &text[range.clone()];
+                let chars = place(&text, &range, OffsetUnit::Char);
+                let utf16 = place(&text, &range, OffsetUnit::Utf16);
+                let by_char: String = text.chars().skip(chars.start).take(chars.end - chars.start).collect();
+                let units: Vec<u16> = text.encode_utf16().collect();
+                prop_assert_eq!(&by_char, answer);
+                prop_assert_eq!(String::from_utf16(&units[utf16.start..utf16.end]).unwrap(), answer);
+                let line = text.split('\n').nth(chars.line - 1).unwrap();
+                let from_column: String = line.chars().skip(chars.column - 1).collect();
+                prop_assert!(from_column.starts_with(answer.split('\n').next().unwrap()));
+                let around = sentence(&text, &range);
+                prop_assert!(around.start <= range.start && range.end <= around.end);
+            }
+        }
+    }
+}
