@@ -1,0 +1,118 @@
+//! The command line: one file per command, and what several of them share.
+
+mod ask;
+mod doctor;
+mod inputs;
+mod models;
+mod notice;
+mod options;
+mod output;
+mod progress;
+mod shell;
+mod verify;
+mod version;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Quotes the span of a document that answers a question, or says that there is none.
+#[derive(Parser)]
+#[command(
+    name = "spanqa",
+    version = version::short(),
+    long_version = version::long(),
+    max_term_width = 110,
+    after_help = "Exit codes: 0 answered, 1 no answer, 2 error.\n\
+                  Example: spanqa ask \"Who designed it?\" README.md"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer questions from files, standard input or a text
+    Ask(Box<ask::Args>),
+    /// List, fetch, inspect and check models
+    #[command(subcommand)]
+    Models(models::Command),
+    /// Print what a bug report needs: build, processor, devices, caches, environment
+    Doctor(doctor::Args),
+    /// Print a completion script for a shell
+    Completions(shell::CompletionArgs),
+    /// Print the manual page in roff
+    Man(shell::ManArgs),
+}
+
+/// How a command ended, short of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what was asked; every question was answered.
+    Success,
+    /// A question has no answer, or a thing that was looked for is not there.
+    Negative,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Success => ExitCode::SUCCESS,
+            Outcome::Negative => ExitCode::from(1),
+        }
+    }
+}
+
+/// Runs the command that was typed.
+pub fn run(cli: Cli) -> Result<Outcome> {
+    let mut stdout = io::BufWriter::new(io::stdout().lock());
+    let outcome = match cli.command {
+        Command::Ask(args) => ask::run(&args, &mut stdout),
+        Command::Models(command) => models::run(&command, &mut stdout),
+        Command::Doctor(args) => doctor::run(&args, &mut stdout),
+        Command::Completions(args) => shell::completions(&args, &mut stdout),
+        Command::Man(args) => shell::man(&args, &mut stdout),
+    }?;
+    stdout.flush()?;
+    Ok(outcome)
+}
+
+/// A mistake in how the command was used, with the way out.
+#[derive(Debug)]
+pub struct Usage {
+    message: String,
+    hint: String,
+}
+
+impl Usage {
+    fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: hint.into() }
+    }
+}
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+        out.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// What the user can do about an error.
+pub fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        let usage = cause.downcast_ref::<Usage>().map(|usage| usage.hint.clone());
+        usage.or_else(|| cause.downcast_ref::<spanqa::Error>().and_then(spanqa::Error::hint))
+    })
+}
+
+/// Whether whoever read our output has gone away, which is their right.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,249 @@
+//! Flags that several commands share, and what the library makes of them.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use spanqa::decode::{Decoding, Dedup, Scoring};
+use spanqa::model::{DeviceChoice, Precision, Runtime};
+use spanqa::reader::DEFAULT_BATCH_TOKENS;
+use spanqa::source::{Resolved, SourceOptions, resolve};
+use spanqa::text::offsets::OffsetUnit;
+use spanqa::text::window::Limits;
+
+use super::Usage;
+
+/// Which model, and from where.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArgs {
+    /// A name from `spanqa models list`, `owner/repo[@revision]`, or a folder
+    #[arg(short, long, value_name = "MODEL", default_value = "builtin", env = "SPANQA_MODEL")]
+    pub model: String,
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+/// Where model names and files come from.
+#[derive(Args, Debug, Clone)]
+pub struct SourceArgs {
+    /// A models.toml of your own, in addition to the one that comes with spanqa
+    #[arg(long, value_name = "FILE", env = "SPANQA_REGISTRY")]
+    pub registry: Option<PathBuf>,
+    /// Never use the network, even if a model has to be fetched
+    #[arg(long)]
+    pub offline: bool,
+}
+
+impl SourceArgs {
+    /// What the library needs to find a model.
+    pub fn options(&self, progress: bool) -> SourceOptions {
+        SourceOptions {
+            offline: self.offline,
+            registry: self.registry.clone(),
+            progress,
+            ..SourceOptions::from_env()
+        }
+    }
+}
+
+impl ModelArgs {
+    /// Finds the model's files.
+    pub fn resolve(&self, progress: bool) -> Result<Resolved> {
+        Ok(resolve(&self.model, &self.source.options(progress))?)
+    }
+}
+
+/// How much text goes through the model at once.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Windows")]
+pub struct LimitArgs {
+    /// Tokens in a window, question included
+    #[arg(long, value_name = "TOKENS", default_value_t = Limits::default().max_tokens)]
+    pub window: usize,
+    /// Tokens of text that neighbouring windows share
+    #[arg(long, value_name = "TOKENS", default_value_t = Limits::default().overlap)]
+    pub overlap: usize,
+    /// Tokens of a question that are used; the record says when one was cut
+    #[arg(long, value_name = "TOKENS", default_value_t = Limits::default().max_question_tokens)]
+    pub max_question_tokens: usize,
+}
+
+impl LimitArgs {
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_tokens: self.window,
+            overlap: self.overlap,
+            max_question_tokens: self.max_question_tokens,
+        }
+    }
+}
+
+/// Where and how the model runs.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Running")]
+pub struct RuntimeArgs {
+    /// auto, cpu, cuda, cuda:N or metal; one that cannot be had is an error
+    #[arg(long, value_name = "DEVICE", default_value_t = DeviceChoice::Auto)]
+    pub device: DeviceChoice,
+    /// Number type of matrix products
+    #[arg(long, value_enum, value_name = "TYPE", default_value_t = DtypeArg::F32)]
+    pub dtype: DtypeArg,
+    /// CPU threads [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Tokens that go through the model together; replies do not depend on it
+    #[arg(long, value_name = "TOKENS", default_value_t = DEFAULT_BATCH_TOKENS)]
+    pub batch_tokens: usize,
+}
+
+impl RuntimeArgs {
+    pub fn runtime(&self) -> Runtime {
+        Runtime {
+            device: self.device,
+            precision: match self.dtype {
+                DtypeArg::F32 => Precision::F32,
+                DtypeArg::F16 => Precision::F16,
+                DtypeArg::Bf16 => Precision::Bf16,
+            },
+            threads: self.threads.map(usize::from),
+        }
+    }
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy)]
+pub enum DtypeArg {
+    F32,
+    F16,
+    Bf16,
+}
+
+/// How answers are chosen.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Answers")]
+pub struct DecodingArgs {
+    /// How many answers to return, best first
+    #[arg(short = 'k', long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    pub top_k: usize,
+    /// Say "no answer" when it leads the best span by more than this many logits [default: the model's, or 0]
+    #[arg(long, value_name = "LOGITS", allow_negative_numbers = true, value_parser = threshold)]
+    pub null_threshold: Option<f32>,
+    /// Never say "no answer"
+    #[arg(long)]
+    pub always_answer: bool,
+    /// Tokens an answer may have [default: 30; 15 with --score hf; no limit with --score haystack]
+    #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
+    pub max_answer_tokens: Option<usize>,
+    /// Whose rules make the scores
+    #[arg(long, value_enum, default_value_t = ScoreArg::Joint)]
+    pub score: ScoreArg,
+    /// Divide logits by this before they become probabilities
+    #[arg(long, value_name = "T", default_value_t = 1.0, value_parser = temperature)]
+    pub temperature: f64,
+    /// Which similar answers to drop [default: span; overlap with --format text]
+    #[arg(long, value_enum)]
+    pub dedup: Option<DedupArg>,
+    /// With --score hf: let "no answer" compete, as the pipeline's option of that name did
+    #[arg(long)]
+    pub handle_impossible_answer: bool,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScoreArg {
+    /// One probability distribution over all windows, files and "no answer"
+    Joint,
+    /// run_qa, which published SQuAD numbers come from
+    Squad,
+    /// transformers' question-answering pipeline
+    Hf,
+    /// Haystack 2's extractive reader
+    Haystack,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy)]
+pub enum DedupArg {
+    /// Answers that quote the same place
+    Span,
+    /// Answers that share a character with a better one
+    Overlap,
+    /// Answers that say the same, wherever they stand
+    Text,
+    /// Nothing
+    None,
+}
+
+impl DecodingArgs {
+    /// The flags, completed by what the registry says of the model.
+    pub fn decoding(&self, resolved: &Resolved, for_people: bool) -> Result<Decoding> {
+        if self.handle_impossible_answer && self.score != ScoreArg::Hf {
+            let hint = "add `--score hf`; the default scores always let \"no answer\" compete";
+            return Err(Usage::new("--handle-impossible-answer belongs to --score hf", hint).into());
+        }
+        let entry = resolved.entry.as_ref();
+        let answers_only = entry.is_some_and(|entry| entry.always_answer) && self.null_threshold.is_none();
+        Ok(Decoding {
+            scoring: match self.score {
+                ScoreArg::Joint => Scoring::Joint,
+                ScoreArg::Squad => Scoring::Squad,
+                ScoreArg::Hf => Scoring::Hf,
+                ScoreArg::Haystack => Scoring::Haystack,
+            },
+            top_k: self.top_k,
+            max_answer_tokens: self.max_answer_tokens,
+            null_threshold: self.null_threshold.or(entry.map(|entry| entry.null_threshold)).unwrap_or(0.0),
+            always_answer: self.always_answer || answers_only,
+            temperature: self.temperature,
+            dedup: match self.dedup {
+                Some(DedupArg::Span) => Dedup::Span,
+                Some(DedupArg::Overlap) => Dedup::Overlap,
+                Some(DedupArg::Text) => Dedup::Text,
+                Some(DedupArg::None) => Dedup::None,
+                None if for_people => Dedup::Overlap,
+                None => Dedup::Span,
+            },
+            handle_impossible_answer: self.handle_impossible_answer,
+        })
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".into()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("it must be a whole number".into()),
+    }
+}
+
+fn threshold(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(number) if !number.is_nan() => Ok(number),
+        _ => Err("it must be a number, or inf or -inf".into()),
+    }
+}
+
+fn temperature(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err("it must be a number above 0".into()),
+    }
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy)]
+pub enum UnitArg {
+    /// UTF-8 bytes
+    Byte,
+    /// Unicode code points, as in Python
+    Char,
+    /// UTF-16 code units, as in JavaScript
+    Utf16,
+}
+
+impl From<UnitArg> for OffsetUnit {
+    fn from(unit: UnitArg) -> Self {
+        match unit {
+            UnitArg::Byte => OffsetUnit::Byte,
+            UnitArg::Char => OffsetUnit::Char,
+            UnitArg::Utf16 => OffsetUnit::Utf16,
+        }
+    }
+}

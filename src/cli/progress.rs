@@ -1,0 +1,48 @@
+//! A bar on standard error for work that takes long enough to wonder about.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use spanqa::reader::Progress;
+
+/// Fewer windows are read before a bar could be looked at.
+const WORTH_SHOWING: usize = 24;
+
+/// A bar over windows, drawn only on a terminal.
+pub struct WindowBar {
+    bar: Option<ProgressBar>,
+    wanted: bool,
+}
+
+impl WindowBar {
+    /// A bar that appears if the work turns out to be long.
+    pub fn new(quiet: bool) -> Self {
+        Self { bar: None, wanted: !quiet && io::stderr().is_terminal() }
+    }
+
+    /// Shows how far the work has come.
+    pub fn update(&mut self, progress: Progress) {
+        if !self.wanted || progress.total < WORTH_SHOWING {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(Some(progress.total as u64), ProgressDrawTarget::stderr());
+            let template = "reading {bar:30} {pos}/{len} windows, {msg}, {eta} left";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            bar
+        });
+        bar.set_position(progress.done as u64);
+        let seconds = bar.elapsed().max(Duration::from_millis(1)).as_secs_f64();
+        bar.set_message(format!("{:.0} tokens/s", progress.tokens as f64 / seconds));
+    }
+
+    /// Takes the bar away.
+    pub fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! `spanqa models verify`: does everything a model consists of fit together?
+
+use std::io::Write;
+
+use anyhow::Result;
+use spanqa::batch::Batch;
+use spanqa::model::{Model, Runtime, SpanModel};
+use spanqa::source::resolve;
+use spanqa::text::Tokenizer;
+
+use super::Outcome;
+use super::options::SourceArgs;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A name, owner/repo[@revision] or folder
+    #[arg(default_value = "builtin")]
+    model: String,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+/// Text that a tokenizer must take apart and place again: accents, scripts, emoji, spaces.
+const SAMPLES: [&str; 4] =
+    ["The quick brown fox, 1999.", "Café Zürich — naïve", "東京は日本の首都です。", "  two  spaces\tand 👩‍👩‍👧 [SEP] </s>"];
+
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
+    let resolved = resolve(&args.model, &args.source.options(true))?;
+    let files = &resolved.files;
+    writeln!(out, "model      {}", files.name)?;
+    if let Some(revision) = &files.revision {
+        writeln!(out, "revision   {revision}")?;
+    }
+    for (name, file) in files.iter() {
+        writeln!(out, "file       {name} ({} bytes)", file.size()?)?;
+    }
+
+    let tokenizer = Tokenizer::from_files(files)?;
+    writeln!(out, "tokenizer  ok: {} ids from {}", tokenizer.vocab_size(), tokenizer.origin())?;
+    let mut pieces = 0;
+    for sample in SAMPLES {
+        let tokens = tokenizer.encode(sample)?;
+        for &(start, end) in &tokens.offsets {
+            let place = sample.get(start..end);
+            anyhow::ensure!(place.is_some(), "the tokenizer places a token at {start}..{end} of {sample:?}");
+        }
+        pieces += tokens.len();
+    }
+    writeln!(out, "round trip ok: {} samples, {pieces} tokens, every one sits in its text", SAMPLES.len())?;
+
+    let model = Model::load(files, &Runtime::default())?;
+    let config = model.config();
+    writeln!(
+        out,
+        "encoder    ok: {}, {} layers, {} wide, {} heads, {} inner, {} embeddings",
+        config.family, config.layers, config.hidden, config.heads, config.inner, config.vocabulary
+    )?;
+    let template = tokenizer.template();
+    let mut batch = Batch::default();
+    let ids: Vec<u32> = template.ids().collect();
+    batch.push(&ids, &vec![0; ids.len()]);
+    model.logits(&batch)?;
+    anyhow::ensure!(
+        tokenizer.vocab_size() <= config.vocabulary,
+        spanqa::Error::VocabularyMismatch {
+            model: files.name.clone(),
+            highest: tokenizer.vocab_size() - 1,
+            rows: config.vocabulary,
+        }
+    );
+    writeln!(out, "forward    ok: finite logits")?;
+    let positions = config.usable_positions();
+    writeln!(
+        out,
+        "length     {positions} tokens a window at most, {} of them for question and text",
+        positions.saturating_sub(template.special_tokens())
+    )?;
+    if let Some(declared) = tokenizer.declared_max_length().filter(|&declared| declared != positions) {
+        writeln!(out, "           (tokenizer_config.json says {declared})")?;
+    }
+    Ok(Outcome::Success)
+}

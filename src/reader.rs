@@ -1,0 +1,397 @@
+//! The one path from documents and questions to replies.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use crate::answer::{
+    Answer, DocumentId, Reason, Reply, SpanReport, SpanSummary, TokenReport, Why, WindowReport,
+};
+use crate::batch::{Batch, pack};
+use crate::decode::{Decoded, Decoding, Document, Ranked, Window};
+use crate::error::{Error, Result};
+use crate::model::{Model, Runtime, SpanModel, WindowLogits};
+use crate::source::ModelFiles;
+use crate::text::offsets::{OffsetUnit, place};
+use crate::text::window::{Limits, WindowShape};
+use crate::text::{Tokenizer, Tokens};
+
+/// A tokenizer and a model that answer questions together.
+pub struct Reader {
+    tokenizer: Tokenizer,
+    model: Box<dyn SpanModel>,
+    name: String,
+    limits: Limits,
+    batch_tokens: usize,
+}
+
+/// A document that has been tokenised; any number of questions can be put to it.
+#[derive(Debug, Clone)]
+pub struct Passage {
+    /// What records call it.
+    pub id: DocumentId,
+    /// Its text.
+    pub text: String,
+    tokens: Tokens,
+}
+
+impl Passage {
+    /// Whether there is nothing to read in it.
+    pub fn is_blank(&self) -> bool {
+        self.tokens.is_empty()
+    }
+}
+
+/// A question and the passages to look in.
+#[derive(Debug, Clone)]
+pub struct Query<'a> {
+    /// What the reply is called.
+    pub id: String,
+    /// The question.
+    pub question: &'a str,
+    /// Where the answer may be.
+    pub passages: Vec<&'a Passage>,
+}
+
+/// How replies are made.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Asking {
+    /// How answers are chosen.
+    pub decoding: Decoding,
+    /// What offsets count.
+    pub unit: OffsetUnit,
+    /// Whether replies explain themselves.
+    pub why: bool,
+}
+
+/// How far a call has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Windows that have been read.
+    pub done: usize,
+    /// Windows there are to read.
+    pub total: usize,
+    /// Tokens in the windows that have been read.
+    pub tokens: usize,
+}
+
+/// The tokens of a batch unless told otherwise: enough to keep every core busy, few enough to stay in cache.
+pub const DEFAULT_BATCH_TOKENS: usize = 2048;
+
+/// Batches whose windows are sorted by length together.
+const SORTED_TOGETHER: usize = 16;
+
+impl Reader {
+    /// Loads a model and its tokenizer.
+    pub fn open(files: &ModelFiles, runtime: &Runtime, limits: Limits) -> Result<Self> {
+        // The tokenizer takes as long as the weights of a small model; neither needs the other.
+        let (tokenizer, model) =
+            rayon::join(|| Tokenizer::from_files(files), || Model::load(files, runtime));
+        Self::new(tokenizer?, Box::new(model?), &files.name, limits)
+    }
+
+    /// Joins a tokenizer and any model.
+    pub fn new(tokenizer: Tokenizer, model: Box<dyn SpanModel>, name: &str, limits: Limits) -> Result<Self> {
+        if tokenizer.vocab_size() > model.vocabulary() {
+            return Err(Error::VocabularyMismatch {
+                model: name.into(),
+                highest: tokenizer.vocab_size() - 1,
+                rows: model.vocabulary(),
+            });
+        }
+        Ok(Self { tokenizer, model, name: name.into(), limits, batch_tokens: DEFAULT_BATCH_TOKENS })
+    }
+
+    /// Sets how many tokens go through the model together. Replies do not depend on it.
+    pub fn with_batch_tokens(mut self, tokens: usize) -> Self {
+        self.batch_tokens = tokens.max(1);
+        self
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Tokenises a document.
+    pub fn prepare(&self, id: DocumentId, text: String) -> Result<Passage> {
+        let tokens = if text.trim().is_empty() { Tokens::default() } else { self.tokenizer.encode(&text)? };
+        Ok(Passage { id, text, tokens })
+    }
+
+    /// Answers questions, in order. A question that cannot be asked fails alone; a model that cannot run fails the call.
+    pub fn answer(
+        &self,
+        queries: &[Query],
+        asking: &Asking,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<Result<Reply>>> {
+        let mut asked: Vec<Result<Asked>> = queries.iter().map(|query| self.plan(query, asking)).collect();
+        let jobs: Vec<Job> = asked
+            .iter()
+            .enumerate()
+            .filter_map(|(query, asked)| Some((query, asked.as_ref().ok()?)))
+            .flat_map(|(query, asked)| asked.jobs(query))
+            .collect();
+        let mut state = Progress { done: 0, total: jobs.len(), tokens: 0 };
+        for jobs in read_ahead(&jobs, self.batch_tokens.saturating_mul(SORTED_TOGETHER)) {
+            let lengths: Vec<usize> = jobs.iter().map(|job| job.length).collect();
+            for members in pack(&lengths, self.batch_tokens) {
+                let mut batch = Batch::default();
+                for &member in &members {
+                    self.assemble(&jobs[member], queries, &asked, &mut batch);
+                }
+                let logits = self.model.logits(&batch)?;
+                for (&member, logits) in members.iter().zip(logits) {
+                    let job = &jobs[member];
+                    if let Ok(asked) = &mut asked[job.query] {
+                        asked.decode(job, logits, asking);
+                    }
+                }
+                state.done += members.len();
+                state.tokens += batch.tokens();
+                progress(state);
+            }
+        }
+        let replies = queries.iter().zip(asked).map(|(query, asked)| Ok(self.reply(query, &asked?, asking)));
+        Ok(replies.collect())
+    }
+
+    /// Tokenises the question and lays windows over its passages.
+    fn plan(&self, query: &Query, asking: &Asking) -> Result<Asked> {
+        let mut question = self.tokenizer.encode(query.question.trim())?.ids;
+        let template = self.tokenizer.template();
+        let positions = self.model.usable_positions();
+        let shape = WindowShape::fit(question.len(), template.special_tokens(), positions, &self.limits)?;
+        let truncated = question.len() > shape.question;
+        question.truncate(shape.question);
+        let last = asking.decoding.scoring.last_window();
+        let places = query.passages.iter().map(|passage| {
+            let layout = shape.windows(passage.tokens.len(), last);
+            Place { windows: vec![None; layout.len()], logits: vec![None; layout.len()], layout }
+        });
+        Ok(Asked {
+            context_offset: template.prefix.len() + question.len() + template.middle.len(),
+            places: places.collect(),
+            question,
+            truncated,
+            shape,
+        })
+    }
+
+    /// Appends one window: the question and a stretch of the passage, in the model's pair template.
+    fn assemble(&self, job: &Job, queries: &[Query], asked: &[Result<Asked>], batch: &mut Batch) {
+        let Ok(asked) = &asked[job.query] else { return };
+        let window = asked.places[job.passage].layout[job.window].clone();
+        let context = &queries[job.query].passages[job.passage].tokens.ids[window];
+        let template = self.tokenizer.template();
+        let ids = [&template.prefix, &asked.question, &template.middle, context, &template.suffix].concat();
+        let mut segments = template.prefix_segments.clone();
+        segments.resize(segments.len() + asked.question.len(), template.question_segment);
+        segments.extend(&template.middle_segments);
+        segments.resize(segments.len() + context.len(), template.context_segment);
+        segments.extend(&template.suffix_segments);
+        batch.push(&ids, &segments);
+    }
+
+    fn reply(&self, query: &Query, asked: &Asked, asking: &Asking) -> Reply {
+        let windows: Vec<Vec<Decoded>> =
+            asked.places.iter().map(|place| place.windows.iter().flatten().cloned().collect()).collect();
+        let documents: Vec<Document> = (query.passages.iter().zip(&asked.places).zip(&windows))
+            .map(|((passage, place), windows)| Document {
+                text: &passage.text,
+                offsets: &passage.tokens.offsets,
+                words: &passage.tokens.words,
+                layout: &place.layout,
+                windows,
+            })
+            .collect();
+        let ranking = asking.decoding.rank(&documents);
+        let spans: Vec<Answer> =
+            ranking.spans.iter().map(|span| answer(query.passages[span.document], span, asking.unit)).collect();
+        let (answers, candidates) =
+            if ranking.answered { (spans, Vec::new()) } else { (Vec::new(), spans) };
+        Reply {
+            id: query.id.clone(),
+            question: query.question.to_owned(),
+            answered: ranking.answered,
+            answers,
+            candidates,
+            no_answer_score: ranking.no_answer_score as f32,
+            null_odds: ranking.null_odds,
+            windows: windows.iter().map(Vec::len).sum(),
+            model: self.name.clone(),
+            question_truncated: asked.truncated,
+            reason: windows.iter().all(Vec::is_empty).then_some(Reason::EmptyContext),
+            why: asking.why.then(|| explain(query, asked, &ranking.spans, asking.unit)),
+            notes: self.notes(asked, asking),
+        }
+    }
+
+    /// What a person should know about how the limits were applied.
+    fn notes(&self, asked: &Asked, asking: &Asking) -> Vec<String> {
+        let mut notes = BTreeSet::new();
+        if asked.truncated {
+            notes.insert(format!(
+                "the question was cut to its first {} tokens; `--max-question-tokens` sets the limit",
+                asked.question.len()
+            ));
+        }
+        let several = asked.places.iter().any(|place| place.layout.len() > 1);
+        let longest = asking.decoding.max_answer_tokens.unwrap_or(asking.decoding.scoring.default_answer_tokens());
+        if several && asked.shape.overlap < self.limits.overlap {
+            notes.insert(format!(
+                "windows hold {} tokens of text, so their overlap was reduced from {} to {}",
+                asked.shape.width, self.limits.overlap, asked.shape.overlap
+            ));
+        }
+        if several && longest != usize::MAX && asked.shape.overlap < longest {
+            notes.insert(format!(
+                "windows overlap by {} tokens, so an answer of up to {longest} may lie in none of them whole",
+                asked.shape.overlap
+            ));
+        }
+        notes.into_iter().collect()
+    }
+}
+
+/// A question on its way.
+struct Asked {
+    question: Vec<u32>,
+    truncated: bool,
+    shape: WindowShape,
+    /// Where in each window the context starts.
+    context_offset: usize,
+    places: Vec<Place>,
+}
+
+/// A passage as one question sees it.
+struct Place {
+    layout: Vec<Range<usize>>,
+    windows: Vec<Option<Decoded>>,
+    /// Kept only to explain the reply.
+    logits: Vec<Option<WindowLogits>>,
+}
+
+/// One window to run.
+struct Job {
+    query: usize,
+    passage: usize,
+    window: usize,
+    length: usize,
+}
+
+impl Asked {
+    fn jobs(&self, query: usize) -> impl Iterator<Item = Job> + '_ {
+        self.places.iter().enumerate().flat_map(move |(passage, place)| {
+            place.layout.iter().enumerate().map(move |(window, range)| Job {
+                query,
+                passage,
+                window,
+                length: self.question.len() + range.len(),
+            })
+        })
+    }
+
+    /// Reduces the logits of a window to what ranking needs.
+    fn decode(&mut self, job: &Job, logits: WindowLogits, asking: &Asking) {
+        let place = &mut self.places[job.passage];
+        let window = Window {
+            start: &logits.start,
+            end: &logits.end,
+            offset: self.context_offset,
+            layout: &place.layout,
+            index: job.window,
+        };
+        place.windows[job.window] = Some(asking.decoding.window(&window));
+        if asking.why {
+            place.logits[job.window] = Some(logits);
+        }
+    }
+}
+
+/// Cuts jobs into runs of about `tokens` tokens.
+fn read_ahead(jobs: &[Job], tokens: usize) -> impl Iterator<Item = &[Job]> {
+    let mut rest = jobs;
+    std::iter::from_fn(move || {
+        let mut sum = 0usize;
+        let taken = rest.iter().take_while(|job| {
+            let fits = sum == 0 || sum + job.length <= tokens;
+            sum += job.length;
+            fits
+        });
+        let (run, later) = rest.split_at(taken.count());
+        rest = later;
+        (!run.is_empty()).then_some(run)
+    })
+}
+
+fn answer(passage: &Passage, span: &Ranked, unit: OffsetUnit) -> Answer {
+    let place = place(&passage.text, &span.bytes, unit);
+    Answer {
+        text: passage.text[span.bytes.clone()].to_owned(),
+        start: place.start,
+        end: place.end,
+        document: passage.id.clone(),
+        line: place.line,
+        column: place.column,
+        score: span.score as f32,
+        margin: span.margin,
+        passage: span.document,
+        bytes: span.bytes.clone(),
+    }
+}
+
+/// Tokens shown on either side of a span.
+const NEIGHBOURS: usize = 6;
+/// Spans shown for each window.
+const SPANS_PER_WINDOW: usize = 3;
+
+fn explain(query: &Query, asked: &Asked, spans: &[Ranked], unit: OffsetUnit) -> Why {
+    let mut windows = Vec::new();
+    for (passage, place_of) in query.passages.iter().zip(&asked.places) {
+        let tokens = &passage.tokens.offsets;
+        for (index, (range, decoded)) in place_of.layout.iter().zip(&place_of.windows).enumerate() {
+            let Some(decoded) = decoded else { continue };
+            let bytes = tokens[range.start].0..tokens[range.end - 1].1;
+            let at = place(&passage.text, &bytes, unit);
+            let best = decoded.candidates.iter().take(SPANS_PER_WINDOW).map(|span| SpanSummary {
+                text: passage.text[tokens[span.start].0..tokens[span.end].1].to_owned(),
+                logit: span.logit,
+            });
+            windows.push(WindowReport {
+                document: passage.id.clone(),
+                window: index,
+                start: at.start,
+                end: at.end,
+                tokens: range.len(),
+                null_logit: decoded.null,
+                best: best.collect(),
+            });
+        }
+    }
+    let spans = spans.iter().map(|span| {
+        let passage = query.passages[span.document];
+        let place = &asked.places[span.document];
+        let window = place.layout[span.window].clone();
+        let shown = span.start.saturating_sub(NEIGHBOURS).max(window.start)
+            ..(span.end + 1 + NEIGHBOURS).min(window.end);
+        let tokens = shown.filter_map(|token| {
+            let logits = place.logits[span.window].as_ref()?;
+            let at = asked.context_offset + token - window.start;
+            let (start, end) = passage.tokens.offsets[token];
+            Some(TokenReport {
+                text: passage.text[start..end].to_owned(),
+                start_logit: *logits.start.get(at)?,
+                end_logit: *logits.end.get(at)?,
+                inside: (span.start..=span.end).contains(&token),
+            })
+        });
+        SpanReport {
+            text: passage.text[span.bytes.clone()].to_owned(),
+            window: span.window,
+            logit: span.logit,
+            tokens: tokens.collect(),
+        }
+    });
+    Why { question_tokens: asked.question.len(), windows, spans: spans.collect() }
+}
