@@ -46,6 +46,22 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+
+    // ---- tokenizers --------------------------------------------------------------------------------------
+    /// A tokenizer works, but does not put a question and a context together as extractive models expect it.
+    #[error("the tokenizer of {file} does not fit question answering: {reason}")]
+    UnsupportedTokenizer {
+        /// The file it was built from.
+        file: String,
+        /// What it does instead.
+        reason: String,
+    },
+    /// A tokenizer failed on a text.
+    #[error("the tokenizer cannot encode this text: {reason}")]
+    Tokenize {
+        /// What the tokenizer said.
+        reason: String,
+    },
 }
 
 impl Error {
@@ -56,6 +72,9 @@ impl Error {
             Error::Write { .. } => "write_failed",
             Error::MissingFile { .. } => "missing_model_file",
             Error::BadFile { .. } => "bad_model_file",
+            // ---- tokenizers
+            Error::UnsupportedTokenizer { .. } => "unsupported_tokenizer",
+            Error::Tokenize { .. } => "tokenize_failed",
         }
     }
 
@@ -70,6 +89,13 @@ impl Error {
                 Some(format!("`spanqa models verify {model}` lists what is there"))
             }
             Error::BadFile { .. } => Some("fetch the file again, or re-export the model".into()),
+            // ---- tokenizers
+            Error::UnsupportedTokenizer { .. } => {
+                Some("use a BERT, DistilBERT, RoBERTa or XLM-R model with a question-answering head".into())
+            }
+            Error::Tokenize { .. } => {
+                Some("check the text for damage, or try another model with `--model`".into())
+            }
         }
     }
 }
