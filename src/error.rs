@@ -47,6 +47,21 @@ pub enum Error {
         reason: String,
     },
 
+    // ---- tokenizers --------------------------------------------------------------------------------------
+    /// A tokenizer works, but does not put a question and a context together as extractive models expect it.
+    #[error("the tokenizer of {file} does not fit question answering: {reason}")]
+    UnsupportedTokenizer {
+        /// The file it was built from.
+        file: String,
+        /// What it does instead.
+        reason: String,
+    },
+    /// A tokenizer failed on a text.
+    #[error("the tokenizer cannot encode this text: {reason}")]
+    Tokenize {
+        /// What the tokenizer said.
+        reason: String,
+    },
     // ---- models ------------------------------------------------------------------------------------------
     /// A checkpoint of a kind that this encoder does not compute.
     #[error("{file} asks for {what} {found:?}, which is not supported")]
@@ -167,6 +182,9 @@ impl Error {
             Error::Write { .. } => "write_failed",
             Error::MissingFile { .. } => "missing_model_file",
             Error::BadFile { .. } => "bad_model_file",
+            // ---- tokenizers
+            Error::UnsupportedTokenizer { .. } => "unsupported_tokenizer",
+            Error::Tokenize { .. } => "tokenize_failed",
             Error::Unsupported { .. } => "unsupported_model",
             Error::NoHead { .. } => "no_span_head",
             Error::MissingTensor { .. } => "missing_tensor",
@@ -193,6 +211,12 @@ impl Error {
                 Some(format!("`spanqa models verify {model}` lists what is there"))
             }
             Error::BadFile { .. } => Some("fetch the file again, or re-export the model".into()),
+            // ---- tokenizers
+            Error::UnsupportedTokenizer { .. } => {
+                Some("use a BERT, DistilBERT, RoBERTa or XLM-R model with a question-answering head".into())
+            }
+            Error::Tokenize { .. } => {
+                Some("check the text for damage, or try another model with `--model`".into())
             Error::Unsupported { .. } => Some(
                 "supported are BERT, MiniLM, DistilBERT, RoBERTa and XLM-R with absolute positions, erf GELU and two \
                  labels; `spanqa models list` names some"

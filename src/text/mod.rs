@@ -1,4 +1,13 @@
-//! From text to token ids and back to places in the text. Pure: no tensors.
+//! From text to token ids and back to places in the text. Pure: no tensors here.
 
+mod json;
+mod legacy;
 pub mod offsets;
+mod sentencepiece;
+mod template;
+mod tokenizer;
 pub mod window;
+mod wordpiece;
+
+pub use template::PairTemplate;
+pub use tokenizer::{Tokenizer, TokenizerOrigin, Tokens};

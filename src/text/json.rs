@@ -1,0 +1,111 @@
+//! tokenizer.json: read by the `tokenizers` crate, then made fit for untrusted text.
+
+use tokenizers::models::ModelWrapper;
+use tokenizers::models::unigram::Unigram;
+use tokenizers::{AddedToken, Model};
+
+use super::PairTemplate;
+use super::sentencepiece::fence;
+use super::tokenizer::{Parts, guarded};
+use crate::error::Result;
+use crate::source::ModelFile;
+
+/// Builds the pipeline that the file describes, less what would act behind our back: truncation, padding, dropout,
+/// and special tokens that are recognised in text.
+pub(super) fn build(file: &ModelFile) -> Result<Parts> {
+    let bytes = file.map()?;
+    let mut tokenizer =
+        guarded(|| tokenizers::Tokenizer::from_bytes(&bytes[..])).map_err(|reason| file.bad(reason))?;
+    tokenizer.with_padding(None);
+    guarded(|| tokenizer.with_truncation(None).map(|_| ())).map_err(|reason| file.bad(reason))?;
+    tokenizer.set_encode_special_tokens(true);
+
+    // Tokens that the template uses are special, whatever their flag says.
+    if let Ok(Ok(template)) =
+        guarded(|| tokenizer.encode(("a", "a"), true)).map(|pair| PairTemplate::learn(&pair))
+    {
+        let unflagged: Vec<AddedToken> = tokenizer
+            .get_added_tokens_decoder()
+            .into_iter()
+            .filter(|(id, token)| !token.special && template.ids().any(|used| used == *id))
+            .map(|(_, token)| token.special(true))
+            .collect();
+        if !unflagged.is_empty() {
+            guarded(|| tokenizer.add_tokens(unflagged)).map_err(|reason| file.bad(reason))?;
+        }
+    }
+    let (special, names): (Vec<u32>, Vec<String>) = tokenizer
+        .get_added_tokens_decoder()
+        .into_iter()
+        .filter(|(_, token)| token.special)
+        .map(|(id, token)| (id, token.content))
+        .unzip();
+
+    let vocab_size = vocab_size(&tokenizer);
+    if vocab_size == 0 {
+        return Err(file.bad("its vocabulary is empty"));
+    }
+    let unknown = match tokenizer.get_model() {
+        ModelWrapper::BPE(bpe) => bpe.unk_token.as_deref().and_then(|token| bpe.token_to_id(token)),
+        ModelWrapper::WordPiece(wordpiece) => {
+            Some(declared_unknown(file, wordpiece, &wordpiece.unk_token)?)
+        }
+        ModelWrapper::WordLevel(words) => Some(declared_unknown(file, words, &words.unk_token)?),
+        ModelWrapper::Unigram(unigram) => {
+            Some(unigram_unknown(unigram).map_err(|reason| file.bad(reason))?)
+        }
+    };
+    let replacement = match tokenizer.get_model() {
+        // Dropout is for training: it would give another answer on every run.
+        ModelWrapper::BPE(bpe) if bpe.dropout.is_some() => {
+            let mut bpe = bpe.clone();
+            bpe.dropout = None;
+            Some(ModelWrapper::BPE(bpe))
+        }
+        // The pieces of a Unigram model include `</s>` itself, and with the best score of all, so that recognising
+        // special tokens is not the only way for text to become one.
+        ModelWrapper::Unigram(unigram) if unigram.iter().any(|(piece, _)| names.contains(piece)) => {
+            let pieces = unigram.iter().map(|(piece, score)| {
+                let piece = if names.contains(piece) { fence(piece) } else { piece.clone() };
+                (piece, *score)
+            });
+            let unknown = unknown.map(|id| id as usize);
+            let fenced = guarded(|| Unigram::from(pieces.collect(), unknown, unigram.byte_fallback()))
+                .map_err(|reason| file.bad(reason))?;
+            Some(ModelWrapper::Unigram(fenced))
+        }
+        _ => None,
+    };
+    if let Some(model) = replacement {
+        tokenizer.with_model(model);
+    }
+    Ok(Parts { engine: Box::new(tokenizer.into_inner()), special, unknown, names: Vec::new(), vocab_size })
+}
+
+/// The id of the token that the model falls back on when it knows nothing. Without it, encoding fails at some text.
+fn declared_unknown(file: &ModelFile, model: &impl Model, token: &str) -> Result<u32> {
+    model.token_to_id(token).ok_or_else(|| file.bad(format!("its vocabulary has no `{token}`")))
+}
+
+/// A Unigram model does not say which of its pieces is the unknown one, so it is asked with what it cannot know.
+fn unigram_unknown(unigram: &Unigram) -> Result<u32, String> {
+    let strange = ('\u{10ff00}'..='\u{10fffd}')
+        .map(String::from)
+        .find(|text| unigram.token_to_id(text).is_none())
+        .ok_or("its vocabulary knows every private-use character")?;
+    match guarded(|| unigram.tokenize(&strange))?.as_slice() {
+        [token] => Ok(token.id),
+        _ => Err("its unknown piece cannot be told".into()),
+    }
+}
+
+/// The highest id + 1. Ids may have holes, so counting is not enough.
+fn vocab_size(tokenizer: &tokenizers::Tokenizer) -> usize {
+    let model = match tokenizer.get_model() {
+        // Its ids are positions in a list; no need to copy a quarter of a million pieces.
+        ModelWrapper::Unigram(unigram) => unigram.get_vocab_size(),
+        model => model.get_vocab().values().max().map_or(0, |highest| *highest as usize + 1),
+    };
+    let added = tokenizer.get_added_tokens_decoder().keys().max().map_or(0, |highest| *highest as usize + 1);
+    model.max(added)
+}

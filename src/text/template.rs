@@ -1,0 +1,85 @@
+//! What a model wants around a question and a context, learned once from its tokenizer.
+
+use tokenizers::Encoding;
+
+/// The special tokens of a pair: `prefix` question `middle` context `suffix`.
+///
+/// For BERT that is `[CLS]`, `[SEP]`, `[SEP]`; for RoBERTa `<s>`, `</s></s>`, `</s>`. Windows are put together
+/// from ids with this, so that no code path knows which family it serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairTemplate {
+    /// Ids before the question; the first one carries the "no answer" logit.
+    pub prefix: Vec<u32>,
+    /// Segment ids of `prefix`.
+    pub prefix_segments: Vec<u32>,
+    /// Segment id of every question token.
+    pub question_segment: u32,
+    /// Ids between question and context.
+    pub middle: Vec<u32>,
+    /// Segment ids of `middle`.
+    pub middle_segments: Vec<u32>,
+    /// Segment id of every context token.
+    pub context_segment: u32,
+    /// Ids after the context.
+    pub suffix: Vec<u32>,
+    /// Segment ids of `suffix`.
+    pub suffix_segments: Vec<u32>,
+}
+
+impl PairTemplate {
+    /// How many special tokens a window spends.
+    pub fn special_tokens(&self) -> usize {
+        self.prefix.len() + self.middle.len() + self.suffix.len()
+    }
+
+    /// Every id of the template, with repetitions.
+    pub fn ids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.prefix.iter().chain(&self.middle).chain(&self.suffix).copied()
+    }
+
+    /// Reads the template off an encoded pair. The error says what is not as it should be.
+    pub(super) fn learn(pair: &Encoding) -> Result<Self, String> {
+        let owners = pair.get_sequence_ids();
+        let (ids, segments) = (pair.get_ids(), pair.get_type_ids());
+        if ids.len() != owners.len() || segments.len() != owners.len() {
+            return Err("its post-processor returns lists of unequal length".into());
+        }
+
+        // The five runs, in order. A run ends where the owner changes, and nothing may follow the last one.
+        let mut ends = [0usize; 5];
+        let mut at = 0;
+        for (end, owner) in ends.iter_mut().zip([None, Some(0), None, Some(1), None]) {
+            at += owners[at..].iter().take_while(|found| **found == owner).count();
+            *end = at;
+        }
+        let [prefix, question, middle, context, suffix] = ends;
+        if suffix != owners.len() {
+            return Err("it does not put the question before the context".into());
+        }
+        for (part, start, end) in [
+            ("before the question", 0, prefix),
+            ("between question and context", question, middle),
+            ("after the context", context, suffix),
+        ] {
+            if start == end {
+                return Err(format!("it puts no special token {part}"));
+            }
+        }
+        let uniform = |start: usize, end: usize, what: &str| match &segments[start..end] {
+            [] => Err(format!("it loses the {what} of a pair")),
+            [first, rest @ ..] if rest.iter().all(|segment| segment == first) => Ok(*first),
+            _ => Err(format!("it spreads the {what} over several segments")),
+        };
+
+        Ok(Self {
+            prefix: ids[..prefix].to_vec(),
+            prefix_segments: segments[..prefix].to_vec(),
+            question_segment: uniform(prefix, question, "question")?,
+            middle: ids[question..middle].to_vec(),
+            middle_segments: segments[question..middle].to_vec(),
+            context_segment: uniform(middle, context, "context")?,
+            suffix: ids[context..suffix].to_vec(),
+            suffix_segments: segments[context..suffix].to_vec(),
+        })
+    }
+}
