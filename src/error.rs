@@ -217,6 +217,8 @@ impl Error {
             }
             Error::Tokenize { .. } => {
                 Some("check the text for damage, or try another model with `--model`".into())
+            }
+            // ---- models
             Error::Unsupported { .. } => Some(
                 "supported are BERT, MiniLM, DistilBERT, RoBERTa and XLM-R with absolute positions, erf GELU and two \
                  labels; `spanqa models list` names some"

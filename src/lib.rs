@@ -3,7 +3,9 @@
 pub mod batch;
 pub mod decode;
 pub mod error;
+pub mod answer;
 pub mod model;
+pub mod reader;
 pub mod source;
 pub mod text;
 

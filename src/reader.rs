@@ -9,7 +9,7 @@ use crate::answer::{
 use crate::batch::{Batch, pack};
 use crate::decode::{Decoded, Decoding, Document, Ranked, Window};
 use crate::error::{Error, Result};
-use crate::model::{Model, Runtime, SpanModel, WindowLogits};
+use crate::model::{DeviceChoice, Model, Runtime, SpanModel, WindowLogits};
 use crate::source::ModelFiles;
 use crate::text::offsets::{OffsetUnit, place};
 use crate::text::window::{Limits, WindowShape};
@@ -110,6 +110,11 @@ impl Reader {
     /// The tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// Where the model runs.
+    pub fn device(&self) -> DeviceChoice {
+        self.model.device()
     }
 
     /// Tokenises a document.

@@ -1,0 +1,143 @@
+//! The native rules, piece by piece and against a definition by brute force.
+
+use std::ops::Range;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A text of numbered words, one token each.
+fn words(count: usize) -> (String, Vec<(usize, usize)>) {
+    let text: String = (0..count).map(|word| format!("w{word:03} ")).collect();
+    (text, (0..count).map(|word| (word * 5, word * 5 + 4)).collect())
+}
+
+struct Sample {
+    text: String,
+    offsets: Vec<(usize, usize)>,
+    layout: Vec<Range<usize>>,
+    logits: Vec<(Vec<f32>, Vec<f32>)>,
+}
+
+impl Sample {
+    /// Windows of logits: index 0 is the null, the context follows.
+    fn new(layout: Vec<Range<usize>>, logits: Vec<(Vec<f32>, Vec<f32>)>) -> Self {
+        let (text, offsets) = words(layout.last().map_or(0, |window| window.end));
+        Self { text, offsets, layout, logits }
+    }
+
+    fn decode(&self, decoding: &Decoding) -> Vec<Decoded> {
+        let windows = self.logits.iter().enumerate();
+        windows
+            .map(|(index, (start, end))| {
+                decoding.window(&Window { start, end, offset: 1, layout: &self.layout, index })
+            })
+            .collect()
+    }
+
+    fn document<'a>(&'a self, windows: &'a [Decoded]) -> Document<'a> {
+        Document { text: &self.text, offsets: &self.offsets, words: &[], layout: &self.layout, windows }
+    }
+}
+
+fn rank(samples: &[Sample], decoding: &Decoding) -> Ranking {
+    let decoded: Vec<Vec<Decoded>> = samples.iter().map(|sample| sample.decode(decoding)).collect();
+    let documents: Vec<Document> = samples.iter().zip(&decoded).map(|(sample, windows)| sample.document(windows)).collect();
+    decoding.rank(&documents)
+}
+
+#[test]
+fn the_window_with_the_best_view_owns_a_span() {
+    let layout = vec![0..20, 10..30, 20..40];
+    let (start, end) = (vec![0.0; 21], vec![0.0; 21]);
+    let owner = |first: usize, last: usize| -> Vec<usize> {
+        let owns = |index: &usize| {
+            let window = Window { start: &start, end: &end, offset: 1, layout: &layout, index: *index };
+            let range = &layout[*index];
+            range.start <= first && last < range.end && window.owns(first - range.start, last - range.start)
+        };
+        (0..3).filter(owns).collect()
+    };
+    assert_eq!(owner(0, 3), [0]);
+    assert_eq!(owner(12, 13), [0]);
+    assert_eq!(owner(16, 17), [1]);
+    // As far from one edge as from the other: the earlier window.
+    assert_eq!(owner(14, 15), [0]);
+    assert_eq!(owner(38, 39), [2]);
+}
+
+#[test]
+fn documents_are_measured_against_their_own_null() {
+    let sample = |null: f32, best: f32| Sample::new(vec![0..2], vec![(vec![null, best, -9.0], vec![0.0, 0.0, -9.0])]);
+    // The second document's best sum is lower, but its null is lower still.
+    let ranking = rank(&[sample(5.0, 7.0), sample(-4.0, 1.0)], &Decoding { top_k: 2, ..Decoding::default() });
+    assert_eq!((ranking.spans[0].document, ranking.spans[0].margin), (1, 5.0));
+    assert_eq!((ranking.spans[1].document, ranking.spans[1].margin), (0, 2.0));
+    assert_eq!(ranking.null_odds, Some(-5.0));
+}
+
+#[test]
+fn the_threshold_decides_and_nothing_to_read_is_no_answer() {
+    let sample = || Sample::new(vec![0..1], vec![(vec![3.0, 1.0], vec![0.0, 0.0])]);
+    let at = |null_threshold| rank(&[sample()], &Decoding { null_threshold, ..Decoding::default() });
+    assert!(!at(0.0).answered && !at(1.9).answered);
+    assert!(at(2.0).answered && at(f32::INFINITY).answered);
+    assert!(!at(f32::NEG_INFINITY).answered);
+    let always = rank(&[sample()], &Decoding { always_answer: true, ..Decoding::default() });
+    assert!(always.answered && always.no_answer_score == 0.0 && (always.spans[0].score - 1.0).abs() < 1e-12);
+    let nothing = rank(&[], &Decoding::default());
+    assert_eq!((nothing.answered, nothing.no_answer_score, nothing.null_odds), (false, 1.0, None));
+    let blank = Sample::new(vec![], vec![]);
+    let beside = rank(&[blank, sample()], &Decoding { null_threshold: 2.0, ..Decoding::default() });
+    assert_eq!((beside.answered, beside.spans[0].document), (true, 1));
+}
+
+#[test]
+fn similar_candidates_are_dropped_as_asked() {
+    // Words 1 and 2 are good starts and ends, so spans 1-1, 1-2, 2-2 lead.
+    let mut sample = Sample::new(vec![0..4], vec![(vec![0.0, 0.0, 6.0, 5.0, 1.0], vec![0.0, 0.0, 5.0, 5.5, 1.0])]);
+    let texts = |sample: &Sample, dedup| -> Vec<String> {
+        let decoding = Decoding { top_k: 3, dedup, ..Decoding::default() };
+        let decoded = sample.decode(&decoding);
+        let ranking = decoding.rank(&[sample.document(&decoded)]);
+        ranking.spans.iter().map(|span| sample.text[span.bytes.clone()].to_owned()).collect()
+    };
+    assert_eq!(texts(&sample, Dedup::Span), ["w001 w002", "w001", "w002"]);
+    assert_eq!(texts(&sample, Dedup::Overlap), ["w001 w002", "w003", "w000"]);
+    sample.text = sample.text.replace("w002", "W001");
+    assert_eq!(texts(&sample, Dedup::Text), ["w001 W001", "w001", "w001 W001 w003"]);
+    assert_eq!(texts(&sample, Dedup::None), ["w001 W001", "w001", "W001"]);
+    // Two tokens over the same bytes, as byte-level vocabularies make them, are one place.
+    sample.offsets[2] = sample.offsets[1];
+    assert_eq!(texts(&sample, Dedup::Span)[..2], ["w001", "w001 W001 w003"]);
+}
+
+proptest! {
+    /// Probabilities are those of the definition: every span of every document once, as its owner sees it, and the null.
+    #[test]
+    fn joint_scores_sum_to_one(cells in prop::collection::vec((-9i8..9, -9i8..9), 62), longest in 1usize..6,
+                               temperature in prop::sample::select(vec![0.5, 1.0, 2.0])) {
+        let logits = |range: Range<usize>| -> (Vec<f32>, Vec<f32>) {
+            cells[range].iter().map(|&(s, e)| (f32::from(s) * 0.5, f32::from(e) * 0.5)).unzip()
+        };
+        // A document of two overlapping windows and one of a single window.
+        let samples = [
+            Sample::new(vec![0..20, 8..28], vec![logits(0..21), logits(21..42)]),
+            Sample::new(vec![0..19], vec![logits(42..62)]),
+        ];
+        let decoding = Decoding {
+            top_k: 400, max_answer_tokens: Some(longest), temperature, dedup: Dedup::None, ..Decoding::default()
+        };
+        let ranking = rank(&samples, &decoding);
+        let sum: f64 = ranking.spans.iter().map(|span| span.score).sum();
+        prop_assert!((sum + ranking.no_answer_score - 1.0).abs() < 1e-9);
+        let spans = |tokens: usize| (0..tokens).map(|i| longest.min(tokens - i)).sum::<usize>();
+        prop_assert_eq!(ranking.spans.len(), spans(28) + spans(19));
+        prop_assert_eq!(ranking.answered, ranking.spans[0].margin >= 0.0);
+        prop_assert!(ranking.spans.windows(2).all(|pair| pair[0].margin >= pair[1].margin));
+        // The odds between any two spans of a document are those of their logits.
+        let (a, b) = (&ranking.spans[0], &ranking.spans[ranking.spans.len() - 1]);
+        let odds = f64::from(a.margin - b.margin) / temperature;
+        prop_assert!(((a.score / b.score).ln() - odds).abs() < 1e-6);
+    }
+}

@@ -24,7 +24,7 @@ pub(super) struct Encoder {
     segments: Option<Rows>,
     embedding_norm: Norm,
     layers: Vec<Layer>,
-    head: Linear,
+    head: Head,
 }
 
 struct Layer {
@@ -37,7 +37,8 @@ struct Layer {
     output_norm: Norm,
 }
 
-/// A matrix, kept transposed for the product, and a bias.
+/// A matrix, stored `[in, out]`, and a bias. With the checkpoint's `[out, in]` the CPU product takes another path, and rounds
+/// differently, when a batch is small.
 struct Linear {
     weight: Tensor,
     bias: Tensor,
@@ -46,8 +47,22 @@ struct Linear {
 impl Linear {
     /// f32 in, f32 out; the product itself runs in the weights' type.
     fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
-        let product = input.to_dtype(self.weight.dtype())?.matmul(&self.weight.t()?)?;
+        let product = input.to_dtype(self.weight.dtype())?.matmul(&self.weight)?;
         product.to_dtype(DType::F32)?.broadcast_add(&self.bias)
+    }
+}
+
+/// The span head. Two columns are too few for a matrix product whose rounding does not depend on the batch, so it multiplies and
+/// sums; it decides, so it stays in full precision.
+struct Head {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Head {
+    /// From `[tokens, hidden]` to `[2, tokens]`.
+    fn forward(&self, state: &Tensor) -> candle_core::Result<Tensor> {
+        state.unsqueeze(0)?.broadcast_mul(&self.weight)?.sum(D::Minus1)?.broadcast_add(&self.bias)
     }
 }
 
@@ -81,8 +96,21 @@ impl Loader<'_> {
             bias.extend(self.weights.vector(&[format!("{module}.bias")], rows)?);
         }
         let rows = modules.len() * rows;
-        let weight = Tensor::from_vec(weight, (rows, columns), self.device)?.to_dtype(self.precision.dtype())?;
-        Ok(Linear { weight, bias: Tensor::from_vec(bias, rows, self.device)? })
+        let weight = Tensor::from_vec(transposed(&weight, columns), (columns, rows), self.device)?;
+        Ok(Linear {
+            weight: weight.to_dtype(self.precision.dtype())?,
+            bias: Tensor::from_vec(bias, rows, self.device)?,
+        })
+    }
+
+    /// The span head: two rows, one for starts and one for ends.
+    fn head(&self, module: &str, width: usize) -> Result<Head> {
+        let weight = self.weights.matrix(&format!("{module}.weight"), 2, width)?;
+        let bias = self.weights.vector(&[format!("{module}.bias")], 2)?;
+        Ok(Head {
+            weight: Tensor::from_vec(weight, (2, 1, width), self.device)?,
+            bias: Tensor::from_vec(bias, (2, 1), self.device)?,
+        })
     }
 
     /// A normalisation under its present or its TensorFlow-era names.
@@ -98,6 +126,23 @@ impl Loader<'_> {
             epsilon: self.epsilon as f32,
         })
     }
+}
+
+/// Columns become rows; in blocks, so that both sides stay in cache.
+fn transposed(numbers: &[f32], columns: usize) -> Vec<f32> {
+    const BLOCK: usize = 32;
+    let rows = numbers.len() / columns;
+    let mut out = vec![0.0; numbers.len()];
+    for row_block in (0..rows).step_by(BLOCK) {
+        for column_block in (0..columns).step_by(BLOCK) {
+            for row in row_block..rows.min(row_block + BLOCK) {
+                for column in column_block..columns.min(column_block + BLOCK) {
+                    out[column * rows + row] = numbers[row * columns + column];
+                }
+            }
+        }
+    }
+    out
 }
 
 impl Encoder {
@@ -134,8 +179,7 @@ impl Encoder {
             },
             embedding_norm: loader.norm(&format!("{prefix}{}", names.embedding_norm), hidden)?,
             layers: layers.collect::<Result<_>>()?,
-            // The head decides; it costs nothing to leave it in full precision.
-            head: Loader { precision: Precision::F32, ..loader }.linear(&[head], 2, hidden)?,
+            head: loader.head(&head, hidden)?,
             config,
             device,
             precision,
@@ -211,6 +255,6 @@ impl Encoder {
             state = layer.output_norm.forward(&(inner + state)?)?;
             record(&state)?;
         }
-        Ok(self.head.forward(&state)?.transpose(0, D::Minus1)?.contiguous()?)
+        Ok(self.head.forward(&state)?)
     }
 }

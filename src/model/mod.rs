@@ -31,6 +31,11 @@ pub trait SpanModel: Send + Sync {
     /// The logits of each window of the batch, in order and exactly as long as the window. They do not depend on what else is in
     /// the batch.
     fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>>;
+
+    /// Where it runs: never [`DeviceChoice::Auto`].
+    fn device(&self) -> DeviceChoice {
+        DeviceChoice::Cpu
+    }
 }
 
 /// What a model says about one window.
@@ -86,11 +91,6 @@ impl Model {
         self.encoder.config()
     }
 
-    /// Where it runs: never [`DeviceChoice::Auto`].
-    pub fn device(&self) -> DeviceChoice {
-        self.device
-    }
-
     /// Like [`SpanModel::logits`], and shows the intermediate states.
     pub fn logits_with_tap(&self, batch: &Batch, tap: &mut Tap) -> Result<Vec<WindowLogits>> {
         self.pool.install(|| self.encoder.forward(batch, Some(tap)))
@@ -108,5 +108,18 @@ impl SpanModel for Model {
 
     fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
         self.pool.install(|| self.encoder.forward(batch, None))
+    }
+
+    fn device(&self) -> DeviceChoice {
+        self.device
+    }
+}
+
+/// Why a device cannot be used, if it cannot.
+pub fn device_problem(device: DeviceChoice) -> Option<String> {
+    match device.open() {
+        Ok(_) => None,
+        Err(Error::DeviceUnavailable { reason, .. }) => Some(reason),
+        Err(error) => Some(error.to_string()),
     }
 }

@@ -1,1 +1,6 @@
+//! All integration tests in one binary: one link step instead of one per file.
+
+mod decode;
+mod model;
+mod support;
 

@@ -1,0 +1,261 @@
+//! The encoder against PyTorch, on tiny random models of all five families.
+
+use serde_json::Value;
+use spanqa::Error;
+use spanqa::batch::{Batch, pack};
+use spanqa::model::{Model, Precision, Runtime, SpanModel, Tap, WindowLogits};
+use spanqa::source::ModelFiles;
+
+use crate::support::{batch_of, fixture, fixture_json, folder_of, gap, integers, numbers, tiny_model};
+
+const FAMILIES: [&str; 5] = ["minilm", "distilbert", "roberta", "bert-large", "xlm-roberta"];
+const TOLERANCE: f32 = 1e-4;
+
+fn load_with(path: &std::path::Path, runtime: &Runtime) -> Model {
+    Model::load(&ModelFiles::from_dir(path).unwrap(), runtime).unwrap()
+}
+
+fn load(family: &str) -> Model {
+    load_with(&fixture("tiny").join(family), &Runtime::default())
+}
+
+fn golden(family: &str) -> Value {
+    fixture_json(&format!("tiny/{family}/golden.json"))
+}
+
+fn windows(golden: &Value) -> &[Value] {
+    golden["windows"].as_array().unwrap()
+}
+
+/// Panics with the place of the largest difference.
+fn assert_close(what: &str, expected: &[f32], found: &[f32], tolerance: f32) {
+    let (worst, at) = gap(expected, found);
+    assert!(worst <= tolerance, "{what}[{at}]: expected {}, found {}", expected[at], found[at]);
+}
+
+fn assert_logits(what: &str, expected: &[Value], found: &[WindowLogits], tolerance: f32) {
+    assert_eq!(expected.len(), found.len());
+    for (index, (expected, found)) in expected.iter().zip(found).enumerate() {
+        assert_close(&format!("{what} window {index} start"), &numbers(&expected["start"]), &found.start, tolerance);
+        assert_close(&format!("{what} window {index} end"), &numbers(&expected["end"]), &found.end, tolerance);
+    }
+}
+
+#[test]
+fn every_layer_and_the_logits_equal_pytorch() {
+    for family in FAMILIES {
+        let golden = golden(family);
+        let batch = batch_of(windows(&golden));
+        let mut tap = Tap::default();
+        let logits = load(family).logits_with_tap(&batch, &mut tap).unwrap();
+        assert_logits(family, windows(&golden), &logits, TOLERANCE);
+
+        let hidden = golden["hidden"].as_u64().unwrap() as usize;
+        let ranges: Vec<_> = batch.ranges().collect();
+        for states in golden["hidden_states"].as_array().unwrap() {
+            let window = states["window"].as_u64().unwrap() as usize;
+            let expected = states["states"].as_array().unwrap();
+            assert_eq!(expected.len(), tap.hidden_states.len(), "{family}: embeddings and every layer");
+            for (layer, expected) in expected.iter().enumerate() {
+                let range = ranges[window].start * hidden..ranges[window].end * hidden;
+                let what = format!("{family} window {window} state {layer}");
+                assert_close(&what, &numbers(expected), &tap.hidden_states[layer][range], TOLERANCE);
+            }
+        }
+    }
+}
+
+/// The comparison above would notice each known mistake: the wrong logits are far from ours.
+#[test]
+fn known_mistakes_would_be_noticed() {
+    for family in FAMILIES {
+        let golden = golden(family);
+        let logits = load(family).logits(&batch_of(windows(&golden))).unwrap();
+        for (name, mutation) in golden["mutations"].as_object().unwrap() {
+            for wrong in mutation["windows"].as_array().unwrap() {
+                let ours = &logits[wrong["window"].as_u64().unwrap() as usize];
+                let start = gap(&numbers(&wrong["start"]), &ours.start).0;
+                let end = gap(&numbers(&wrong["end"]), &ours.end).0;
+                assert!(start.max(end) > 10.0 * TOLERANCE, "{family}: {name} moves logits by {start} and {end} only");
+            }
+        }
+    }
+}
+
+/// Mistakes made on purpose on our side give exactly what PyTorch gives for the same mistake.
+#[test]
+fn the_same_mistakes_give_the_same_logits() {
+    for (family, mutation) in [("minilm", "segments_zeroed"), ("bert-large", "segments_zeroed"), ("distilbert", "positions_shifted")] {
+        let golden = golden(family);
+        let mut batch = batch_of(windows(&golden));
+        match mutation {
+            "segments_zeroed" => batch.segments.fill(0),
+            _ => batch.positions.iter_mut().for_each(|position| *position += 1),
+        }
+        let logits = load(family).logits(&batch).unwrap();
+        for wrong in golden["mutations"][mutation]["windows"].as_array().unwrap() {
+            let ours = logits[wrong["window"].as_u64().unwrap() as usize].clone();
+            assert_logits(mutation, std::slice::from_ref(wrong), &[ours], TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn a_window_gives_the_same_bits_alone_in_a_batch_and_in_any_order() {
+    for family in FAMILIES {
+        let golden = golden(family);
+        let windows = windows(&golden);
+        let together = load(family).logits(&batch_of(windows)).unwrap();
+        for threads in [1, 2, 3] {
+            let runtime = Runtime { threads: Some(threads), ..Runtime::default() };
+            let model = load_with(&fixture("tiny").join(family), &runtime);
+            for (window, expected) in windows.iter().zip(&together) {
+                let alone = model.logits(&batch_of(std::slice::from_ref(window))).unwrap();
+                assert_eq!(&alone[0], expected, "{family} alone, {threads} threads");
+            }
+            let reversed: Vec<Value> = windows.iter().rev().cloned().collect();
+            let mut found = model.logits(&batch_of(&reversed)).unwrap();
+            found.reverse();
+            assert_eq!(found, together, "{family} reversed, {threads} threads");
+        }
+    }
+}
+
+/// The same at the size of a real model, where matrix products are cut into blocks.
+#[test]
+fn the_built_in_model_does_not_depend_on_the_batch() {
+    let resolved = spanqa::source::resolve("builtin", &spanqa::source::SourceOptions::default()).unwrap();
+    let model = Model::load(&resolved.files, &Runtime::default()).unwrap();
+    let lengths = [5usize, 384, 17, 200, 33, 64, 6, 128, 97];
+    let window = |length: usize| -> (Vec<u32>, Vec<u32>) {
+        let ids = (0..length as u32).map(|token| 1000 + (token * 7919 + length as u32 * 31) % 20000);
+        (ids.collect(), (0..length).map(|token| u32::from(token > length / 4)).collect())
+    };
+    let run = |members: &[usize]| {
+        let mut batch = Batch::default();
+        for &member in members {
+            let (ids, segments) = window(lengths[member]);
+            batch.push(&ids, &segments);
+        }
+        model.logits(&batch).unwrap()
+    };
+    let everything: Vec<usize> = (0..lengths.len()).collect();
+    let together = run(&everything);
+    for budget in [1, 300, 700] {
+        for members in pack(&lengths, budget) {
+            for (logits, &member) in run(&members).iter().zip(&members) {
+                assert!(logits == &together[member], "window of {} tokens, budget {budget}", lengths[member]);
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_are_read_in_every_form() {
+    let tokenizer = ["config.json", "vocab.txt", "tokenizer_config.json"].map(|name| fixture("tiny/minilm").join(name));
+    let original = golden("minilm");
+    for (variant, expected) in
+        [("f16", "f16"), ("bf16", "bf16"), ("bin-f16", "f16"), ("sharded", ""), ("bin", ""), ("no-prefix", "")]
+    {
+        let folder = folder_of(&tokenizer);
+        for file in std::fs::read_dir(fixture("tiny/variants").join(variant)).unwrap() {
+            let file = file.unwrap().path();
+            std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+        }
+        let golden = match expected {
+            "" => original.clone(),
+            other => fixture_json(&format!("tiny/variants/{other}/golden.json")),
+        };
+        let logits = load_with(folder.path(), &Runtime::default()).logits(&batch_of(windows(&original))).unwrap();
+        assert_logits(variant, windows(&golden), &logits, TOLERANCE);
+    }
+}
+
+/// Half precision is for speed; it must stay near and must never be "not a number".
+#[test]
+fn half_precision_stays_near_and_finite() {
+    for family in FAMILIES {
+        let golden = golden(family);
+        for (precision, tolerance) in [(Precision::F16, 0.05), (Precision::Bf16, 0.5)] {
+            let runtime = Runtime { precision, ..Runtime::default() };
+            let logits = load_with(&fixture("tiny").join(family), &runtime).logits(&batch_of(windows(&golden))).unwrap();
+            assert_logits(family, windows(&golden), &logits, tolerance);
+        }
+    }
+}
+
+/// The 8-bit form of a model says nearly the same, and packing is refused for what could not be loaded.
+#[test]
+fn packed_models_load_and_stay_near() {
+    let folder = tiny_model();
+    let files = ModelFiles::from_dir(folder.path()).unwrap();
+    let packed = folder.path().join("packed.safetensors");
+    spanqa::model::pack::pack(&files, &packed).unwrap();
+    std::fs::rename(&packed, folder.path().join("model.safetensors")).unwrap();
+    let golden = golden("minilm");
+    let logits = load_with(folder.path(), &Runtime::default()).logits(&batch_of(windows(&golden))).unwrap();
+    // The matrices of the tiny model are too small to be packed, so nothing may change at all.
+    assert_logits("packed", windows(&golden), &logits, TOLERANCE);
+}
+
+/// A second opinion where there is one: candle-transformers' own BERT, given the same weights.
+#[test]
+fn candle_transformers_agrees() {
+    use candle_core::{DType, Device, Tensor};
+    use candle_transformers::models::bert::{BertModel, Config};
+    let folder = fixture("tiny/minilm");
+    let config: Config = serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
+    let weights = candle_nn::VarBuilder::from_buffered_safetensors(
+        std::fs::read(folder.join("model.safetensors")).unwrap(),
+        DType::F32,
+        &Device::Cpu,
+    )
+    .unwrap();
+    let theirs = BertModel::load(weights.pp("bert"), &config).unwrap();
+    let golden = golden("minilm");
+    let window = &windows(&golden)[0];
+    let tensor = |ids: &Value| Tensor::new(integers(ids), &Device::Cpu).unwrap().unsqueeze(0).unwrap();
+    let state = theirs.forward(&tensor(&window["ids"]), &tensor(&window["segments"]), None).unwrap();
+    let mut tap = Tap::default();
+    load("minilm").logits_with_tap(&batch_of(std::slice::from_ref(window)), &mut tap).unwrap();
+    let state: Vec<f32> = state.flatten_all().unwrap().to_vec1().unwrap();
+    assert_close("last state", &state, tap.hidden_states.last().unwrap(), TOLERANCE);
+}
+
+#[test]
+fn ids_outside_the_tables_are_errors() {
+    let model = load("minilm");
+    let mut batch = Batch::default();
+    batch.push(&[2, 100_000], &[0, 0]);
+    assert!(matches!(model.logits(&batch), Err(Error::OutOfTable { index: 100_000, .. })));
+    let mut batch = Batch::default();
+    batch.push(&[2; 65], &[0; 65]);
+    assert!(matches!(model.logits(&batch), Err(Error::OutOfTable { index: 64, .. })));
+    assert!(model.logits(&Batch::default()).unwrap().is_empty());
+}
+
+/// Parity at the real shapes. The models are gigabytes, so they are made on demand:
+/// `python tests/fixtures/full_size.py DIR FAMILY...`, then `SPANQA_FULL_SIZE=DIR cargo test --release -- --ignored full_size --nocapture`.
+#[test]
+#[ignore = "needs models made by tests/fixtures/full_size.py"]
+fn full_size_logits_equal_pytorch() {
+    let folder = std::env::var_os("SPANQA_FULL_SIZE").expect("SPANQA_FULL_SIZE names the folder of the models");
+    let mut families: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    families.retain(|path| path.join("golden.json").is_file());
+    families.sort();
+    assert!(!families.is_empty(), "no family has a golden.json");
+    for family in families {
+        let golden: Value = serde_json::from_slice(&std::fs::read(family.join("golden.json")).unwrap()).unwrap();
+        let logits = load_with(&family, &Runtime::default()).logits(&batch_of(windows(&golden))).unwrap();
+        let mut worst = 0f32;
+        for (expected, found) in windows(&golden).iter().zip(&logits) {
+            for (expected, found) in [(numbers(&expected["start"]), &found.start), (numbers(&expected["end"]), &found.end)] {
+                worst = worst.max(gap(&expected, found).0);
+                let best = |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
+                assert_eq!(best(&expected), best(found), "{}", family.display());
+            }
+        }
+        println!("{}: largest difference {worst:e}, argmax equal in {} windows", family.display(), logits.len());
+        assert!(worst < 2e-3);
+    }
+}

@@ -1,0 +1,133 @@
+//! What several tests need: fixtures, folders, running the binary.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use spanqa::batch::Batch;
+
+/// A path below `tests/fixtures`.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// A JSON file below `tests/fixtures`.
+pub fn fixture_json(name: &str) -> Value {
+    let path = fixture(name);
+    serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap()
+}
+
+/// Numbers of a JSON list.
+pub fn numbers(list: &Value) -> Vec<f32> {
+    list.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
+}
+
+/// Whole numbers of a JSON list.
+pub fn integers(list: &Value) -> Vec<u32> {
+    list.as_array().unwrap().iter().map(|number| number.as_u64().unwrap() as u32).collect()
+}
+
+/// The windows of a golden file as one batch.
+pub fn batch_of(windows: &[Value]) -> Batch {
+    let mut batch = Batch::default();
+    for window in windows {
+        batch.push(&integers(&window["ids"]), &integers(&window["segments"]));
+    }
+    batch
+}
+
+/// The largest distance between two lists, and where it is.
+pub fn gap(left: &[f32], right: &[f32]) -> (f32, usize) {
+    assert_eq!(left.len(), right.len());
+    let gaps = left.iter().zip(right).map(|(a, b)| (a - b).abs()).enumerate();
+    gaps.fold((0.0, 0), |worst, (index, gap)| if gap > worst.0 { (gap, index) } else { worst })
+}
+
+/// A folder with copies of files, gone when dropped.
+pub fn folder_of(files: &[PathBuf]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in files {
+        std::fs::copy(file, folder.path().join(file.file_name().unwrap())).unwrap();
+    }
+    folder
+}
+
+/// The tiny BERT as a complete model folder, to be damaged.
+pub fn tiny_model() -> tempfile::TempDir {
+    let files = ["config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"];
+    folder_of(&files.map(|name| fixture("tiny/minilm").join(name)))
+}
+
+/// The binary under test, cut off from the user's settings and from the network.
+pub fn spanqa(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_spanqa"));
+    command.args(arguments).env_clear().stdin(Stdio::null());
+    for (name, value) in std::env::vars_os() {
+        let keep = ["PATH", "SystemRoot", "TMPDIR", "TEMP", "TMP", "LLVM_PROFILE_FILE"];
+        if keep.iter().any(|kept| name == *kept) {
+            command.env(name, value);
+        }
+    }
+    let home = env!("CARGO_TARGET_TMPDIR");
+    command.env("HOME", home).env("XDG_CACHE_HOME", home).env("XDG_CONFIG_HOME", home);
+    command.env("HF_HUB_OFFLINE", "1");
+    command
+}
+
+/// Runs the binary to its end.
+pub fn run(arguments: &[&str]) -> Run {
+    Run::from(spanqa(arguments).output().unwrap())
+}
+
+/// Runs the binary with something on standard input.
+pub fn run_with_input(arguments: &[&str], input: &[u8]) -> Run {
+    use std::io::Write;
+    let mut child = spanqa(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
+    let output = child.wait_with_output().unwrap();
+    // A program that refuses its input early closes the pipe.
+    let _ = writer.join().unwrap();
+    Run::from(output)
+}
+
+/// How a run ended and what it said.
+#[derive(Debug)]
+pub struct Run {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Run {
+    /// The records that were printed, one a line.
+    pub fn records(&self) -> Vec<Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Asserts an error: exit code 2, nothing on standard output, one message that says `what`, and a hint.
+    pub fn fails_with(&self, what: &str) {
+        assert_eq!(self.code, Some(2), "{self:?}");
+        assert!(self.stdout.is_empty(), "{self:?}");
+        assert!(self.stderr.contains(what), "expected {what:?} in {}", self.stderr);
+        assert_eq!(self.stderr.matches("error:").count(), 1, "{}", self.stderr);
+        assert!(self.stderr.contains("hint: "), "{}", self.stderr);
+        assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
+    }
+}
