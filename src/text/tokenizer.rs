@@ -156,8 +156,7 @@ impl Tokenizer {
         declared_max_length: Option<usize>,
     ) -> Result<Self> {
         let Parts { engine, special: mut structural, unknown, names, vocab_size } = parts;
-        let unsupported =
-            |reason: String| Error::UnsupportedTokenizer { file: file.label(), reason };
+        let unsupported = |reason: String| Error::UnsupportedTokenizer { file: file.label(), reason };
         // Any text with tokens will do; a cut-down vocabulary may not know the first ones.
         let mut template = Err("it finds no token in plain text".to_owned());
         for text in ["a", "the", "1", "."] {
@@ -182,8 +181,7 @@ impl Tokenizer {
 
     /// The tokens of a text, without special tokens. Text that spells a special token (`[SEP]`, `</s>`) is text.
     pub fn encode(&self, text: &str) -> Result<Tokens> {
-        let encoding =
-            guarded(|| self.engine.encode(text)).map_err(|reason| Error::Tokenize { reason })?;
+        let encoding = guarded(|| self.engine.encode(text)).map_err(|reason| Error::Tokenize { reason })?;
         let mut tokens = Tokens {
             ids: Vec::with_capacity(encoding.len()),
             offsets: Vec::with_capacity(encoding.len()),
