@@ -282,7 +282,7 @@ fn check_charsmap(charsmap: &[u8]) -> Result<(), String> {
     let (length, rest) = charsmap.split_first_chunk::<4>().ok_or_else(broken)?;
     let length = u32::from_le_bytes(*length) as usize;
     let (trie, replacements) = rest.split_at_checked(length).ok_or_else(broken)?;
-    if length == 0 || length % 4 != 0 {
+    if length == 0 || !length.is_multiple_of(4) {
         return Err(broken());
     }
     let replacements = std::str::from_utf8(replacements).map_err(|_| broken())?;

@@ -278,3 +278,31 @@ fn on_boundaries(text: &str, (start, end): (usize, usize)) -> (usize, usize) {
     }
     (start, end)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_widened_to_whole_characters() {
+        let text = "a\u{e9}\u{4e2d}";
+        assert_eq!(on_boundaries(text, (1, 3)), (1, 3));
+        assert_eq!(on_boundaries(text, (2, 2)), (1, 3));
+        assert_eq!(on_boundaries(text, (4, 5)), (3, 6));
+        assert_eq!(on_boundaries(text, (9, 99)), (6, 6));
+        assert_eq!(on_boundaries(text, (3, 1)), (1, 1));
+    }
+
+    #[test]
+    fn a_panic_becomes_a_reason() {
+        let list = [0u8; 2];
+        let reason = guarded(|| Ok(list[std::hint::black_box(7)])).unwrap_err();
+        assert!(reason.contains("index out of bounds"), "{reason}");
+    }
+
+    #[test]
+    fn tokenizers_are_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Tokenizer>();
+    }
+}

@@ -341,7 +341,7 @@ fn broken_files_are_named_with_a_reason() {
         (&[("vocab.json", r#"{"a": 1}"#), ("merges.txt", "")], "<s>"),
         (&[("vocab.json", roberta), ("merges.txt", "#version: 0.2\na b c")], "line 2"),
         (&[("vocab.json", roberta), ("merges.txt", "a")], "line 1"),
-        (&[("vocab.json", roberta), ("merges.txt", "a b\nab ab")], "abab"),
+        (&[("vocab.json", roberta), ("merges.txt", "a b\nab ab")], "line 2 needs the piece `abab`"),
         (&[("sentencepiece.bpe.model", "hello")], "sentencepiece"),
         (&[("sentencepiece.bpe.model", "")], "<unk>"),
         (&[("tokenizer.json", "")], "tokenizer.json"),
@@ -503,6 +503,24 @@ fn damaged_sentencepiece_models_do_no_harm() {
             try_it(bytes);
         }
     }
+}
+
+/// A character map that leads outside itself is found when it is loaded, not when a text happens to go there.
+#[test]
+fn a_broken_character_map_is_refused() {
+    let mut bytes = std::fs::read(fixtures().join("xlm-roberta/sentencepiece.bpe.model")).unwrap();
+    let name = b"nmt_nfkc";
+    let mut at = bytes.windows(name.len()).position(|window| window == name).unwrap() + name.len();
+    assert_eq!(bytes[at], 0x12, "the field of the character map");
+    at += 1;
+    while bytes[at] & 0x80 != 0 {
+        at += 1;
+    }
+    // Behind the length of the field and that of the trie: the root, which now points far away.
+    let root = at + 1 + 4;
+    bytes[root..root + 4].copy_from_slice(&[0x00, 0x00, 0xff, 0x7f]);
+    let error = sentencepiece(bytes).unwrap_err();
+    assert!(error.to_string().contains("character map"), "{error}");
 }
 
 proptest! {
