@@ -47,13 +47,9 @@ pub(super) fn build(file: &ModelFile) -> Result<Parts> {
     }
     let unknown = match tokenizer.get_model() {
         ModelWrapper::BPE(bpe) => bpe.unk_token.as_deref().and_then(|token| bpe.token_to_id(token)),
-        ModelWrapper::WordPiece(wordpiece) => {
-            Some(declared_unknown(file, wordpiece, &wordpiece.unk_token)?)
-        }
+        ModelWrapper::WordPiece(wordpiece) => Some(declared_unknown(file, wordpiece, &wordpiece.unk_token)?),
         ModelWrapper::WordLevel(words) => Some(declared_unknown(file, words, &words.unk_token)?),
-        ModelWrapper::Unigram(unigram) => {
-            Some(unigram_unknown(unigram).map_err(|reason| file.bad(reason))?)
-        }
+        ModelWrapper::Unigram(unigram) => Some(unigram_unknown(unigram).map_err(|reason| file.bad(reason))?),
     };
     let replacement = match tokenizer.get_model() {
         // Dropout is for training: it would give another answer on every run.

@@ -134,8 +134,8 @@ fn spelled<'a>(token: &'a Option<Spelling>, usual: &'a str) -> &'a str {
 /// were written for, and published checkpoints rely on that.
 pub(super) fn wordpiece(file: &ModelFile, settings: &Settings) -> Result<Parts> {
     let special = &settings.special;
-    let vocabulary =
-        WordPiece::new(file.read()?, spelled(&special.unk_token, "[UNK]")).map_err(|reason| file.bad(reason))?;
+    let vocabulary = WordPiece::new(file.read()?, spelled(&special.unk_token, "[UNK]"))
+        .map_err(|reason| file.bad(reason))?;
     let required = |token: &str| match vocabulary.id(token) {
         Some(id) => Ok((token.to_owned(), id)),
         None => Err(file.bad(format!("it has no `{token}`"))),

@@ -282,16 +282,12 @@ fn check_charsmap(charsmap: &[u8]) -> Result<(), String> {
     let (length, rest) = charsmap.split_first_chunk::<4>().ok_or_else(broken)?;
     let length = u32::from_le_bytes(*length) as usize;
     let (trie, replacements) = rest.split_at_checked(length).ok_or_else(broken)?;
-    if length == 0 || length % 4 != 0 {
+    if length == 0 || !length.is_multiple_of(4) {
         return Err(broken());
     }
     let replacements = std::str::from_utf8(replacements).map_err(|_| broken())?;
-    let units: Vec<usize> = trie
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|unit| u32::from_le_bytes(*unit) as usize)
-        .collect();
+    let units: Vec<usize> =
+        trie.as_chunks::<4>().0.iter().map(|unit| u32::from_le_bytes(*unit) as usize).collect();
 
     // Where a unit's children begin, what byte leads to a unit, and whether a key ends there.
     let offset = |unit: usize| (unit >> 10) << ((unit & (1 << 9)) >> 6);

@@ -156,8 +156,7 @@ impl Tokenizer {
         declared_max_length: Option<usize>,
     ) -> Result<Self> {
         let Parts { engine, special: mut structural, unknown, names, vocab_size } = parts;
-        let unsupported =
-            |reason: String| Error::UnsupportedTokenizer { file: file.label(), reason };
+        let unsupported = |reason: String| Error::UnsupportedTokenizer { file: file.label(), reason };
         // Any text with tokens will do; a cut-down vocabulary may not know the first ones.
         let mut template = Err("it finds no token in plain text".to_owned());
         for text in ["a", "the", "1", "."] {
@@ -182,8 +181,7 @@ impl Tokenizer {
 
     /// The tokens of a text, without special tokens. Text that spells a special token (`[SEP]`, `</s>`) is text.
     pub fn encode(&self, text: &str) -> Result<Tokens> {
-        let encoding =
-            guarded(|| self.engine.encode(text)).map_err(|reason| Error::Tokenize { reason })?;
+        let encoding = guarded(|| self.engine.encode(text)).map_err(|reason| Error::Tokenize { reason })?;
         let mut tokens = Tokens {
             ids: Vec::with_capacity(encoding.len()),
             offsets: Vec::with_capacity(encoding.len()),
@@ -279,4 +277,32 @@ fn on_boundaries(text: &str, (start, end): (usize, usize)) -> (usize, usize) {
         end += 1;
     }
     (start, end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_widened_to_whole_characters() {
+        let text = "a\u{e9}\u{4e2d}";
+        assert_eq!(on_boundaries(text, (1, 3)), (1, 3));
+        assert_eq!(on_boundaries(text, (2, 2)), (1, 3));
+        assert_eq!(on_boundaries(text, (4, 5)), (3, 6));
+        assert_eq!(on_boundaries(text, (9, 99)), (6, 6));
+        assert_eq!(on_boundaries(text, (3, 1)), (1, 1));
+    }
+
+    #[test]
+    fn a_panic_becomes_a_reason() {
+        let list = [0u8; 2];
+        let reason = guarded(|| Ok(list[std::hint::black_box(7)])).unwrap_err();
+        assert!(reason.contains("index out of bounds"), "{reason}");
+    }
+
+    #[test]
+    fn tokenizers_are_shared_between_threads() {
+        fn shared<T: Send + Sync>() {}
+        shared::<Tokenizer>();
+    }
 }

@@ -211,7 +211,8 @@ mod tests {
 
     #[test]
     fn ids_are_line_numbers() {
-        for text in ["[UNK]\na\n\n##b", "[UNK]\r\na\r\n\r\n##b\r\n", "[UNK]\ra\r\r##b\r", "[UNK]\na\n\n##b\n"] {
+        for text in ["[UNK]\na\n\n##b", "[UNK]\r\na\r\n\r\n##b\r\n", "[UNK]\ra\r\r##b\r", "[UNK]\na\n\n##b\n"]
+        {
             let vocabulary = WordPiece::new(Cow::Borrowed(text.as_bytes()), "[UNK]").unwrap();
             assert_eq!(vocabulary.len(), 4, "{text:?}");
             assert_eq!(vocabulary.id("##b"), Some(3), "{text:?}");

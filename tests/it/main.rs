@@ -3,4 +3,4 @@
 mod decode;
 mod model;
 mod support;
-
+mod tokenizers;
