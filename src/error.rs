@@ -170,10 +170,6 @@ pub enum Error {
     },
 }
 
-fn other_heads(heads: &[String]) -> String {
-    if heads.is_empty() { String::new() } else { format!("; it has {}", heads.join(", ")) }
-}
-
 impl Error {
     /// The stable name of this kind of failure, for scripts and for JSON error records.
     pub fn code(&self) -> &'static str {
@@ -252,4 +248,8 @@ impl Error {
             }
         }
     }
+}
+
+fn other_heads(heads: &[String]) -> String {
+    if heads.is_empty() { String::new() } else { format!("; it has {}", heads.join(", ")) }
 }
