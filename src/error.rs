@@ -168,6 +168,175 @@ pub enum Error {
         /// What is left.
         width: usize,
     },
+    // ---- model references --------------------------------------------------------------------------------
+    /// A text that can name no model.
+    #[error("`{reference}` cannot be a model: {reason}")]
+    BadReference {
+        /// The text as it was given.
+        reference: String,
+        /// Which rule it breaks.
+        reason: String,
+    },
+    /// A bare name that no registry knows.
+    #[error("there is no model named `{name}`")]
+    UnknownModel {
+        /// The name as it was given.
+        name: String,
+        /// Known names that are spelled nearly the same, nearest first.
+        near: Vec<String>,
+    },
+    /// A model folder that is not there.
+    #[error("{path} is not a folder", path = path.display())]
+    NoSuchFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A registry file with a mistake in it.
+    #[error("{file}{}: {reason}", line.map(|line| format!(", line {line}")).unwrap_or_default())]
+    BadRegistry {
+        /// The registry file.
+        file: String,
+        /// The line of the mistake, counted from 1, where it is known.
+        line: Option<usize>,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An environment variable whose value cannot be used.
+    #[error("{variable} cannot be used: {reason}")]
+    BadSetting {
+        /// The variable.
+        variable: &'static str,
+        /// What is wrong with its value. Never the value of a secret.
+        reason: String,
+    },
+    /// There is no folder to cache models in.
+    #[error("cannot tell where models are cached: there is no home folder")]
+    NoCacheFolder,
+    /// A model that would have to be fetched while the network is forbidden.
+    #[error("{model} is not in the cache {cache} ({missing}) and the network is switched off", cache = cache.display())]
+    Offline {
+        /// The model as it was asked for.
+        model: String,
+        /// The cache that was searched.
+        cache: PathBuf,
+        /// What is lacking.
+        missing: String,
+    },
+    /// The hub wants to know who is asking (401).
+    #[error(
+        "the hub refuses {repo} without {}: it is private, gated or misspelt",
+        if *token { "another token" } else { "a token" }
+    )]
+    HubUnauthorized {
+        /// The repository.
+        repo: String,
+        /// Whether a token was sent.
+        token: bool,
+    },
+    /// The hub knows who is asking and says no (403).
+    #[error("the hub does not let this token read {repo}")]
+    HubForbidden {
+        /// The repository.
+        repo: String,
+        /// The page where access is asked for.
+        page: String,
+    },
+    /// The hub has no such repository.
+    #[error("{endpoint} has no repository {repo}")]
+    NoSuchRepo {
+        /// The repository.
+        repo: String,
+        /// The hub that was asked.
+        endpoint: String,
+    },
+    /// The repository has no such branch, tag or commit.
+    #[error("{repo} has no revision {revision}")]
+    NoSuchRevision {
+        /// The repository.
+        repo: String,
+        /// The revision.
+        revision: String,
+    },
+    /// The hub lists a file and then does not have it.
+    #[error("the hub does not have {file} of {repo}")]
+    NoSuchHubFile {
+        /// The repository.
+        repo: String,
+        /// The file.
+        file: String,
+    },
+    /// The hub asks to slow down (429), also after waiting.
+    #[error("{endpoint} limits the rate of requests and still refused after {attempts} attempts")]
+    HubBusy {
+        /// The hub that was asked.
+        endpoint: String,
+        /// How often it was asked.
+        attempts: u32,
+    },
+    /// The hub failed (5xx) or answered with a status that has no meaning here.
+    #[error("{endpoint} answered with status {status} (attempts: {attempts})")]
+    HubFailed {
+        /// The hub that was asked.
+        endpoint: String,
+        /// The HTTP status.
+        status: u16,
+        /// How often it was asked.
+        attempts: u32,
+    },
+    /// No connection: no network, no such host, refused, timed out, bad certificate, bad proxy.
+    #[error("cannot reach {endpoint}: {reason}")]
+    HubUnreachable {
+        /// The hub that was asked.
+        endpoint: String,
+        /// What the network said.
+        reason: String,
+    },
+    /// An answer that does not follow the hub's protocol.
+    #[error("cannot make sense of the answer from {url}: {reason}")]
+    HubAnswer {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with the answer.
+        reason: String,
+    },
+    /// A download that broke off again and again. What has arrived is kept.
+    #[error("the download of {file} broke off after {got} of {expected} bytes: {reason}")]
+    DownloadCut {
+        /// The file.
+        file: String,
+        /// How many bytes have arrived.
+        got: u64,
+        /// How many it should be.
+        expected: u64,
+        /// What the network said.
+        reason: String,
+    },
+    /// A finished download that is not the file which the hub announced. It is thrown away.
+    #[error("the download of {file} is damaged: its {property} is {got}, not {expected}")]
+    DownloadDamaged {
+        /// The file.
+        file: String,
+        /// What was compared.
+        property: &'static str,
+        /// What the hub announced.
+        expected: String,
+        /// What arrived.
+        got: String,
+    },
+    /// The cache cannot be written: read-only, not a folder, full disk.
+    #[error("cannot write to the model cache at {path}: {source}", path = path.display())]
+    CacheNotWritable {
+        /// What could not be written.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Another process holds the lock of a download and makes no progress.
+    #[error("another process has been holding {path} without progress", path = path.display())]
+    CacheLocked {
+        /// The lock file.
+        path: PathBuf,
+    },
 }
 
 impl Error {
@@ -193,6 +362,27 @@ impl Error {
             Error::Tensor(_) => "tensor_failed",
             Error::EmptyQuestion => "empty_question",
             Error::NoRoomForContext { .. } => "no_room_for_context",
+            // ---- model references
+            Error::BadReference { .. } => "bad_model_reference",
+            Error::UnknownModel { .. } => "unknown_model",
+            Error::NoSuchFolder { .. } => "no_such_folder",
+            Error::BadRegistry { .. } => "bad_registry",
+            Error::BadSetting { .. } => "bad_setting",
+            Error::NoCacheFolder => "no_cache_folder",
+            Error::Offline { .. } => "offline",
+            Error::HubUnauthorized { .. } => "hub_unauthorized",
+            Error::HubForbidden { .. } => "hub_forbidden",
+            Error::NoSuchRepo { .. } => "no_such_repo",
+            Error::NoSuchRevision { .. } => "no_such_revision",
+            Error::NoSuchHubFile { .. } => "no_such_hub_file",
+            Error::HubBusy { .. } => "hub_busy",
+            Error::HubFailed { .. } => "hub_failed",
+            Error::HubUnreachable { .. } => "hub_unreachable",
+            Error::HubAnswer { .. } => "hub_answer",
+            Error::DownloadCut { .. } => "download_cut",
+            Error::DownloadDamaged { .. } => "download_damaged",
+            Error::CacheNotWritable { .. } => "cache_not_writable",
+            Error::CacheLocked { .. } => "cache_locked",
         }
     }
 
@@ -245,6 +435,64 @@ impl Error {
                 } else {
                     format!("the model takes {positions} tokens: use a smaller `--max-question-tokens`")
                 })
+            }
+            // ---- model references
+            Error::BadReference { .. } => Some(
+                "give a name from `spanqa models list`, `owner/repo[@revision]`, or a folder as `./folder`".into(),
+            ),
+            Error::UnknownModel { near, .. } => {
+                let all = "`spanqa models list` shows the names; a folder is written `./folder`";
+                Some(match near.as_slice() {
+                    [] => all.to_owned(),
+                    near => format!("did you mean {}? {all}", near.join(" or ")),
+                })
+            }
+            Error::NoSuchFolder { .. } => {
+                Some("give the folder that holds config.json, or a name from `spanqa models list`".into())
+            }
+            Error::BadRegistry { .. } => Some(
+                "correct the file, or point `--registry` or SPANQA_REGISTRY elsewhere; `spanqa models show minilm` \
+                 shows what an entry may hold"
+                    .into(),
+            ),
+            Error::BadSetting { variable, .. } => Some(format!("`unset {variable}`, or set it to a valid value")),
+            Error::NoCacheFolder => Some("`export HF_HUB_CACHE=/some/folder`".into()),
+            Error::Offline { model, .. } => Some(format!(
+                "on a machine with network: `spanqa models pull {model}`; `--model builtin` needs no files"
+            )),
+            Error::HubUnauthorized { .. } => Some(
+                "check the spelling; for a private or gated model `export HF_TOKEN=...` with a token that may read it"
+                    .into(),
+            ),
+            Error::HubForbidden { page, .. } => {
+                Some(format!("accept the licence on {page} with the account whose HF_TOKEN you use"))
+            }
+            Error::NoSuchRepo { .. } => {
+                Some("check the spelling; `spanqa models list` shows the known models".into())
+            }
+            Error::NoSuchRevision { repo, .. } => {
+                Some(format!("`--model {repo}@main` takes the newest revision"))
+            }
+            Error::NoSuchHubFile { repo, .. } => Some(format!("`spanqa models pull {repo}` tries again")),
+            Error::HubBusy { .. } => {
+                Some("wait some minutes and run it again; with `export HF_TOKEN=...` the limit is higher".into())
+            }
+            Error::HubFailed { .. } => Some("run it again later, or `--offline` if the model is cached".into()),
+            Error::HubUnreachable { .. } => Some(
+                "check the network, HTTPS_PROXY and HF_ENDPOINT; `--offline` works with cached models, \
+                 `--model builtin` needs no network"
+                    .into(),
+            ),
+            Error::HubAnswer { .. } => Some("check HF_ENDPOINT and proxies: is this a model hub?".into()),
+            Error::DownloadCut { .. } => Some("run it again: the download resumes where it stopped".into()),
+            Error::DownloadDamaged { .. } => {
+                Some("run it again; if it stays, a proxy or mirror (HF_ENDPOINT) alters files".into())
+            }
+            Error::CacheNotWritable { .. } => {
+                Some("free some space, or `export HF_HUB_CACHE=/a/writable/folder`".into())
+            }
+            Error::CacheLocked { .. } => {
+                Some("end the other process, or `export HF_HUB_CACHE=/another/folder`".into())
             }
         }
     }

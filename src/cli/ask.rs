@@ -5,7 +5,6 @@ use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
 use spanqa::reader::{Asking, Passage, Query, Reader};
 use spanqa::source::Origin;
 
@@ -175,12 +174,5 @@ impl Args {
             .into());
         }
         Ok((questions, words.map(PathBuf::from).collect()))
-    }
-}
-
-impl Format {
-    /// The names, for messages.
-    pub fn names() -> Vec<String> {
-        Format::value_variants().iter().filter_map(ValueEnum::to_possible_value).map(|v| v.get_name().to_owned()).collect()
     }
 }

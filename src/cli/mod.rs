@@ -38,8 +38,7 @@ enum Command {
     /// Answer questions from files, standard input or a text
     Ask(Box<ask::Args>),
     /// List, fetch, inspect and check models
-    #[command(subcommand)]
-    Models(models::Command),
+    Models(models::ModelsArgs),
     /// Print what a bug report needs: build, processor, devices, caches, environment
     Doctor(doctor::Args),
     /// Print a completion script for a shell
@@ -71,7 +70,7 @@ pub fn run(cli: Cli) -> Result<Outcome> {
     let mut stdout = io::BufWriter::new(io::stdout().lock());
     let outcome = match cli.command {
         Command::Ask(args) => ask::run(&args, &mut stdout),
-        Command::Models(command) => models::run(&command, &mut stdout),
+        Command::Models(args) => models::run(&args, &mut stdout),
         Command::Doctor(args) => doctor::run(&args, &mut stdout),
         Command::Completions(args) => shell::completions(&args, &mut stdout),
         Command::Man(args) => shell::man(&args, &mut stdout),

@@ -28,10 +28,10 @@ pub struct ModelArgs {
 #[derive(Args, Debug, Clone)]
 pub struct SourceArgs {
     /// A models.toml of your own, in addition to the one that comes with spanqa
-    #[arg(long, value_name = "FILE", env = "SPANQA_REGISTRY")]
+    #[arg(long, global = true, value_name = "FILE", env = "SPANQA_REGISTRY")]
     pub registry: Option<PathBuf>,
     /// Never use the network, even if a model has to be fetched
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub offline: bool,
 }
 

@@ -38,7 +38,7 @@ pub fn man(args: &ManArgs, out: &mut dyn Write) -> Result<Outcome> {
             format!("the commands are {}", known.join(", ")),
         );
         let found = command.find_subcommand(name).cloned().ok_or(unknown)?;
-        command = found.name(format!("spanqa-{name}")).display_name(format!("spanqa-{name}"));
+        command = found.display_name(format!("spanqa-{name}"));
     }
     clap_mangen::Man::new(command).render(out)?;
     Ok(Outcome::Success)

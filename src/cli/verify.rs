@@ -5,27 +5,18 @@ use std::io::Write;
 use anyhow::Result;
 use spanqa::batch::Batch;
 use spanqa::model::{Model, Runtime, SpanModel};
-use spanqa::source::resolve;
+use spanqa::source::{SourceOptions, resolve};
 use spanqa::text::Tokenizer;
 
 use super::Outcome;
-use super::options::SourceArgs;
-
-#[derive(clap::Args)]
-pub struct Args {
-    /// A name, owner/repo[@revision] or folder
-    #[arg(default_value = "builtin")]
-    model: String,
-    #[command(flatten)]
-    source: SourceArgs,
-}
 
 /// Text that a tokenizer must take apart and place again: accents, scripts, emoji, spaces.
 const SAMPLES: [&str; 4] =
     ["The quick brown fox, 1999.", "Café Zürich — naïve", "東京は日本の首都です。", "  two  spaces\tand 👩‍👩‍👧 [SEP] </s>"];
 
-pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
-    let resolved = resolve(&args.model, &args.source.options(true))?;
+/// Opens every part and says what it found; the first thing that is wrong is the error.
+pub fn run(model: &str, options: &SourceOptions, out: &mut dyn Write) -> Result<Outcome> {
+    let resolved = resolve(model, options)?;
     let files = &resolved.files;
     writeln!(out, "model      {}", files.name)?;
     if let Some(revision) = &files.revision {

@@ -54,12 +54,20 @@ pub fn pack(files: &ModelFiles, output: &Path) -> Result<u64> {
         views.push((name, TensorView::new(*dtype, shape.clone(), bytes).map_err(broken)?));
     }
     let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary = NamedTempFile::new_in(folder).map_err(unwritable)?;
+    let temporary = temporary_file(folder).map_err(unwritable)?;
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     serialize_to_file(views, Some(metadata), temporary.path()).map_err(broken)?;
     let size = temporary.path().metadata().map_err(unwritable)?.len();
     temporary.persist(output).map_err(|error| unwritable(error.error))?;
     Ok(size)
+}
+
+/// A temporary file that, once renamed, others may read as far as the user's mask lets them.
+fn temporary_file(folder: &Path) -> std::io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
 }
 
 /// Rounds each row to -127..=127 times a factor.

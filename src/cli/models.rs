@@ -1,0 +1,378 @@
+//! `spanqa models`: which models there are, what is known about them, where they lie, and fetching them.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use spanqa::model::pack::pack;
+use spanqa::source::{Entry, ModelFiles, Reference, SourceOptions, resolve};
+
+use super::options::SourceArgs;
+use super::{Outcome, verify};
+
+/// Lists, fetches and describes models.
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    #[command(subcommand)]
+    command: ModelsCommand,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+/// What to do with models.
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// List the models that have a name, and whether they are on this machine
+    List {
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Fetch models into the cache, or bring them up to date, and print their folders
+    Pull {
+        /// Names, `owner/repo[@revision]`, or folders
+        #[arg(required = true, value_name = "MODEL")]
+        models: Vec<String>,
+    },
+    /// Print all that is known about a model, and its files
+    Show {
+        /// A name, `owner/repo[@revision]`, or a folder
+        #[arg(value_name = "MODEL")]
+        model: String,
+        /// Print JSON instead of lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the folder of a model; exits with 1 when it is not on this machine
+    Where {
+        /// A name, `owner/repo[@revision]`, or a folder
+        #[arg(value_name = "MODEL")]
+        model: String,
+    },
+    /// Check that a model's files are whole and fit together, and print the length it can use
+    Verify {
+        /// A name, `owner/repo[@revision]`, or a folder
+        #[arg(value_name = "MODEL", default_value = "builtin")]
+        model: String,
+    },
+    /// Write a model's weights in 8-bit form, the form of the built-in model
+    Pack {
+        /// A name, `owner/repo[@revision]`, or a folder
+        #[arg(value_name = "MODEL")]
+        model: String,
+        /// The file to write
+        #[arg(value_name = "FILE")]
+        output: PathBuf,
+    },
+}
+
+/// Runs a sub-command. Data goes to `out`, words to stderr.
+pub fn run(args: &ModelsArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    args.run(&args.source.options(io::stderr().is_terminal()), out)
+}
+
+impl ModelsArgs {
+    fn run(&self, options: &SourceOptions, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+        match &self.command {
+            ModelsCommand::List { json } => list(options, *json, out),
+            ModelsCommand::Pull { models } => pull(models, options, out),
+            ModelsCommand::Show { model, json } => show(model, options, *json, out),
+            ModelsCommand::Where { model } => locate(model, options, out),
+            ModelsCommand::Verify { model } => verify::run(model, options, out),
+            ModelsCommand::Pack { model, output } => pack_weights(model, output, options, out),
+        }
+    }
+}
+
+fn pack_weights(
+    model: &str,
+    output: &Path,
+    options: &SourceOptions,
+    out: &mut dyn Write,
+) -> anyhow::Result<Outcome> {
+    let size = pack(&resolve(model, options)?.files, output)?;
+    writeln!(out, "{} ({})", output.display(), readable(size))?;
+    Ok(Outcome::Success)
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    #[serde(flatten)]
+    entry: &'a Entry,
+    /// Whether it can be used without the network.
+    local: bool,
+}
+
+fn list(options: &SourceOptions, json: bool, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    let registry = options.registry()?;
+    let offline = without_network(options);
+    let rows: Vec<Row> = registry
+        .entries()
+        .iter()
+        .map(|entry| Row { entry, local: resolve(&entry.name, &offline).is_ok() })
+        .collect();
+    if json {
+        write_json(&rows, out)?;
+        return Ok(Outcome::Success);
+    }
+    let mut lines: Vec<[String; 7]> =
+        vec![["NAME", "FAMILY", "SIZE", "LANGUAGES", "LICENCE", "F1", "LOCAL"].map(String::from)];
+    let unknown = || "-".to_owned();
+    for Row { entry, local } in &rows {
+        let size =
+            if entry.is_builtin() { Some(size_of(&resolve(&entry.name, &offline)?.files)) } else { None };
+        let f1 = entry.accuracy.first().map(|row| format!("{:.1} {}", row.f1, row.dataset));
+        lines.push([
+            entry.name.clone(),
+            entry.family.map_or_else(unknown, |family| family.name().to_owned()),
+            size.or(entry.megabytes.map(|mb| u64::from(mb) * 1_000_000)).map_or_else(unknown, readable),
+            if entry.languages.is_empty() { unknown() } else { entry.languages.join(",") },
+            entry.licence.clone().unwrap_or_else(unknown),
+            f1.unwrap_or_else(unknown),
+            if entry.is_builtin() {
+                "built in"
+            } else if *local {
+                "yes"
+            } else {
+                "no"
+            }
+            .to_owned(),
+        ]);
+    }
+    write_table(&lines, out)?;
+    Ok(Outcome::Success)
+}
+
+fn pull(models: &[String], options: &SourceOptions, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    let options = SourceOptions { refresh: true, ..options.clone() };
+    for model in models {
+        let resolved = resolve(model, &options).with_context(|| format!("cannot fetch {model}"))?;
+        match resolved.folder {
+            Some(folder) => writeln!(out, "{}", folder.display())?,
+            None => eprintln!("{model} is inside this program, there is nothing to fetch"),
+        }
+    }
+    Ok(Outcome::Success)
+}
+
+#[derive(Serialize)]
+struct Facts<'a> {
+    model: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry: Option<&'a Entry>,
+    /// The commit of the files that are here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    folder: Option<&'a Path>,
+    files: Vec<FileFacts>,
+}
+
+#[derive(Serialize)]
+struct FileFacts {
+    name: String,
+    bytes: u64,
+}
+
+fn show(model: &str, options: &SourceOptions, json: bool, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    // A name that nobody knows is an error; a known one is described even when it was never fetched.
+    let known = match Reference::parse(model, &options.registry()?)? {
+        Reference::BuiltIn(entry) => Some(entry),
+        Reference::Folder(_, entry) | Reference::Repo(_, entry) => entry,
+    };
+    let local = match resolve(model, &without_network(options)) {
+        Ok(resolved) => Some(resolved),
+        Err(spanqa::Error::Offline { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let files = local
+        .iter()
+        .flat_map(|local| local.files.iter())
+        .map(|(name, file)| Ok(FileFacts { name: name.to_owned(), bytes: file.size()? }));
+    let facts = Facts {
+        model,
+        entry: known.as_ref(),
+        commit: local.as_ref().and_then(|local| local.files.revision.as_deref()),
+        folder: local.as_ref().and_then(|local| local.folder.as_deref()),
+        files: files.collect::<anyhow::Result<_>>()?,
+    };
+    if json {
+        write_json(&facts, out)?;
+        return Ok(Outcome::Success);
+    }
+
+    let mut lines: Vec<[String; 2]> = Vec::new();
+    let mut line = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            lines.push([name.to_owned(), value]);
+        }
+    };
+    line("model", Some(model.to_owned()));
+    if let Some(entry) = facts.entry {
+        line("name", Some(entry.name.clone()));
+        line("repo", entry.repo.clone());
+        line("revision", entry.revision.clone());
+        line("family", entry.family.map(|family| family.name().to_owned()));
+        line("licence", entry.licence.clone());
+        line("languages", (!entry.languages.is_empty()).then(|| entry.languages.join(", ")));
+        line("null threshold", Some(entry.null_threshold.to_string()));
+        line("always answers", Some(if entry.always_answer { "yes" } else { "no" }.to_owned()));
+        for row in &entry.accuracy {
+            let numbers = format!("{}: exact {}, F1 {} ({})", row.dataset, row.exact, row.f1, row.source);
+            line("accuracy", Some(numbers));
+        }
+        line("note", entry.note.clone());
+    }
+    line("commit", facts.commit.map(str::to_owned));
+    line("folder", facts.folder.map(|folder| folder.display().to_string()));
+    for file in &facts.files {
+        line("file", Some(format!("{} ({} bytes)", file.name, file.bytes)));
+    }
+    write_table(&lines, out)?;
+    if local.is_none() {
+        eprintln!("not on this machine; `spanqa models pull {model}` fetches it");
+    }
+    Ok(Outcome::Success)
+}
+
+fn locate(model: &str, options: &SourceOptions, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+    match resolve(model, &without_network(options)) {
+        Ok(resolved) => match resolved.folder {
+            Some(folder) => {
+                writeln!(out, "{}", absolute(folder).display())?;
+                Ok(Outcome::Success)
+            }
+            None => {
+                eprintln!("{model} is inside this program and has no folder");
+                Ok(Outcome::Negative)
+            }
+        },
+        Err(spanqa::Error::Offline { missing, .. }) => {
+            eprintln!("{model} is not on this machine ({missing})");
+            eprintln!("hint: `spanqa models pull {model}`");
+            Ok(Outcome::Negative)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn without_network(options: &SourceOptions) -> SourceOptions {
+    SourceOptions { offline: true, refresh: false, ..options.clone() }
+}
+
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+fn size_of(files: &ModelFiles) -> u64 {
+    files.iter().filter_map(|(_, file)| file.size().ok()).sum()
+}
+
+fn readable(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000_000 => format!("{} MB", (bytes + 500_000) / 1_000_000),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+fn write_json(value: &impl Serialize, out: &mut dyn Write) -> anyhow::Result<()> {
+    writeln!(out, "{}", serde_json::to_string_pretty(value)?)?;
+    Ok(())
+}
+
+/// Columns as wide as their widest cell, two spaces between them, none at the end of a line.
+fn write_table<const N: usize>(lines: &[[String; N]], out: &mut dyn Write) -> std::io::Result<()> {
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    for line in lines {
+        let mut text = String::new();
+        for (cell, width) in line.iter().zip(widths) {
+            text += &format!("{cell:width$}  ");
+        }
+        writeln!(out, "{}", text.trim_end())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use spanqa::source::HubSettings;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        models: ModelsArgs,
+    }
+
+    /// Exit code and output, with an empty cache and no network.
+    fn spanqa_models(words: &[&str]) -> anyhow::Result<(Outcome, String)> {
+        let dir = tempfile::tempdir()?;
+        let hub = HubSettings { cache: Some(dir.path().into()), offline: true, ..HubSettings::default() };
+        let options = SourceOptions { hub, ..SourceOptions::default() };
+        let args = Command::try_parse_from(["models"].iter().chain(words))?.models;
+        let mut out = Vec::new();
+        let code = args.run(&options, &mut out)?;
+        Ok((code, String::from_utf8(out)?))
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_every_model() {
+        let (code, text) = spanqa_models(&["list"]).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((code, lines.len()), (Outcome::Success, 8));
+        assert!(lines[0].starts_with("NAME "));
+        assert!(lines[1].starts_with("builtin ") && lines[1].ends_with("built in"), "{text}");
+        assert!(lines[2].contains("79.5 SQuAD 2.0 dev") && lines[2].ends_with("no"), "{text}");
+    }
+
+    #[test]
+    fn the_list_is_json_on_request() {
+        let (_, text) = spanqa_models(&["list", "--json"]).unwrap();
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+        assert_eq!((rows[0]["name"].as_str(), rows[0]["local"].as_bool()), (Some("builtin"), Some(true)));
+        assert_eq!(
+            (rows[2]["always_answer"].as_bool(), rows[2]["local"].as_bool()),
+            (Some(true), Some(false))
+        );
+    }
+
+    #[test]
+    fn facts_are_shown_whether_the_model_is_here_or_not() {
+        let (code, text) = spanqa_models(&["show", "roberta"]).unwrap();
+        assert_eq!(code, Outcome::Success);
+        assert!(text.contains("deepset/roberta-base-squad2") && text.contains("CC-BY-4.0"), "{text}");
+        let (_, text) = spanqa_models(&["show", "builtin", "--json"]).unwrap();
+        let facts: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(facts["files"][0]["name"], "config.json");
+        let (_, text) = spanqa_models(&["show", "models/builtin"]).unwrap();
+        assert!(text.contains("folder") && text.contains("vocab.txt"), "{text}");
+        assert!(spanqa_models(&["show", "no-such-model"]).is_err());
+    }
+
+    #[test]
+    fn where_says_no_with_exit_code_1() {
+        assert_eq!(spanqa_models(&["where", "roberta"]).unwrap(), (Outcome::Negative, String::new()));
+        assert_eq!(spanqa_models(&["where", "builtin"]).unwrap(), (Outcome::Negative, String::new()));
+        let (code, text) = spanqa_models(&["where", "./models/builtin"]).unwrap();
+        assert_eq!(code, Outcome::Success);
+        assert!(Path::new(text.trim_end()).is_absolute() && text.contains("builtin"), "{text}");
+    }
+
+    #[test]
+    fn pulling_without_a_network_is_an_error() {
+        let error = spanqa_models(&["pull", "roberta"]).unwrap_err();
+        let error = error.downcast_ref::<spanqa::Error>().unwrap();
+        assert_eq!(error.code(), "offline");
+        assert_eq!(spanqa_models(&["pull", "builtin"]).unwrap(), (Outcome::Success, String::new()));
+    }
+
+    #[test]
+    fn sizes_are_readable() {
+        assert_eq!(readable(133_400_000), "133 MB");
+        assert_eq!(readable(2_240_000_000), "2.2 GB");
+    }
+}

@@ -1,0 +1,168 @@
+//! Fetching a model from the hub into the cache. The only user of hf-hub.
+//!
+//! hf-hub knows the hub's addresses and its listing, and is used for that. The bytes are moved by
+//! [`super::transfer`], because hf-hub 0.5.0, as far as its source shows,
+//!
+//! - panics on a redirect without a Location header, and on a link that could not be made;
+//! - takes an ETag or commit header as a path as it comes, so a hostile server writes outside of the cache;
+//! - compares neither size nor hash, and appends to a partial file even when the server starts from the beginning;
+//! - waits for ever for a silent server, and no more than five seconds for another process;
+//! - fetches again what it has, and sends the token to the host that it is redirected to.
+
+use std::collections::BTreeSet;
+
+use hf_hub::api::RepoInfo;
+use hf_hub::api::sync::{ApiBuilder, ApiRepo};
+use hf_hub::{Cache, Repo, RepoType};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::cache::{RepoCache, Snapshot};
+use super::http::{About, Client, USER_AGENT};
+use super::parts::{self, Parts, TOKENIZER_CONFIG};
+use super::reference::HubRepo;
+use super::settings::HubSettings;
+use super::transfer;
+use crate::error::{Error, Result};
+
+/// No listing is longer; a server that sends more is not a hub.
+const LONGEST_LISTING: u64 = 16 << 20;
+
+/// Brings a revision of a repository into the cache: what is missing is fetched, what is there is kept.
+pub(super) fn fetch(repo: &HubRepo, settings: &HubSettings, progress: bool) -> Result<Snapshot> {
+    settings.check()?;
+    let cache_dir = settings.cache_dir()?;
+    let cache = RepoCache::new(cache_dir, repo);
+    cache.prepare()?;
+    let hub = Hub { client: Client::new(settings), settings, repo };
+
+    let listing = hub.list(repo.revision())?;
+    let lacks = |wanted: String| Error::MissingFile { model: repo.to_string(), wanted };
+    let parts = Parts::choose(|name| listing.names.contains(name)).map_err(lacks)?;
+    let commit = listing.commit.as_str();
+    let files = hub.files_at(commit)?;
+    let get = |file: &str| -> Result<()> {
+        let bar = bar(file, progress);
+        let outcome = transfer::obtain(
+            &hub.client,
+            &cache,
+            commit,
+            &files.url(file),
+            About { repo, file: Some(file) },
+            settings,
+            &bar,
+        );
+        bar.finish_and_clear();
+        outcome
+    };
+
+    if parts.legacy_tokenizer && !listing.names.contains(TOKENIZER_CONFIG) {
+        cache.mark_absent(commit, TOKENIZER_CONFIG)?;
+    }
+    // The weights come last: a snapshot that has them has everything else, and an interrupted one does not count.
+    for file in &parts.small {
+        get(file)?;
+    }
+    if parts.sharded {
+        get(parts.weights)?;
+        let path = cache.snapshot(commit).join(parts.weights);
+        let index = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let shards = parts::shards(&index)
+            .map_err(|reason| Error::BadFile { file: format!("{repo}/{}", parts.weights), reason })?;
+        if let Some(shard) = shards.iter().find(|shard| !listing.names.contains(*shard)) {
+            return Err(lacks(shard.clone()));
+        }
+        for shard in &shards {
+            get(shard)?;
+        }
+    } else {
+        get(parts.weights)?;
+    }
+    cache.write_ref(repo.revision(), commit)?;
+    cache.lookup(commit).map_err(lacks)
+}
+
+struct Listing {
+    commit: String,
+    names: BTreeSet<String>,
+}
+
+struct Hub<'a> {
+    client: Client<'a>,
+    settings: &'a HubSettings,
+    repo: &'a HubRepo,
+}
+
+impl Hub<'_> {
+    /// The commit of a revision and the names of its files, in one request.
+    fn list(&self, revision: &str) -> Result<Listing> {
+        let api = self.files_at(revision)?;
+        let about = About { repo: self.repo, file: None };
+        let mut response = match self.client.send(about, || self.client.adopt(api.info_request())) {
+            Ok(response) => response,
+            // The hub says which of the two it lacks; a mirror may not, but can be asked for `main`.
+            Err(Error::NoSuchRepo { .. }) if revision != "main" && self.list("main").is_ok() => {
+                let repo = self.repo.id().to_owned();
+                return Err(Error::NoSuchRevision { repo, revision: revision.to_owned() });
+            }
+            Err(error) => return Err(error),
+        };
+        let strange = |reason: String| Error::HubAnswer {
+            url: format!("{}/api/models/{}", self.settings.endpoint, self.repo.id()),
+            reason,
+        };
+        let info: RepoInfo = response
+            .body_mut()
+            .with_config()
+            .limit(LONGEST_LISTING)
+            .read_json()
+            .map_err(|error| strange(format!("it is not the listing of a repository ({error})")))?;
+        if !parts::is_commit(&info.sha) {
+            return Err(strange("its commit is not a hash of 40 letters".into()));
+        }
+        Ok(Listing {
+            commit: info.sha,
+            names: info.siblings.into_iter().map(|file| file.rfilename).collect(),
+        })
+    }
+
+    /// hf-hub's view of the repository at a revision. Everything in it was checked before.
+    fn files_at(&self, revision: &str) -> Result<ApiRepo> {
+        let cache = self.settings.cache_dir()?.to_path_buf();
+        let api = ApiBuilder::from_cache(Cache::new(cache))
+            .with_endpoint(self.settings.endpoint.clone())
+            .with_token(self.settings.token.as_ref().map(|token| token.secret().to_owned()))
+            .with_user_agent(USER_AGENT.split('/').next().unwrap_or(USER_AGENT), env!("CARGO_PKG_VERSION"))
+            .with_progress(false)
+            .build()
+            .map_err(|error| Error::HubUnreachable {
+                endpoint: self.settings.endpoint.clone(),
+                reason: error.to_string(),
+            })?;
+        let id = self.repo.id().to_owned();
+        Ok(api.repo(Repo::with_revision(id, RepoType::Model, revision.to_owned())))
+    }
+}
+
+fn bar(file: &str, progress: bool) -> ProgressBar {
+    if !progress {
+        return ProgressBar::hidden();
+    }
+    let template = "{msg:30} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} ({eta})";
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::no_length().with_style(style).with_message(file.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_cache_is_laid_out_as_hf_hub_lays_it_out() {
+        let dir = std::path::Path::new("/cache");
+        let repo = HubRepo::new("a/b.c", Some("v1")).unwrap();
+        let ours = RepoCache::new(dir, &repo);
+        let theirs = Cache::new(dir.into()).repo(Repo::model("a/b.c".into()));
+        assert_eq!(ours.blob("x"), theirs.blob_path("x"));
+        assert_eq!(ours.snapshot("y"), theirs.pointer_path("y"));
+    }
+}
