@@ -84,8 +84,7 @@ impl Reader {
     /// Loads a model and its tokenizer.
     pub fn open(files: &ModelFiles, runtime: &Runtime, limits: Limits) -> Result<Self> {
         // The tokenizer takes as long as the weights of a small model; neither needs the other.
-        let (tokenizer, model) =
-            rayon::join(|| Tokenizer::from_files(files), || Model::load(files, runtime));
+        let (tokenizer, model) = rayon::join(|| Tokenizer::from_files(files), || Model::load(files, runtime));
         Self::new(tokenizer?, Box::new(model?), &files.name, limits)
     }
 
@@ -211,10 +210,12 @@ impl Reader {
             })
             .collect();
         let ranking = asking.decoding.rank(&documents);
-        let spans: Vec<Answer> =
-            ranking.spans.iter().map(|span| answer(query.passages[span.document], span, asking.unit)).collect();
-        let (answers, candidates) =
-            if ranking.answered { (spans, Vec::new()) } else { (Vec::new(), spans) };
+        let spans: Vec<Answer> = ranking
+            .spans
+            .iter()
+            .map(|span| answer(query.passages[span.document], span, asking.unit))
+            .collect();
+        let (answers, candidates) = if ranking.answered { (spans, Vec::new()) } else { (Vec::new(), spans) };
         Reply {
             id: query.id.clone(),
             question: query.question.to_owned(),
@@ -242,7 +243,8 @@ impl Reader {
             ));
         }
         let several = asked.places.iter().any(|place| place.layout.len() > 1);
-        let longest = asking.decoding.max_answer_tokens.unwrap_or(asking.decoding.scoring.default_answer_tokens());
+        let longest =
+            asking.decoding.max_answer_tokens.unwrap_or(asking.decoding.scoring.default_answer_tokens());
         if several && asked.shape.overlap < self.limits.overlap {
             notes.insert(format!(
                 "windows hold {} tokens of text, so their overlap was reduced from {} to {}",

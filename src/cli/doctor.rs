@@ -85,7 +85,8 @@ fn facts() -> Map<String, Value> {
     let devices: Map<String, Value> = [DeviceChoice::Cpu, DeviceChoice::Cuda(0), DeviceChoice::Metal]
         .into_iter()
         .map(|device| {
-            let state = device_problem(device).map_or("usable".to_owned(), |why| format!("not usable: {why}"));
+            let state =
+                device_problem(device).map_or("usable".to_owned(), |why| format!("not usable: {why}"));
             (device.to_string(), state.into())
         })
         .collect();

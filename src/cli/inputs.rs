@@ -61,7 +61,9 @@ impl Inputs<'_> {
         let name = path.display().to_string();
         let file = File::open(path).map_err(|error| {
             let hint = match error.kind() {
-                io::ErrorKind::NotFound => "check the path; the question comes first and in quotes, then the files",
+                io::ErrorKind::NotFound => {
+                    "check the path; the question comes first and in quotes, then the files"
+                }
                 _ => "check the file's permissions",
             };
             Usage::new(format!("cannot read {name}: {error}"), hint)
@@ -102,10 +104,12 @@ impl Inputs<'_> {
         })?;
         if bytes.len() as u64 > self.max_bytes {
             let limit = self.max_bytes;
-            let hint = "split it, or raise the limit with `--max-bytes`; a model reads some 10 kB of text a second";
+            let hint =
+                "split it, or raise the limit with `--max-bytes`; a model reads some 10 kB of text a second";
             return Err(Usage::new(format!("{name} is larger than {limit} bytes"), hint).into());
         }
-        let text = String::from_utf8(bytes).map_err(|error| not_text(name, error.as_bytes(), error.utf8_error()))?;
+        let text =
+            String::from_utf8(bytes).map_err(|error| not_text(name, error.as_bytes(), error.utf8_error()))?;
         if let Some(at) = text.bytes().take(PROBE).position(|byte| byte == 0) {
             let hint = "spanqa reads UTF-8 text; convert other formats first, for example with pdftotext";
             return Err(Usage::new(format!("{name} looks binary: it has a NUL at byte {at}"), hint).into());

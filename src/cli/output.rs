@@ -64,7 +64,8 @@ impl Printer {
     }
 
     fn json(&self, value: &impl Serialize, out: &mut dyn Write) -> Result<()> {
-        let mut line = if self.pretty { serde_json::to_vec_pretty(value)? } else { serde_json::to_vec(value)? };
+        let mut line =
+            if self.pretty { serde_json::to_vec_pretty(value)? } else { serde_json::to_vec(value)? };
         line.push(b'\n');
         Ok(out.write_all(&line)?)
     }
@@ -102,9 +103,10 @@ impl Printer {
         }
         if let Some(why) = &reply.why {
             for window in &why.windows {
-                let best = window.best.first().map_or(String::new(), |span| {
-                    format!("  best {:+.2} {:?}", span.logit, span.text)
-                });
+                let best = window
+                    .best
+                    .first()
+                    .map_or(String::new(), |span| format!("  best {:+.2} {:?}", span.logit, span.text));
                 writeln!(
                     out,
                     "    {dim}window {} of {}: {}..{}, null {:+.2}{best}{reset}",

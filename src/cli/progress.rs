@@ -27,7 +27,8 @@ impl WindowBar {
             return;
         }
         let bar = self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(Some(progress.total as u64), ProgressDrawTarget::stderr());
+            let bar =
+                ProgressBar::with_draw_target(Some(progress.total as u64), ProgressDrawTarget::stderr());
             let template = "reading {bar:30} {pos}/{len} windows, {msg}, {eta} left";
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);

@@ -11,8 +11,12 @@ use spanqa::text::Tokenizer;
 use super::Outcome;
 
 /// Text that a tokenizer must take apart and place again: accents, scripts, emoji, spaces.
-const SAMPLES: [&str; 4] =
-    ["The quick brown fox, 1999.", "Café Zürich — naïve", "東京は日本の首都です。", "  two  spaces\tand 👩‍👩‍👧 [SEP] </s>"];
+const SAMPLES: [&str; 4] = [
+    "The quick brown fox, 1999.",
+    "Café Zürich — naïve",
+    "東京は日本の首都です。",
+    "  two  spaces\tand 👩‍👩‍👧 [SEP] </s>",
+];
 
 /// Opens every part and says what it found; the first thing that is wrong is the error.
 pub fn run(model: &str, options: &SourceOptions, out: &mut dyn Write) -> Result<Outcome> {

@@ -4,8 +4,9 @@ use std::sync::LazyLock;
 
 /// The version and what was compiled in.
 pub fn short() -> &'static str {
-    static SHORT: LazyLock<String> =
-        LazyLock::new(|| format!("{} (features: {}; cpu: {})", env!("CARGO_PKG_VERSION"), features(), kernels()));
+    static SHORT: LazyLock<String> = LazyLock::new(|| {
+        format!("{} (features: {}; cpu: {})", env!("CARGO_PKG_VERSION"), features(), kernels())
+    });
     &SHORT
 }
 

@@ -56,7 +56,8 @@ pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
         if spans.len() == decoding.top_k {
             break;
         }
-        let doubled = |better: &Ranked| better.document == span.document && too_common(&better.bytes, &span.bytes);
+        let doubled =
+            |better: &Ranked| better.document == span.document && too_common(&better.bytes, &span.bytes);
         if !spans.iter().any(doubled) {
             spans.push(span);
         }

@@ -40,7 +40,8 @@ pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
         total.add(0.0);
     }
     let mut spans = Vec::new();
-    for (index, document) in documents.iter().enumerate().filter(|(_, document)| !document.windows.is_empty()) {
+    for (index, document) in documents.iter().enumerate().filter(|(_, document)| !document.windows.is_empty())
+    {
         let null = document.null();
         let mut sum = LogSum::default();
         for window in document.windows {

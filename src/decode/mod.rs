@@ -133,7 +133,8 @@ impl<'a> Window<'a> {
     fn owns(&self, start: usize, end: usize) -> bool {
         let (start, end) = (self.tokens().start + start, self.tokens().start + end);
         let view = |window: &Range<usize>| {
-            (window.start <= start && end < window.end).then(|| (start - window.start).min(window.end - 1 - end))
+            (window.start <= start && end < window.end)
+                .then(|| (start - window.start).min(window.end - 1 - end))
         };
         let mine = view(&self.layout[self.index]);
         let earlier = self.layout[..self.index].iter().rev().map_while(view);

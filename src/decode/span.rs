@@ -164,7 +164,12 @@ mod tests {
     use proptest::prelude::*;
 
     /// Every legal span, sorted: the definition that the search must agree with.
-    fn brute_force(start: &[f32], end: &[f32], longest: usize, allowed: &dyn Fn(usize, usize) -> bool) -> Vec<Span> {
+    fn brute_force(
+        start: &[f32],
+        end: &[f32],
+        longest: usize,
+        allowed: &dyn Fn(usize, usize) -> bool,
+    ) -> Vec<Span> {
         let mut all = Vec::new();
         for (i, s) in start.iter().enumerate() {
             for (j, e) in end.iter().enumerate() {
@@ -185,7 +190,7 @@ mod tests {
                                          longest in 1usize..40, keep in 1usize..30, step in 1usize..4) {
             let start: Vec<f32> = cells.iter().map(|&(s, _)| f32::from(s) * 0.25).collect();
             let end: Vec<f32> = cells.iter().map(|&(_, e)| f32::from(e) * 0.25).collect();
-            let allowed = |i: usize, j: usize| (i + j) % step == 0;
+            let allowed = |i: usize, j: usize| (i + j).is_multiple_of(step);
             let all = brute_force(&start, &end, longest, &allowed);
             let spans = Spans { start: &start, end: &end, longest, allowed };
             prop_assert_eq!(spans.best(keep), &all[..keep.min(all.len())]);

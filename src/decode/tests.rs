@@ -42,7 +42,8 @@ impl Sample {
 
 fn rank(samples: &[Sample], decoding: &Decoding) -> Ranking {
     let decoded: Vec<Vec<Decoded>> = samples.iter().map(|sample| sample.decode(decoding)).collect();
-    let documents: Vec<Document> = samples.iter().zip(&decoded).map(|(sample, windows)| sample.document(windows)).collect();
+    let documents: Vec<Document> =
+        samples.iter().zip(&decoded).map(|(sample, windows)| sample.document(windows)).collect();
     decoding.rank(&documents)
 }
 
@@ -68,7 +69,8 @@ fn the_window_with_the_best_view_owns_a_span() {
 
 #[test]
 fn documents_are_measured_against_their_own_null() {
-    let sample = |null: f32, best: f32| Sample::new(vec![0..2], vec![(vec![null, best, -9.0], vec![0.0, 0.0, -9.0])]);
+    let sample =
+        |null: f32, best: f32| Sample::new(vec![0..2], vec![(vec![null, best, -9.0], vec![0.0, 0.0, -9.0])]);
     // The second document's best sum is lower, but its null is lower still.
     let ranking = rank(&[sample(5.0, 7.0), sample(-4.0, 1.0)], &Decoding { top_k: 2, ..Decoding::default() });
     assert_eq!((ranking.spans[0].document, ranking.spans[0].margin), (1, 5.0));
@@ -95,7 +97,8 @@ fn the_threshold_decides_and_nothing_to_read_is_no_answer() {
 #[test]
 fn similar_candidates_are_dropped_as_asked() {
     // Words 1 and 2 are good starts and ends, so spans 1-1, 1-2, 2-2 lead.
-    let mut sample = Sample::new(vec![0..4], vec![(vec![0.0, 0.0, 6.0, 5.0, 1.0], vec![0.0, 0.0, 5.0, 5.5, 1.0])]);
+    let mut sample =
+        Sample::new(vec![0..4], vec![(vec![0.0, 0.0, 6.0, 5.0, 1.0], vec![0.0, 0.0, 5.0, 5.5, 1.0])]);
     let texts = |sample: &Sample, dedup| -> Vec<String> {
         let decoding = Decoding { top_k: 3, dedup, ..Decoding::default() };
         let decoded = sample.decode(&decoding);

@@ -122,15 +122,15 @@ mod tests {
         let (heads, width, lengths) = (3, 8, [5, 1, 17, 2]);
         let tokens: usize = lengths.iter().sum();
         let device = Device::Cpu;
-        let qkv = Tensor::from_vec(noise(tokens * 3 * heads * width), (tokens, 3 * heads * width), &device).unwrap();
+        let qkv = Tensor::from_vec(noise(tokens * 3 * heads * width), (tokens, 3 * heads * width), &device)
+            .unwrap();
         let run = |layout: &Layout| {
             attention(&qkv, heads, width, layout).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
         let packed = run(&Layout::packed(&lengths));
         let mut layout = Layout::padded(&lengths, &device).unwrap();
-        let largest_gap = |other: &[f32]| {
-            packed.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
-        };
+        let largest_gap =
+            |other: &[f32]| packed.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(largest_gap(&run(&layout)) < 1e-5);
         // The comparison notices a lost mask.
         if let Some(padded) = &mut layout.padded {

@@ -112,7 +112,8 @@ impl EncoderConfig {
         if let Some(found) = text("position_embedding_type").filter(|found| *found != "absolute") {
             return Err(refuse("position_embedding_type", found.into()));
         }
-        if let Some(found) = text(dialect.activation).filter(|found| !["gelu", "gelu_python"].contains(found)) {
+        if let Some(found) = text(dialect.activation).filter(|found| !["gelu", "gelu_python"].contains(found))
+        {
             return Err(refuse(dialect.activation, found.into()));
         }
         for key in ["is_decoder", "add_cross_attention"] {
@@ -128,13 +129,17 @@ impl EncoderConfig {
 
         let (hidden, heads) = (number(dialect.hidden)?, number(dialect.heads)?);
         if hidden % heads != 0 {
-            return Err(file.bad(format!("{} {hidden} is not a multiple of {} {heads}", dialect.hidden, dialect.heads)));
+            return Err(file
+                .bad(format!("{} {hidden} is not a multiple of {} {heads}", dialect.hidden, dialect.heads)));
         }
         let positions = number("max_position_embeddings")?;
         let padding = json.get("pad_token_id").and_then(Value::as_u64).unwrap_or(1);
-        let position_offset = if dialect.positions_after_padding { padding.min(LARGEST) as usize + 1 } else { 0 };
+        let position_offset =
+            if dialect.positions_after_padding { padding.min(LARGEST) as usize + 1 } else { 0 };
         if position_offset >= positions {
-            return Err(file.bad(format!("positions start at {position_offset} but there are only {positions}")));
+            return Err(
+                file.bad(format!("positions start at {position_offset} but there are only {positions}"))
+            );
         }
         let segments = match dialect.segments {
             Some((key, default)) if json.get(key).is_none() => default,

@@ -71,7 +71,8 @@ impl DeviceChoice {
                 Err(error) => Err(unavailable(error.to_string())),
             },
             DeviceChoice::Auto => {
-                let gpu = [DeviceChoice::Cuda(0), DeviceChoice::Metal].into_iter().find_map(|gpu| gpu.open().ok());
+                let gpu =
+                    [DeviceChoice::Cuda(0), DeviceChoice::Metal].into_iter().find_map(|gpu| gpu.open().ok());
                 Ok(gpu.unwrap_or((Device::Cpu, DeviceChoice::Cpu)))
             }
         }

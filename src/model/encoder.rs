@@ -157,7 +157,8 @@ impl Encoder {
         let head = weights.head_module()?;
         let loader = Loader { weights, device: &device, precision, epsilon: config.epsilon };
         let hidden = config.hidden;
-        let table = |module: &str, rows: usize| weights.table(&format!("{prefix}{module}.weight"), rows, hidden);
+        let table =
+            |module: &str, rows: usize| weights.table(&format!("{prefix}{module}.weight"), rows, hidden);
         let layers = (0..config.layers).map(|number| {
             let module = |name: &str| format!("{prefix}{}{number}.{name}", names.layer);
             let linear = |name: &str, rows, columns| loader.linear(&[module(name)], rows, columns);
@@ -210,7 +211,11 @@ impl Encoder {
                 let segment = if segments.len() == 1 { 0 } else { batch.segments[token] };
                 add(segments, segment as usize, "segment table")?;
             }
-            add(&self.positions, batch.positions[token] as usize + self.config.position_offset, "position table")?;
+            add(
+                &self.positions,
+                batch.positions[token] as usize + self.config.position_offset,
+                "position table",
+            )?;
         }
         Ok(Tensor::from_vec(sum, (batch.tokens(), width), &self.device)?)
     }
@@ -224,10 +229,8 @@ impl Encoder {
         batch
             .ranges()
             .map(|range| {
-                let window = WindowLogits {
-                    start: logits[0][range.clone()].to_vec(),
-                    end: logits[1][range].to_vec(),
-                };
+                let window =
+                    WindowLogits { start: logits[0][range.clone()].to_vec(), end: logits[1][range].to_vec() };
                 let finite = window.start.iter().chain(&window.end).all(|logit| logit.is_finite());
                 finite.then_some(window).ok_or(Error::NotFinite { dtype: self.precision.name() })
             })

@@ -34,7 +34,12 @@ pub fn pack(files: &ModelFiles, output: &Path) -> Result<u64> {
             [rows, columns] if rows * columns >= WORTH_PACKING => {
                 let (bytes, scales) = quantise(&weights.matrix(name, rows, columns)?, columns);
                 stored.push((name.clone(), Dtype::I8, shape, bytes));
-                stored.push((format!("{name}{SCALE_SUFFIX}"), Dtype::F32, vec![rows], little_endian(&scales)));
+                stored.push((
+                    format!("{name}{SCALE_SUFFIX}"),
+                    Dtype::F32,
+                    vec![rows],
+                    little_endian(&scales),
+                ));
             }
             [rows, columns] => {
                 let numbers = weights.matrix(name, rows, columns)?;

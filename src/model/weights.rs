@@ -163,7 +163,8 @@ impl Weights {
                 return Err(file.bad(format!("{name} claims to be larger than the file")));
             }
             let shape = info.layout.shape().dims().to_vec();
-            self.tensors.insert(name.clone(), Stored { shard: self.shards.len(), shape, place: Place::Archive });
+            self.tensors
+                .insert(name.clone(), Stored { shard: self.shards.len(), shape, place: Place::Archive });
         }
         self.shards.push(Shard::Pickle { file, tensors });
         Ok(())
@@ -182,7 +183,8 @@ impl Weights {
     /// What stands before `module` in this checkpoint's names: `bert.`, nothing, or what a training framework added.
     pub(super) fn prefix_of(&self, module: &str) -> Result<String> {
         let suffix = format!("{module}.weight");
-        let found = self.names().filter_map(|name| name.strip_suffix(&suffix)).min_by_key(|prefix| prefix.len());
+        let found =
+            self.names().filter_map(|name| name.strip_suffix(&suffix)).min_by_key(|prefix| prefix.len());
         found.map(str::to_owned).ok_or_else(|| self.missing(&suffix))
     }
 
@@ -261,12 +263,13 @@ impl Weights {
 
 /// The files that an index names, each once.
 fn shards(files: &ModelFiles, index: &ModelFile) -> Result<Vec<ModelFile>> {
-    let json: serde_json::Value =
-        serde_json::from_slice(&index.read()?).map_err(|error| index.bad(format!("it is not JSON: {error}")))?;
+    let json: serde_json::Value = serde_json::from_slice(&index.read()?)
+        .map_err(|error| index.bad(format!("it is not JSON: {error}")))?;
     let map = json.get("weight_map").and_then(|map| map.as_object());
     let map = map.ok_or_else(|| index.bad("it has no weight_map"))?;
     let names: Option<BTreeSet<&str>> = map.values().map(|name| name.as_str()).collect();
-    let names = names.filter(|names| !names.is_empty()).ok_or_else(|| index.bad("its weight_map names no files"))?;
+    let names =
+        names.filter(|names| !names.is_empty()).ok_or_else(|| index.bad("its weight_map names no files"))?;
     names.into_iter().map(|name| files.require(name).cloned()).collect()
 }
 
@@ -275,7 +278,9 @@ fn unpack(shard: &Shard, name: &str) -> Result<Vec<f32>> {
     let Shard::Pickle { file, tensors } = shard else { return Ok(Vec::new()) };
     let offset = tensors.tensor_infos().get(name).map_or(0, |info| info.layout.start_offset());
     if offset > 0 {
-        return Err(file.bad(format!("{name} is a view into another tensor; save it with .contiguous() or as safetensors")));
+        return Err(file.bad(format!(
+            "{name} is a view into another tensor; save it with .contiguous() or as safetensors"
+        )));
     }
     let numbers = catch_unwind(AssertUnwindSafe(|| -> candle_core::Result<Option<Vec<f32>>> {
         let Some(tensor) = tensors.get(name)? else { return Ok(None) };

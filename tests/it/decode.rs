@@ -34,13 +34,19 @@ impl Case {
         let tokens = case["tokens"].as_array().unwrap();
         let windows = case["windows"].as_array().unwrap();
         Self {
-            offsets: tokens.iter().map(|token| (bytes[number(&token[0])], bytes[number(&token[1])])).collect(),
+            offsets: tokens
+                .iter()
+                .map(|token| (bytes[number(&token[0])], bytes[number(&token[1])]))
+                .collect(),
             words: tokens.iter().map(|token| number(&token[2]) as u32).collect(),
             layout: windows
                 .iter()
                 .map(|window| number(&window["first"])..number(&window["first"]) + number(&window["count"]))
                 .collect(),
-            logits: windows.iter().map(|window| (numbers(&window["start"]), numbers(&window["end"]))).collect(),
+            logits: windows
+                .iter()
+                .map(|window| (numbers(&window["start"]), numbers(&window["end"])))
+                .collect(),
             prefix: number(&case["prefix"]),
             text,
         }
@@ -85,7 +91,7 @@ fn list<'a>(case: &'a Case, ranking: &'a Ranking) -> Vec<((&'a str, u64, u64), f
 }
 
 /// "No answer" as one of the answers, where the original would list it.
-fn with_null<'a>(mut answers: Vec<((&'a str, u64, u64), f64)>, null: f64) -> Vec<((&'a str, u64, u64), f64)> {
+fn with_null(mut answers: Vec<((&str, u64, u64), f64)>, null: f64) -> Vec<((&str, u64, u64), f64)> {
     let place = answers.iter().take_while(|(_, score)| *score >= null).count();
     answers.insert(place, (("", 0, 0), null));
     answers
@@ -132,9 +138,15 @@ fn squad_scores_are_run_qas() {
     let standard = |options: &Value| options["n_best"] == 20;
     let mut lists = 0;
     let checked = each("run_qa", standard, |name, case, result| {
-        for (threshold, expected) in [-2.0, 0.0, 2.0].into_iter().zip(result["predictions"].as_array().unwrap()) {
-            let decoding =
-                Decoding { scoring: Scoring::Squad, top_k: 20, null_threshold: threshold, ..Decoding::default() };
+        for (threshold, expected) in
+            [-2.0, 0.0, 2.0].into_iter().zip(result["predictions"].as_array().unwrap())
+        {
+            let decoding = Decoding {
+                scoring: Scoring::Squad,
+                top_k: 20,
+                null_threshold: threshold,
+                ..Decoding::default()
+            };
             let ranking = case.rank(&decoding);
             let prediction = match (ranking.answered, ranking.spans.first()) {
                 (true, Some(best)) => &case.text[best.bytes.clone()],
@@ -156,7 +168,10 @@ fn squad_scores_are_run_qas() {
                 assert_eq!(rows.len(), ranking.spans.len(), "{name}");
                 for (row, span) in rows.iter().zip(&ranking.spans) {
                     let quote = case.quote(&span.bytes);
-                    assert_eq!((row["text"].as_str().unwrap(), row["start"].as_u64().unwrap()), (quote.0, quote.1));
+                    assert_eq!(
+                        (row["text"].as_str().unwrap(), row["start"].as_u64().unwrap()),
+                        (quote.0, quote.1)
+                    );
                     assert_score(name, &row["probability"], span.score);
                 }
                 lists += 1;
@@ -197,7 +212,10 @@ fn the_toy_cases_hold() {
             offsets: (0..windows.len() * count).map(|token| (token * 4, token * 4 + 3)).collect(),
             words: (0..(windows.len() * count) as u32).collect(),
             layout: (0..windows.len()).map(|window| window * count..(window + 1) * count).collect(),
-            logits: windows.iter().map(|window| (numbers(&window["start"]), numbers(&window["end"]))).collect(),
+            logits: windows
+                .iter()
+                .map(|window| (numbers(&window["start"]), numbers(&window["end"])))
+                .collect(),
             prefix: first,
             text,
         };
@@ -214,7 +232,8 @@ fn the_toy_cases_hold() {
         };
 
         for impossible in [false, true] {
-            let expected = &case[if impossible { "pipeline_impossible_True" } else { "pipeline_impossible_False" }];
+            let expected =
+                &case[if impossible { "pipeline_impossible_True" } else { "pipeline_impossible_False" }];
             let ranking = rank(Scoring::Hf, impossible);
             for span in expected["spans"].as_array().unwrap() {
                 let found = ranking.spans.iter().find(|found| place(found) == expected_place(span)).unwrap();
@@ -240,7 +259,9 @@ fn the_toy_cases_hold() {
         }
 
         let ranking = rank(Scoring::Haystack, false);
-        for (span, expected) in ranking.spans.iter().zip(case["haystack2_top3_after_overlap"].as_array().unwrap()) {
+        for (span, expected) in
+            ranking.spans.iter().zip(case["haystack2_top3_after_overlap"].as_array().unwrap())
+        {
             assert_eq!(place(span), expected_place(expected), "{name}");
             assert_score(name, &expected["p"], span.score);
         }

@@ -36,8 +36,18 @@ fn assert_close(what: &str, expected: &[f32], found: &[f32], tolerance: f32) {
 fn assert_logits(what: &str, expected: &[Value], found: &[WindowLogits], tolerance: f32) {
     assert_eq!(expected.len(), found.len());
     for (index, (expected, found)) in expected.iter().zip(found).enumerate() {
-        assert_close(&format!("{what} window {index} start"), &numbers(&expected["start"]), &found.start, tolerance);
-        assert_close(&format!("{what} window {index} end"), &numbers(&expected["end"]), &found.end, tolerance);
+        assert_close(
+            &format!("{what} window {index} start"),
+            &numbers(&expected["start"]),
+            &found.start,
+            tolerance,
+        );
+        assert_close(
+            &format!("{what} window {index} end"),
+            &numbers(&expected["end"]),
+            &found.end,
+            tolerance,
+        );
     }
 }
 
@@ -76,7 +86,10 @@ fn known_mistakes_would_be_noticed() {
                 let ours = &logits[wrong["window"].as_u64().unwrap() as usize];
                 let start = gap(&numbers(&wrong["start"]), &ours.start).0;
                 let end = gap(&numbers(&wrong["end"]), &ours.end).0;
-                assert!(start.max(end) > 10.0 * TOLERANCE, "{family}: {name} moves logits by {start} and {end} only");
+                assert!(
+                    start.max(end) > 10.0 * TOLERANCE,
+                    "{family}: {name} moves logits by {start} and {end} only"
+                );
             }
         }
     }
@@ -85,7 +98,11 @@ fn known_mistakes_would_be_noticed() {
 /// Mistakes made on purpose on our side give exactly what PyTorch gives for the same mistake.
 #[test]
 fn the_same_mistakes_give_the_same_logits() {
-    for (family, mutation) in [("minilm", "segments_zeroed"), ("bert-large", "segments_zeroed"), ("distilbert", "positions_shifted")] {
+    for (family, mutation) in [
+        ("minilm", "segments_zeroed"),
+        ("bert-large", "segments_zeroed"),
+        ("distilbert", "positions_shifted"),
+    ] {
         let golden = golden(family);
         let mut batch = batch_of(windows(&golden));
         match mutation {
@@ -152,11 +169,17 @@ fn the_built_in_model_does_not_depend_on_the_batch() {
 
 #[test]
 fn weights_are_read_in_every_form() {
-    let tokenizer = ["config.json", "vocab.txt", "tokenizer_config.json"].map(|name| fixture("tiny/minilm").join(name));
+    let tokenizer =
+        ["config.json", "vocab.txt", "tokenizer_config.json"].map(|name| fixture("tiny/minilm").join(name));
     let original = golden("minilm");
-    for (variant, expected) in
-        [("f16", "f16"), ("bf16", "bf16"), ("bin-f16", "f16"), ("sharded", ""), ("bin", ""), ("no-prefix", "")]
-    {
+    for (variant, expected) in [
+        ("f16", "f16"),
+        ("bf16", "bf16"),
+        ("bin-f16", "f16"),
+        ("sharded", ""),
+        ("bin", ""),
+        ("no-prefix", ""),
+    ] {
         let folder = folder_of(&tokenizer);
         for file in std::fs::read_dir(fixture("tiny/variants").join(variant)).unwrap() {
             let file = file.unwrap().path();
@@ -166,7 +189,8 @@ fn weights_are_read_in_every_form() {
             "" => original.clone(),
             other => fixture_json(&format!("tiny/variants/{other}/golden.json")),
         };
-        let logits = load_with(folder.path(), &Runtime::default()).logits(&batch_of(windows(&original))).unwrap();
+        let logits =
+            load_with(folder.path(), &Runtime::default()).logits(&batch_of(windows(&original))).unwrap();
         assert_logits(variant, windows(&golden), &logits, TOLERANCE);
     }
 }
@@ -178,7 +202,9 @@ fn half_precision_stays_near_and_finite() {
         let golden = golden(family);
         for (precision, tolerance) in [(Precision::F16, 0.05), (Precision::Bf16, 0.5)] {
             let runtime = Runtime { precision, ..Runtime::default() };
-            let logits = load_with(&fixture("tiny").join(family), &runtime).logits(&batch_of(windows(&golden))).unwrap();
+            let logits = load_with(&fixture("tiny").join(family), &runtime)
+                .logits(&batch_of(windows(&golden)))
+                .unwrap();
             assert_logits(family, windows(&golden), &logits, tolerance);
         }
     }
@@ -239,23 +265,32 @@ fn ids_outside_the_tables_are_errors() {
 #[test]
 #[ignore = "needs models made by tests/fixtures/full_size.py"]
 fn full_size_logits_equal_pytorch() {
-    let folder = std::env::var_os("SPANQA_FULL_SIZE").expect("SPANQA_FULL_SIZE names the folder of the models");
-    let mut families: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let folder =
+        std::env::var_os("SPANQA_FULL_SIZE").expect("SPANQA_FULL_SIZE names the folder of the models");
+    let mut families: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     families.retain(|path| path.join("golden.json").is_file());
     families.sort();
     assert!(!families.is_empty(), "no family has a golden.json");
     for family in families {
-        let golden: Value = serde_json::from_slice(&std::fs::read(family.join("golden.json")).unwrap()).unwrap();
+        let golden: Value =
+            serde_json::from_slice(&std::fs::read(family.join("golden.json")).unwrap()).unwrap();
         let logits = load_with(&family, &Runtime::default()).logits(&batch_of(windows(&golden))).unwrap();
         let mut worst = 0f32;
         for (expected, found) in windows(&golden).iter().zip(&logits) {
-            for (expected, found) in [(numbers(&expected["start"]), &found.start), (numbers(&expected["end"]), &found.end)] {
+            for (expected, found) in
+                [(numbers(&expected["start"]), &found.start), (numbers(&expected["end"]), &found.end)]
+            {
                 worst = worst.max(gap(&expected, found).0);
                 let best = |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
                 assert_eq!(best(&expected), best(found), "{}", family.display());
             }
         }
-        println!("{}: largest difference {worst:e}, argmax equal in {} windows", family.display(), logits.len());
+        println!(
+            "{}: largest difference {worst:e}, argmax equal in {} windows",
+            family.display(),
+            logits.len()
+        );
         assert!(worst < 2e-3);
     }
 }
