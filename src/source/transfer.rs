@@ -131,7 +131,7 @@ impl Download<'_> {
             206 => return Ok(End::Useless("the server sends another part than it was asked for")),
             416 => return Ok(End::Useless("the server does not have the part that is missing")),
             // The server starts from the beginning, whatever it was asked for.
-            _ => {}
+            _ => have = self.restart(part)?,
         }
         self.writing(part.seek(SeekFrom::Start(have)))?;
         let mut body = response.into_body().into_reader();

@@ -1,6 +1,7 @@
 //! All integration tests in one binary: one link step instead of one per file.
 
 mod decode;
+mod hub;
 mod model;
 mod support;
 mod tokenizers;
