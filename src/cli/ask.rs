@@ -100,7 +100,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     for text in texts {
         let passage = reader.prepare(text.id, text.text)?;
         if passage.is_blank() {
-            note(format!("{} is blank", passage.id));
+            note(format!("there is nothing to read in {}", passage.id));
         }
         passages.push(passage);
     }

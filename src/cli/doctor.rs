@@ -39,11 +39,12 @@ const VARIABLES: [&str; 16] = [
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let facts = facts();
     if args.json {
-        serde_json::to_writer_pretty(&mut *out, &facts)?;
+        let object: Map<String, Value> = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        serde_json::to_writer_pretty(&mut *out, &object)?;
         writeln!(out)?;
     } else {
-        for (name, value) in &facts {
-            print(out, name, value)?;
+        for (name, value) in facts {
+            print(out, name, &value)?;
         }
     }
     Ok(Outcome::Success)
@@ -67,7 +68,7 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn facts() -> Map<String, Value> {
+fn facts() -> Vec<(&'static str, Value)> {
     let options = SourceOptions::from_env();
     let offline = options.offline || options.hub.offline;
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
@@ -90,32 +91,32 @@ fn facts() -> Map<String, Value> {
             (device.to_string(), state.into())
         })
         .collect();
-    let facts = json!({
-        "spanqa": env!("CARGO_PKG_VERSION"),
-        "features": version::features(),
-        "system": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        "processor": {
-            "cores": cores,
-            "matrix kernels": version::kernels(),
-            "instructions": instructions(),
-        },
-        "devices": devices,
-        "hub": {
-            "endpoint": options.hub.endpoint,
-            "cache": cache,
-            "token": if options.hub.token.is_some() { "set" } else { "not set" },
-            "network": if offline { "never used" } else { "used only to fetch a model that is not on this machine" },
-        },
-        "registries": {
-            "user": registry(&options.user_registry),
-            "SPANQA_REGISTRY": registry(&options.registry),
-        },
-        "environment": environment,
+    let processor = json!({
+        "cores": cores,
+        "matrix kernels": version::kernels(),
+        "instructions": instructions(),
     });
-    match facts {
-        Value::Object(facts) => facts,
-        _ => Map::new(),
-    }
+    let network = if offline { "never used" } else { "used only to fetch a model that is not on this machine" };
+    let hub = json!({
+        "endpoint": options.hub.endpoint,
+        "cache": cache,
+        "token": if options.hub.token.is_some() { "set" } else { "not set" },
+        "network": network,
+    });
+    let registries = json!({
+        "user": registry(&options.user_registry),
+        "SPANQA_REGISTRY": registry(&options.registry),
+    });
+    vec![
+        ("spanqa", env!("CARGO_PKG_VERSION").into()),
+        ("features", version::features().into()),
+        ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH).into()),
+        ("processor", processor),
+        ("devices", devices.into()),
+        ("hub", hub),
+        ("registries", registries),
+        ("environment", environment.into()),
+    ]
 }
 
 /// The value of a variable that is set; secrets are not shown.

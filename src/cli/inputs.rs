@@ -90,8 +90,7 @@ impl Inputs<'_> {
             }
         }
         if texts.len() == before {
-            let hint = "spanqa reads UTF-8 text; convert other formats first, for example with pdftotext";
-            return Err(Usage::new(format!("there is no text file below {name}"), hint).into());
+            return Err(Usage::new(format!("there is no text file below {name}"), CONVERT).into());
         }
         Ok(())
     }
@@ -110,10 +109,6 @@ impl Inputs<'_> {
         }
         let text =
             String::from_utf8(bytes).map_err(|error| not_text(name, error.as_bytes(), error.utf8_error()))?;
-        if let Some(at) = text.bytes().take(PROBE).position(|byte| byte == 0) {
-            let hint = "spanqa reads UTF-8 text; convert other formats first, for example with pdftotext";
-            return Err(Usage::new(format!("{name} looks binary: it has a NUL at byte {at}"), hint).into());
-        }
         Ok(Text { id: DocumentId::Path(name.to_owned()), text })
     }
 }
@@ -121,20 +116,22 @@ impl Inputs<'_> {
 /// How far into a file a NUL marks it as binary.
 const PROBE: usize = 8192;
 
+/// The way out for everything that is not text.
+const CONVERT: &str = "spanqa reads UTF-8 text; convert other formats first, for example with pdftotext";
+
+fn is_utf16(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff])
+}
+
 fn not_text(name: &str, bytes: &[u8], error: std::str::Utf8Error) -> Usage {
     let at = error.valid_up_to();
-    match bytes {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-            let hint = format!("convert it: iconv -f UTF-16 -t UTF-8 {name} | spanqa ask \"...\"");
-            Usage::new(format!("{name} is UTF-16, not UTF-8"), hint)
-        }
-        _ if bytes.iter().take(PROBE).any(|&byte| byte == 0) || bytes.starts_with(b"%PDF") => {
-            let hint = "spanqa reads UTF-8 text; convert other formats first, for example with pdftotext";
-            Usage::new(format!("{name} looks binary: byte {at} is not UTF-8"), hint)
-        }
-        _ => {
-            let hint = format!("convert it: iconv -f LATIN1 -t UTF-8 {name} | spanqa ask \"...\"");
-            Usage::new(format!("{name} is not valid UTF-8 at byte {at}"), hint)
-        }
+    if is_utf16(bytes) {
+        let hint = format!("convert it: iconv -f UTF-16 -t UTF-8 {name} | spanqa ask \"...\"");
+        return Usage::new(format!("{name} is UTF-16, not UTF-8"), hint);
     }
+    if bytes.starts_with(b"%PDF") {
+        return Usage::new(format!("{name} is a PDF file"), CONVERT);
+    }
+    let hint = format!("convert it: iconv -f LATIN1 -t UTF-8 {name} | spanqa ask \"...\"");
+    Usage::new(format!("{name} is not valid UTF-8 at byte {at}"), hint)
 }

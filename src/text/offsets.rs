@@ -53,13 +53,14 @@ pub fn place(text: &str, range: &Range<usize>, unit: OffsetUnit) -> Place {
     }
 }
 
-/// Drops white space at both ends of a range and then widens it to whole graphemes, so that no quotation starts or ends
-/// inside an accented letter or an emoji. `None` if nothing but white space is left.
+/// Drops white space and byte order marks at both ends of a range and then widens it to whole graphemes, so that no quotation
+/// starts or ends inside an accented letter or an emoji. `None` if nothing is left.
 pub fn tidy(text: &str, range: Range<usize>) -> Option<Range<usize>> {
+    let blank = |char: char| char.is_whitespace() || char == '\u{feff}';
     let slice = text.get(range.clone())?;
-    let trimmed = slice.trim_start();
+    let trimmed = slice.trim_start_matches(blank);
     let start = range.end - trimmed.len();
-    let end = start + trimmed.trim_end().len();
+    let end = start + trimmed.trim_end_matches(blank).len();
     (start < end).then(|| grapheme_start(text, start)..grapheme_end(text, end))
 }
 
@@ -134,6 +135,7 @@ mod tests {
         assert_eq!(&family[tidy(family, 2..6).unwrap()], "👩‍👩‍👧");
         assert_eq!(&family[tidy(family, 9..13).unwrap()], "👩‍👩‍👧");
         assert_eq!(tidy("a \u{a0}\t b", 1..4), None);
+        assert_eq!(tidy("\u{feff}ab", 0..5), Some(3..5));
         assert_eq!(tidy("abc", 1..1), None);
         assert_eq!(tidy("abc", 2..9), None);
     }

@@ -3,5 +3,6 @@
 mod decode;
 mod hub;
 mod model;
+mod reader;
 mod support;
 mod tokenizers;

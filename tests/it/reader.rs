@@ -1,0 +1,243 @@
+//! The one path, with a model that needs no weights: it looks for the question's words.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use proptest::prelude::*;
+use serde_json::json;
+use spanqa::answer::{DocumentId, Reason, Reply};
+use spanqa::batch::Batch;
+use spanqa::decode::{Decoding, Scoring};
+use spanqa::model::{SpanModel, WindowLogits};
+use spanqa::reader::{Asking, Passage, Query, Reader};
+use spanqa::source::{SourceOptions, resolve};
+use spanqa::text::Tokenizer;
+use spanqa::text::offsets::OffsetUnit;
+use spanqa::text::window::Limits;
+use spanqa::{Error, Result};
+
+/// Prefers context tokens that equal question tokens; everything else, and "no answer", scores lower.
+#[derive(Default)]
+struct KeywordModel {
+    largest_batch: AtomicUsize,
+}
+
+impl SpanModel for KeywordModel {
+    fn usable_positions(&self) -> usize {
+        512
+    }
+
+    fn vocabulary(&self) -> usize {
+        30522
+    }
+
+    fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
+        self.largest_batch.fetch_max(batch.tokens(), Ordering::Relaxed);
+        let windows = batch.ranges().map(|range| {
+            let (ids, segments) = (&batch.ids[range.clone()], &batch.segments[range]);
+            let question: Vec<u32> = ids.iter().zip(segments).filter(|(_, s)| **s == 0).map(|(id, _)| *id).collect();
+            let score = |(place, (id, segment)): (usize, (&u32, &u32))| match (place, segment) {
+                (0, _) => 0.5,
+                // Where a token stands makes a small difference, so that no two spans are equal.
+                (_, 1) if question.contains(id) => 4.0 - place as f32 * 0.001,
+                _ => -4.0 - place as f32 * 0.001,
+            };
+            let start: Vec<f32> = ids.iter().zip(segments).enumerate().map(score).collect();
+            WindowLogits { end: start.clone(), start }
+        });
+        Ok(windows.collect())
+    }
+}
+
+fn tokenizer() -> Tokenizer {
+    Tokenizer::from_files(&resolve("builtin", &SourceOptions::default()).unwrap().files).unwrap()
+}
+
+fn reader(limits: Limits) -> Reader {
+    Reader::new(tokenizer(), Box::new(KeywordModel::default()), "keyword", limits).unwrap()
+}
+
+fn passages(reader: &Reader, texts: &[&str]) -> Vec<Passage> {
+    let passage = |(index, text): (usize, &&str)| reader.prepare(DocumentId::Index(index), (*text).to_owned());
+    texts.iter().enumerate().map(|text| passage(text).unwrap()).collect()
+}
+
+fn ask(reader: &Reader, question: &str, texts: &[&str], asking: &Asking) -> Result<Reply> {
+    let passages = passages(reader, texts);
+    let query = Query { id: json!("1").to_string(), question, passages: passages.iter().collect() };
+    reader.answer(&[query], asking, &mut |_| {}).unwrap().remove(0)
+}
+
+/// A long text without the words of any question here, with something in its middle.
+fn haystack(before: usize, needle: &str, after: usize) -> String {
+    format!("{}{needle} {}", "lorem ipsum dolor. ".repeat(before), "sit amet elit. ".repeat(after))
+}
+
+#[test]
+fn the_answer_is_found_wherever_it_stands() {
+    let reader = reader(Limits::default());
+    for (before, after) in [(0, 0), (0, 900), (40, 40), (450, 450), (900, 0), (63, 200), (64, 200), (65, 200)] {
+        let text = haystack(before, "zebra", after);
+        let reply = ask(&reader, "zebra?", &[&text], &Asking::default()).unwrap();
+        assert!(reply.answered);
+        assert_eq!((reply.answers[0].text.as_str(), reply.answers[0].start), ("zebra", before * 19));
+        assert!(reply.windows > 1 || before + after < 100);
+    }
+}
+
+#[test]
+fn documents_compete_in_one_distribution() {
+    let reader = reader(Limits::default());
+    let asking = Asking { decoding: Decoding { top_k: 2, ..Decoding::default() }, ..Asking::default() };
+    let texts = ["nothing here", "", "a giraffe and a zebra", "a zebra"];
+    let reply = ask(&reader, "zebra", &texts, &asking).unwrap();
+    let found: Vec<_> = reply.answers.iter().map(|answer| (answer.document.clone(), answer.start)).collect();
+    assert_eq!(found, [(DocumentId::Index(3), 2), (DocumentId::Index(2), 16)]);
+    assert_eq!(reply.windows, 3);
+    let total: f32 = reply.answers.iter().map(|answer| answer.score).sum::<f32>() + reply.no_answer_score;
+    assert!(total <= 1.0 && total > 0.99, "{total}");
+    // The order of the documents changes nothing but their numbers.
+    let reversed: Vec<&str> = texts.iter().rev().copied().collect();
+    let other = ask(&reader, "zebra", &reversed, &asking).unwrap();
+    assert_eq!(other.answers[0].score, reply.answers[0].score);
+    assert_eq!(other.answers[0].document, DocumentId::Index(0));
+}
+
+#[test]
+fn nothing_to_read_is_a_reply_and_nothing_to_ask_is_an_error() {
+    let reader = reader(Limits::default());
+    for texts in [&["", " \n\t "][..], &[], &["\u{a0}\u{3000}"]] {
+        let reply = ask(&reader, "zebra", texts, &Asking::default()).unwrap();
+        assert_eq!((reply.answered, reply.reason, reply.windows), (false, Some(Reason::EmptyContext), 0));
+        assert_eq!((reply.no_answer_score, reply.null_odds), (1.0, None));
+    }
+    for question in ["", "  ", "\u{200b}"] {
+        assert!(matches!(ask(&reader, question, &["a"], &Asking::default()), Err(Error::EmptyQuestion)));
+    }
+}
+
+#[test]
+fn a_long_question_is_cut_and_says_so() {
+    let reader = reader(Limits::default());
+    let question = format!("zebra {}", "why ".repeat(5000));
+    let reply = ask(&reader, &question, &["a zebra"], &Asking::default()).unwrap();
+    assert!(reply.answered && reply.question_truncated);
+    assert_eq!(reply.question, question);
+    assert!(reply.notes[0].contains("64 tokens"));
+    let all = Limits { max_question_tokens: 5000, ..Limits::default() };
+    let error = ask(&self::reader(all), &question, &["a zebra"], &Asking::default()).unwrap_err();
+    assert!(matches!(error, Error::NoRoomForContext { question: 5000, .. }), "{error:?}");
+}
+
+/// Text that looks like structure is text: it neither ends the question nor becomes part of the template.
+#[test]
+fn special_tokens_in_text_are_text() {
+    let reader = reader(Limits::default());
+    for text in ["[SEP] zebra [CLS]", "zebra [SEP]", "[PAD] [MASK] zebra [UNK]"] {
+        let reply = ask(&reader, "zebra", &[text], &Asking::default()).unwrap();
+        assert_eq!(reply.answers[0].text, "zebra");
+        // A template token in the question would start the context early, and the fake would not find its word.
+        let reply = ask(&reader, "[SEP] [SEP] zebra [CLS]", &["a zebra"], &Asking::default()).unwrap();
+        assert_eq!(reply.answers[0].text, "zebra");
+        for id in reader.tokenizer().encode(text).unwrap().ids {
+            assert!(![100, 101, 102, 103, 0].contains(&id), "{text}: {id}");
+        }
+    }
+}
+
+#[test]
+fn replies_explain_themselves() {
+    let reader = reader(Limits::default());
+    let asking = Asking { why: true, ..Asking::default() };
+    let text = haystack(300, "the zebra", 10);
+    let reply = ask(&reader, "zebra", &[&text], &asking).unwrap();
+    let why = reply.why.unwrap();
+    assert_eq!(why.windows.len(), reply.windows);
+    let span = &why.spans[0];
+    let owner = &why.windows[span.window];
+    assert!(owner.best[0].text == "zebra" && owner.null_logit == 1.0);
+    assert_eq!(owner.best[0].logit, span.logit);
+    let inside: Vec<_> = span.tokens.iter().filter(|token| token.inside).collect();
+    assert_eq!((inside.len(), inside[0].text.as_str()), (1, "zebra"));
+    assert_eq!(inside[0].start_logit + inside[0].end_logit, span.logit);
+    assert!(owner.start <= reply.answers[0].start && reply.answers[0].end <= owner.end);
+}
+
+#[test]
+fn progress_reaches_the_end() {
+    let reader = reader(Limits::default()).with_batch_tokens(700);
+    let text = haystack(400, "zebra", 400);
+    let passages = passages(&reader, &[&text]);
+    let query = Query { id: "1".into(), question: "zebra", passages: passages.iter().collect() };
+    let mut seen = Vec::new();
+    let replies = reader.answer(&[query], &Asking::default(), &mut |progress| seen.push(progress)).unwrap();
+    let last = seen.last().unwrap();
+    assert_eq!((last.done, last.total), (replies[0].as_ref().unwrap().windows, last.done));
+    assert!(seen.windows(2).all(|pair| pair[0].done < pair[1].done) && seen.len() > 2);
+}
+
+/// No length of question and text makes anything panic, and every reply is in order.
+#[test]
+fn no_length_panics() {
+    let tight = Limits { max_tokens: 64, overlap: 20, max_question_tokens: 40 };
+    let readers = [reader(Limits::default()), reader(tight)];
+    let word = |index: usize| ["zebra", "lion", "e\u{301}", "東京", "😀", "don't"][index % 6];
+    let text = |words: usize| (0..words).map(word).collect::<Vec<_>>().join(" ");
+    let contexts: Vec<String> = [0, 1, 2, 15, 16, 17, 60, 250, 370, 371, 372, 380, 700, 3000].map(text).into();
+    for reader in &readers {
+        let passages = passages(reader, &contexts.iter().map(String::as_str).collect::<Vec<_>>());
+        for words in [0, 1, 2, 30, 39, 40, 41, 63, 64, 65, 200, 380, 600] {
+            let question = text(words);
+            let asked: Vec<Query> = passages
+                .iter()
+                .map(|passage| Query { id: "1".into(), question: &question, passages: vec![passage] })
+                .collect();
+            for scoring in [Scoring::Joint, Scoring::Squad, Scoring::Hf, Scoring::Haystack] {
+                let decoding = Decoding { scoring, top_k: 3, ..Decoding::default() };
+                let asking = Asking { decoding, ..Asking::default() };
+                for (reply, context) in reader.answer(&asked, &asking, &mut |_| {}).unwrap().into_iter().zip(&contexts) {
+                    let Ok(reply) = reply else {
+                        assert_eq!(words, 0);
+                        continue;
+                    };
+                    for answer in reply.spans() {
+                        let quoted: String =
+                            context.chars().skip(answer.start).take(answer.end - answer.start).collect();
+                        assert_eq!(quoted, answer.text);
+                    }
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    /// The same bytes come out for any batch size, and offsets slice back in every unit.
+    #[test]
+    fn replies_do_not_depend_on_the_batch(words in prop::collection::vec("[a-zäéß😀東]{1,6}|\\PC|e\u{301}|\r\n", 1..500),
+                                          budget in 1usize..3000) {
+        let text = words.join(" ");
+        let question = words[words.len() / 2].clone() + " x";
+        let limits = Limits { max_tokens: 80, overlap: 16, max_question_tokens: 20 };
+        let one = reader(limits.clone()).with_batch_tokens(budget);
+        let other = reader(limits);
+        for unit in [OffsetUnit::Byte, OffsetUnit::Char, OffsetUnit::Utf16] {
+            let decoding = Decoding { top_k: 4, always_answer: true, ..Decoding::default() };
+            let asking = Asking { unit, decoding, ..Asking::default() };
+            let (left, right) = (ask(&one, &question, &[&text], &asking), ask(&other, &question, &[&text], &asking));
+            let (left, right) = (left.unwrap(), right.unwrap());
+            prop_assert_eq!(serde_json::to_string(&left).unwrap(), serde_json::to_string(&right).unwrap());
+            for answer in &left.answers {
+                let slice = match unit {
+                    OffsetUnit::Byte => text[answer.start..answer.end].to_owned(),
+                    OffsetUnit::Char => text.chars().skip(answer.start).take(answer.end - answer.start).collect(),
+                    OffsetUnit::Utf16 => {
+                        let units: Vec<u16> = text.encode_utf16().collect();
+                        String::from_utf16(&units[answer.start..answer.end]).unwrap()
+                    }
+                };
+                prop_assert_eq!(&slice, &answer.text);
+            }
+        }
+    }
+}
