@@ -39,7 +39,8 @@ const VARIABLES: [&str; 16] = [
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let facts = facts();
     if args.json {
-        let object: Map<String, Value> = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let object: Map<String, Value> =
+            facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         serde_json::to_writer_pretty(&mut *out, &object)?;
         writeln!(out)?;
     } else {
@@ -96,7 +97,8 @@ fn facts() -> Vec<(&'static str, Value)> {
         "matrix kernels": version::kernels(),
         "instructions": instructions(),
     });
-    let network = if offline { "never used" } else { "used only to fetch a model that is not on this machine" };
+    let network =
+        if offline { "never used" } else { "used only to fetch a model that is not on this machine" };
     let hub = json!({
         "endpoint": options.hub.endpoint,
         "cache": cache,

@@ -101,11 +101,15 @@ impl Inputs<'_> {
         reader.take(self.max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| {
             Usage::new(format!("cannot read {name}: {error}"), "check that it is a readable file")
         })?;
+        if let Some(at) = bytes.iter().take(PROBE).position(|&byte| byte == 0)
+            && !is_utf16(&bytes)
+        {
+            return Err(Usage::new(format!("{name} looks binary: it has a NUL at byte {at}"), CONVERT).into());
+        }
         if bytes.len() as u64 > self.max_bytes {
-            let limit = self.max_bytes;
             let hint =
-                "split it, or raise the limit with `--max-bytes`; a model reads some 10 kB of text a second";
-            return Err(Usage::new(format!("{name} is larger than {limit} bytes"), hint).into());
+                "split it, or raise the limit with `--max-bytes`; a CPU reads some 10 kB of text a second";
+            return Err(Usage::new(format!("{name} is larger than {} bytes", self.max_bytes), hint).into());
         }
         let text =
             String::from_utf8(bytes).map_err(|error| not_text(name, error.as_bytes(), error.utf8_error()))?;

@@ -50,8 +50,7 @@ impl ModelFiles {
 
     /// The file of that name, or an error that names it.
     pub fn require(&self, name: &str) -> Result<&ModelFile> {
-        self.get(name)
-            .ok_or_else(|| Error::MissingFile { model: self.name.clone(), wanted: name.into() })
+        self.get(name).ok_or_else(|| Error::MissingFile { model: self.name.clone(), wanted: name.into() })
     }
 
     /// All files by name.

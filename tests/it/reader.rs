@@ -34,7 +34,8 @@ impl SpanModel for KeywordModel {
         self.largest_batch.fetch_max(batch.tokens(), Ordering::Relaxed);
         let windows = batch.ranges().map(|range| {
             let (ids, segments) = (&batch.ids[range.clone()], &batch.segments[range]);
-            let question: Vec<u32> = ids.iter().zip(segments).filter(|(_, s)| **s == 0).map(|(id, _)| *id).collect();
+            let question: Vec<u32> =
+                ids.iter().zip(segments).filter(|(_, s)| **s == 0).map(|(id, _)| *id).collect();
             let score = |(place, (id, segment)): (usize, (&u32, &u32))| match (place, segment) {
                 (0, _) => 0.5,
                 // Where a token stands makes a small difference, so that no two spans are equal.
@@ -57,7 +58,8 @@ fn reader(limits: Limits) -> Reader {
 }
 
 fn passages(reader: &Reader, texts: &[&str]) -> Vec<Passage> {
-    let passage = |(index, text): (usize, &&str)| reader.prepare(DocumentId::Index(index), (*text).to_owned());
+    let passage =
+        |(index, text): (usize, &&str)| reader.prepare(DocumentId::Index(index), (*text).to_owned());
     texts.iter().enumerate().map(|text| passage(text).unwrap()).collect()
 }
 
@@ -75,7 +77,8 @@ fn haystack(before: usize, needle: &str, after: usize) -> String {
 #[test]
 fn the_answer_is_found_wherever_it_stands() {
     let reader = reader(Limits::default());
-    for (before, after) in [(0, 0), (0, 900), (40, 40), (450, 450), (900, 0), (63, 200), (64, 200), (65, 200)] {
+    for (before, after) in [(0, 0), (0, 900), (40, 40), (450, 450), (900, 0), (63, 200), (64, 200), (65, 200)]
+    {
         let text = haystack(before, "zebra", after);
         let reply = ask(&reader, "zebra?", &[&text], &Asking::default()).unwrap();
         assert!(reply.answered);
@@ -182,7 +185,8 @@ fn no_length_panics() {
     let readers = [reader(Limits::default()), reader(tight)];
     let word = |index: usize| ["zebra", "lion", "e\u{301}", "東京", "😀", "don't"][index % 6];
     let text = |words: usize| (0..words).map(word).collect::<Vec<_>>().join(" ");
-    let contexts: Vec<String> = [0, 1, 2, 15, 16, 17, 60, 250, 370, 371, 372, 380, 700, 3000].map(text).into();
+    let contexts: Vec<String> =
+        [0, 1, 2, 15, 16, 17, 60, 250, 370, 371, 372, 380, 700, 3000].map(text).into();
     for reader in &readers {
         let passages = passages(reader, &contexts.iter().map(String::as_str).collect::<Vec<_>>());
         for words in [0, 1, 2, 30, 39, 40, 41, 63, 64, 65, 200, 380, 600] {
@@ -194,7 +198,9 @@ fn no_length_panics() {
             for scoring in [Scoring::Joint, Scoring::Squad, Scoring::Hf, Scoring::Haystack] {
                 let decoding = Decoding { scoring, top_k: 3, ..Decoding::default() };
                 let asking = Asking { decoding, ..Asking::default() };
-                for (reply, context) in reader.answer(&asked, &asking, &mut |_| {}).unwrap().into_iter().zip(&contexts) {
+                for (reply, context) in
+                    reader.answer(&asked, &asking, &mut |_| {}).unwrap().into_iter().zip(&contexts)
+                {
                     let Ok(reply) = reply else {
                         assert_eq!(words, 0);
                         continue;

@@ -1,0 +1,231 @@
+//! Models that are broken, hostile or of another kind: each ends in one message, and none in a panic.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::{Run, fixture, folder_of, run, tiny_model};
+
+fn ask(model: &Path) -> Run {
+    run(&["ask", "the", "-c", "the cat", "--window", "60", "--model", model.to_str().unwrap()])
+}
+
+fn edit_config(folder: &Path, edit: impl FnOnce(&mut Value)) {
+    let path = folder.join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    edit(&mut config);
+    std::fs::write(path, config.to_string()).unwrap();
+}
+
+/// Rewrites the header of a safetensors file and leaves its data alone.
+fn edit_header(folder: &Path, edit: impl FnOnce(&mut Value)) {
+    let path = folder.join("model.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let mut header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    edit(&mut header);
+    let header = header.to_string();
+    let parts = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes[8 + length..]];
+    std::fs::write(path, parts.concat()).unwrap();
+}
+
+#[test]
+fn other_kinds_of_models_are_refused_by_name() {
+    for (key, value, said) in [
+        ("model_type", json!("deberta-v2"), "deberta-v2"),
+        ("model_type", json!("xlnet"), "xlnet"),
+        ("model_type", Value::Null, "model_type"),
+        ("position_embedding_type", json!("relative_key_query"), "relative_key_query"),
+        ("num_labels", json!(3), "num_labels \"3\""),
+        ("hidden_act", json!("relu"), "relu"),
+        ("num_attention_heads", json!(5), "not a multiple"),
+        ("hidden_size", json!("wide"), "hidden_size"),
+        ("num_hidden_layers", json!(9), "encoder.layer.2"),
+        ("intermediate_size", json!(32), "[32, 32]"),
+        ("vocab_size", json!(119), "[119, 32]"),
+        ("max_position_embeddings", json!(10_000_000), "10000000"),
+    ] {
+        let folder = tiny_model();
+        edit_config(folder.path(), |config| config[key] = value);
+        ask(folder.path()).fails_with(said);
+    }
+}
+
+#[test]
+fn a_model_for_another_task_is_refused() {
+    let folder = tiny_model();
+    edit_header(folder.path(), |header| {
+        let header = header.as_object_mut().unwrap();
+        let weight = header.remove("qa_outputs.weight").unwrap();
+        header.insert("classifier.weight".into(), weight);
+    });
+    let run = ask(folder.path());
+    run.fails_with("qa_outputs");
+    assert!(run.stderr.contains("it has classifier"), "{}", run.stderr);
+}
+
+#[test]
+fn missing_and_misshapen_tensors_are_named() {
+    let folder = tiny_model();
+    edit_header(folder.path(), |header| {
+        let header = header.as_object_mut().unwrap();
+        let tensor = header.remove("bert.encoder.layer.1.output.dense.bias").unwrap();
+        header.insert("something.else".into(), tensor);
+    });
+    ask(folder.path()).fails_with("bert.encoder.layer.1.output.dense.bias");
+    let folder = tiny_model();
+    edit_header(folder.path(), |header| {
+        header["bert.encoder.layer.0.intermediate.dense.weight"]["shape"] = json!([32, 64]);
+    });
+    ask(folder.path()).fails_with("[32, 64]");
+}
+
+#[test]
+fn damaged_weights_are_refused() {
+    let original = std::fs::read(fixture("tiny/minilm/model.safetensors")).unwrap();
+    let header = u64::from_le_bytes(original[..8].try_into().unwrap()) as usize;
+    let mut cases: Vec<(String, Vec<u8>)> = [0, 1, 7, 8, 9, header, header + 8, original.len() - 1]
+        .map(|length| (format!("cut to {length}"), original[..length].to_vec()))
+        .into();
+    cases.push(("longer".into(), [&original[..], b"more"].concat()));
+    for length in [u64::MAX, 1 << 62, 1 << 40, original.len() as u64, 0] {
+        let mut bytes = original.clone();
+        bytes[..8].copy_from_slice(&length.to_le_bytes());
+        cases.push((format!("header of {length}"), bytes));
+    }
+    let with_header = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
+    for header in [
+        "",
+        "{}",
+        "[]",
+        "not json",
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,18446744073709551615]}}",
+        "{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}}",
+        "{\"a\":{\"dtype\":\"F99\",\"shape\":[1],\"data_offsets\":[0,4]}}",
+    ] {
+        cases.push((header.into(), with_header(header)));
+    }
+    cases.push(("deep".into(), with_header(&"[".repeat(100_000))));
+    for (name, bytes) in cases {
+        let folder = tiny_model();
+        std::fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
+        let run = ask(folder.path());
+        assert!(run.stderr.contains("model.safetensors"), "{name}: {run:?}");
+        run.fails_with("");
+    }
+}
+
+/// Every single byte of the header set to something else: an error or an answer, never a crash.
+#[test]
+fn a_header_with_a_wrong_byte_never_panics() {
+    use spanqa::model::{Model, Runtime};
+    use spanqa::source::ModelFiles;
+    let original = std::fs::read(fixture("tiny/minilm/model.safetensors")).unwrap();
+    let header = u64::from_le_bytes(original[..8].try_into().unwrap()) as usize;
+    let folder = tiny_model();
+    let runtime = Runtime { threads: Some(1), ..Runtime::default() };
+    for at in (0..header + 8).step_by(13) {
+        for value in [0, b'9', b'"', 0xff] {
+            let mut bytes = original.clone();
+            bytes[at] = value;
+            std::fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
+            let _ = Model::load(&ModelFiles::from_dir(folder.path()).unwrap(), &runtime);
+        }
+    }
+}
+
+#[test]
+fn damaged_pytorch_files_are_refused() {
+    let original = std::fs::read(fixture("tiny/variants/bin/pytorch_model.bin")).unwrap();
+    for (name, bytes) in [
+        ("empty", Vec::new()),
+        ("text", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n".to_vec()),
+        ("cut", original[..original.len() / 2].to_vec()),
+        ("no directory", original[..original.len() - 30].to_vec()),
+    ] {
+        let folder = tiny_model();
+        std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
+        std::fs::write(folder.path().join("pytorch_model.bin"), bytes).unwrap();
+        let run = ask(folder.path());
+        assert!(run.stderr.contains("pytorch_model.bin"), "{name}: {run:?}");
+        run.fails_with("");
+    }
+}
+
+#[test]
+fn incomplete_models_say_what_is_missing() {
+    for (missing, said) in [
+        ("config.json", "config.json"),
+        ("model.safetensors", "pytorch_model.bin"),
+        ("vocab.txt", "vocab.txt"),
+    ] {
+        let folder = tiny_model();
+        std::fs::remove_file(folder.path().join(missing)).unwrap();
+        ask(folder.path()).fails_with(said);
+    }
+    let folder = tiny_model();
+    std::fs::write(folder.path().join("config.json"), "{").unwrap();
+    ask(folder.path()).fails_with("not JSON");
+    let folder = folder_of(&["config.json", "vocab.txt"].map(|name| fixture("tiny/minilm").join(name)));
+    std::fs::write(
+        folder.path().join("model.safetensors.index.json"),
+        json!({"weight_map": {"a": "../../etc/passwd", "b": "model-1.safetensors"}}).to_string(),
+    )
+    .unwrap();
+    ask(folder.path()).fails_with("../../etc/passwd");
+}
+
+#[test]
+fn a_tokenizer_of_another_model_is_noticed() {
+    let folder = tiny_model();
+    let vocabulary = folder.path().join("vocab.txt");
+    let words = std::fs::read_to_string(&vocabulary).unwrap() + "extra\nwords\n";
+    std::fs::write(&vocabulary, words).unwrap();
+    ask(folder.path()).fails_with("118 embeddings");
+}
+
+/// Weights that are not numbers give an error that names the type, not an answer.
+#[test]
+fn weights_that_are_not_numbers_are_noticed() {
+    let folder = tiny_model();
+    let path = folder.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let start = header["qa_outputs.bias"]["data_offsets"][0].as_u64().unwrap() as usize + 8 + length;
+    bytes[start..start + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    ask(folder.path()).fails_with("not finite numbers in f32");
+}
+
+#[test]
+fn models_are_verified_and_packed() {
+    let folder = tiny_model();
+    let path = folder.path().to_str().unwrap();
+    let verified = run(&["models", "verify", path]);
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    for fact in ["tokenizer  ok", "encoder    ok", "forward    ok", "64 tokens a window"] {
+        assert!(verified.stdout.contains(fact), "{fact}: {}", verified.stdout);
+    }
+    let packed = folder.path().join("packed.safetensors");
+    assert_eq!(run(&["models", "pack", path, packed.to_str().unwrap()]).code, Some(0));
+    assert!(packed.is_file());
+    run(&["models", "pack", path, "no/such/folder/out.safetensors"]).fails_with("cannot write");
+    edit_config(folder.path(), |config| config["model_type"] = json!("deberta"));
+    let refused = run(&["models", "verify", path]);
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("deberta"), "{}", refused.stderr);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_said() {
+    let folder = tiny_model();
+    let mut command = crate::support::spanqa(&["ask", "the", "-c", "the cat", "--window", "60", "--model"]);
+    command.arg(folder.path());
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = command.stdout(full).stderr(std::process::Stdio::piped()).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("No space left"), "{stderr}");
+}
