@@ -26,6 +26,11 @@ impl Sample {
         Self { text, offsets, layout, logits }
     }
 
+    /// A document of one window.
+    fn single(tokens: usize, start: Vec<f32>, end: Vec<f32>) -> Self {
+        Self::new(std::iter::once(0..tokens).collect(), vec![(start, end)])
+    }
+
     fn decode(&self, decoding: &Decoding) -> Vec<Decoded> {
         let windows = self.logits.iter().enumerate();
         windows
@@ -69,8 +74,7 @@ fn the_window_with_the_best_view_owns_a_span() {
 
 #[test]
 fn documents_are_measured_against_their_own_null() {
-    let sample =
-        |null: f32, best: f32| Sample::new(vec![0..2], vec![(vec![null, best, -9.0], vec![0.0, 0.0, -9.0])]);
+    let sample = |null: f32, best: f32| Sample::single(2, vec![null, best, -9.0], vec![0.0, 0.0, -9.0]);
     // The second document's best sum is lower, but its null is lower still.
     let ranking = rank(&[sample(5.0, 7.0), sample(-4.0, 1.0)], &Decoding { top_k: 2, ..Decoding::default() });
     assert_eq!((ranking.spans[0].document, ranking.spans[0].margin), (1, 5.0));
@@ -80,7 +84,7 @@ fn documents_are_measured_against_their_own_null() {
 
 #[test]
 fn the_threshold_decides_and_nothing_to_read_is_no_answer() {
-    let sample = || Sample::new(vec![0..1], vec![(vec![3.0, 1.0], vec![0.0, 0.0])]);
+    let sample = || Sample::single(1, vec![3.0, 1.0], vec![0.0, 0.0]);
     let at = |null_threshold| rank(&[sample()], &Decoding { null_threshold, ..Decoding::default() });
     assert!(!at(0.0).answered && !at(1.9).answered);
     assert!(at(2.0).answered && at(f32::INFINITY).answered);
@@ -97,8 +101,7 @@ fn the_threshold_decides_and_nothing_to_read_is_no_answer() {
 #[test]
 fn similar_candidates_are_dropped_as_asked() {
     // Words 1 and 2 are good starts and ends, so spans 1-1, 1-2, 2-2 lead.
-    let mut sample =
-        Sample::new(vec![0..4], vec![(vec![0.0, 0.0, 6.0, 5.0, 1.0], vec![0.0, 0.0, 5.0, 5.5, 1.0])]);
+    let mut sample = Sample::single(4, vec![0.0, 0.0, 6.0, 5.0, 1.0], vec![0.0, 0.0, 5.0, 5.5, 1.0]);
     let texts = |sample: &Sample, dedup| -> Vec<String> {
         let decoding = Decoding { top_k: 3, dedup, ..Decoding::default() };
         let decoded = sample.decode(&decoding);
@@ -124,9 +127,11 @@ proptest! {
             cells[range].iter().map(|&(s, e)| (f32::from(s) * 0.5, f32::from(e) * 0.5)).unzip()
         };
         // A document of two overlapping windows and one of a single window.
+        let (start, end) = logits(42..62);
+        let last = Sample::single(19, start, end);
         let samples = [
             Sample::new(vec![0..20, 8..28], vec![logits(0..21), logits(21..42)]),
-            Sample::new(vec![0..19], vec![logits(42..62)]),
+            last,
         ];
         let decoding = Decoding {
             top_k: 400, max_answer_tokens: Some(longest), temperature, dedup: Dedup::None, ..Decoding::default()
