@@ -32,6 +32,10 @@
 //! # }
 //! ```
 
+#![warn(missing_docs)]
+// No input may make the library panic; tests may.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo))]
+
 pub mod answer;
 pub mod batch;
 pub mod decode;

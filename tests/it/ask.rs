@@ -303,7 +303,7 @@ fn marks_line_ends_and_long_questions_are_no_trouble() {
 fn one_line_of_many_megabytes_is_refused_or_read() {
     let folder = tempfile::tempdir().unwrap();
     let file =
-        write(folder.path(), "line.txt", "lorem ipsum ".repeat(100 << 20 >> 3)[..100 << 20].as_bytes());
+        write(folder.path(), "line.txt", &"lorem ipsum ".repeat(100 << 20 >> 3).as_bytes()[..100 << 20]);
     run(&["ask", "why", &file]).fails_with("larger than");
 }
 
