@@ -386,6 +386,30 @@ fn two_at_once_both_succeed_and_fetch_once() {
 // ---- broken lines ----------------------------------------------------------------------------------------
 
 #[test]
+fn two_processes_at_once_both_succeed_and_fetch_once() {
+    let hub = Hub::with(|request, _| {
+        if request.is("GET", "/cdn/model.safetensors") {
+            thread::sleep(Duration::from_millis(300));
+        }
+        None
+    });
+    let dir = cache();
+    let pull = || {
+        let mut command = crate::support::spanqa(&["models", "pull", "a/b"]);
+        command.env_remove("HF_HUB_OFFLINE").env("HF_ENDPOINT", &hub.endpoint).env("HF_HUB_CACHE", dir.path());
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    for child in [pull(), pull()] {
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{stderr}");
+        let folder = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end());
+        assert_eq!(std::fs::read(folder.join(WEIGHTS)).unwrap(), weights());
+    }
+    assert_eq!(hub.count("GET", "/cdn/model.safetensors"), 1, "the second waited for the first");
+}
+
+#[test]
 fn a_broken_download_resumes_where_it_stopped() {
     let hub = Hub::with(|request, seen| {
         (request.is("GET", "/cdn/model.safetensors") && seen == 0).then(|| {
