@@ -124,8 +124,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
             outcome = Outcome::Negative;
         }
         printer.print(&reply, &passages, out)?;
+        // Whoever interrupts the program finds whole records.
+        out.flush()?;
     }
-    out.flush()?;
     if resolved.origin == Origin::BuiltIn && !args.quiet {
         notice::built_in_model(|text| eprintln!("note: {text}"));
     }

@@ -396,7 +396,10 @@ fn two_processes_at_once_both_succeed_and_fetch_once() {
     let dir = cache();
     let pull = || {
         let mut command = crate::support::spanqa(&["models", "pull", "a/b"]);
-        command.env_remove("HF_HUB_OFFLINE").env("HF_ENDPOINT", &hub.endpoint).env("HF_HUB_CACHE", dir.path());
+        command
+            .env_remove("HF_HUB_OFFLINE")
+            .env("HF_ENDPOINT", &hub.endpoint)
+            .env("HF_HUB_CACHE", dir.path());
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
     };
     for child in [pull(), pull()] {
@@ -407,6 +410,33 @@ fn two_processes_at_once_both_succeed_and_fetch_once() {
         assert_eq!(std::fs::read(folder.join(WEIGHTS)).unwrap(), weights());
     }
     assert_eq!(hub.count("GET", "/cdn/model.safetensors"), 1, "the second waited for the first");
+}
+
+/// A limit on file sizes fails writes in the middle of a file, as a full disk does.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_fills_up_leaves_nothing_that_looks_whole() {
+    let hub = Hub::good();
+    let dir = cache();
+    let pull = |limit: &str| {
+        let spanqa = crate::support::spanqa(&[]);
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &format!("{limit} exec \"$0\" models pull a/b")]).arg(spanqa.get_program());
+        command.env_clear().env("HF_ENDPOINT", &hub.endpoint).env("HF_HUB_CACHE", dir.path());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).output().unwrap()
+    };
+    let full = pull("ulimit -f 100; trap '' XFSZ;");
+    let stderr = String::from_utf8_lossy(&full.stderr).into_owned();
+    assert_eq!(full.status.code(), Some(2), "{stderr}");
+    assert!(
+        stderr.contains("cannot write to the model cache") && stderr.contains("HF_HUB_CACHE"),
+        "{stderr}"
+    );
+    let offline = SourceOptions { offline: true, ..options(&hub, dir.path()) };
+    assert!(matches!(resolve("a/b", &offline), Err(Error::Offline { .. })));
+    let room = pull("");
+    assert_eq!(room.status.code(), Some(0), "{}", String::from_utf8_lossy(&room.stderr));
+    assert_eq!(content(&resolve("a/b", &offline).unwrap(), WEIGHTS), weights());
 }
 
 #[test]
