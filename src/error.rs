@@ -154,7 +154,7 @@ pub enum Error {
     /// The question leaves too little of a window for the text.
     #[error(
         "a window of {window} tokens leaves {width} for the text beside {question} question and {special} special tokens; \
-         {minimum} are the least", minimum = crate::text::window::MIN_CONTEXT_TOKENS
+         {minimum} are the least"
     )]
     NoRoomForContext {
         /// Tokens in a window.
@@ -167,6 +167,8 @@ pub enum Error {
         special: usize,
         /// What is left.
         width: usize,
+        /// The least that is worth running.
+        minimum: usize,
     },
     // ---- model references --------------------------------------------------------------------------------
     /// A text that can name no model.
@@ -428,8 +430,8 @@ impl Error {
             }
             Error::Tensor(_) => Some("`spanqa doctor` prints what a bug report needs".into()),
             Error::EmptyQuestion => Some("type a question, in quotes".into()),
-            Error::NoRoomForContext { positions, question, special, .. } => {
-                let least = question + special + crate::text::window::MIN_CONTEXT_TOKENS;
+            Error::NoRoomForContext { positions, question, special, minimum, .. } => {
+                let least = question + special + minimum;
                 Some(if least <= *positions {
                     format!("use `--window {least}` or more, or a smaller `--max-question-tokens`")
                 } else {

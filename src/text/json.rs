@@ -5,8 +5,8 @@ use tokenizers::models::unigram::Unigram;
 use tokenizers::{AddedToken, Model};
 
 use super::PairTemplate;
+use super::engine::{Parts, guarded};
 use super::sentencepiece::fence;
-use super::tokenizer::{Parts, guarded};
 use crate::error::Result;
 use crate::source::ModelFile;
 

@@ -11,10 +11,13 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::roberta::RobertaProcessing;
 
-use super::tokenizer::{Parts, guarded, sane_length};
+use super::engine::{Parts, guarded};
 use super::wordpiece::WordPiece;
 use crate::error::Result;
 use crate::source::{ModelFile, ModelFiles};
+
+/// The largest `model_max_length` that is taken for a length. Exporters write 1e30 for "none".
+const LONGEST_DECLARED: f64 = 1_000_000.0;
 
 /// tokenizer_config.json, if there is one.
 pub(super) struct Config {
@@ -59,6 +62,11 @@ impl Config {
         };
         Ok(Settings { special, ..config })
     }
+}
+
+/// `model_max_length`, if it says anything.
+fn sane_length(declared: f64) -> Option<usize> {
+    ((1.0..=LONGEST_DECLARED).contains(&declared) && declared.fract() == 0.0).then_some(declared as usize)
 }
 
 /// The fields of tokenizer_config.json that change how text is cut up.

@@ -1,5 +1,6 @@
 //! From text to token ids and back to places in the text. Pure: no tensors here.
 
+mod engine;
 mod json;
 mod legacy;
 pub mod offsets;

@@ -10,8 +10,8 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
 use tokenizers::processors::roberta::RobertaProcessing;
 
+use super::engine::{Parts, guarded};
 use super::legacy::Settings;
-use super::tokenizer::{Parts, guarded};
 use crate::error::Result;
 use crate::source::ModelFile;
 

@@ -1,18 +1,11 @@
 //! One tokenizer for all families, built from whatever files the model has.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tokenizers::{
-    Decoder, Encoding, Model, Normalizer, PostProcessor, PreTokenizer, TokenizerImpl as Pipeline,
-};
-
+use super::engine::{Engine, Parts, guarded};
 use super::{PairTemplate, json, legacy, sentencepiece};
 use crate::error::{Error, Result};
 use crate::source::{ModelFile, ModelFiles};
-
-/// The largest `model_max_length` that is taken for a length. Exporters write 1e30 for "none".
-const LONGEST_DECLARED: f64 = 1_000_000.0;
 
 /// Turns text into token ids with their places in the text.
 pub struct Tokenizer {
@@ -80,48 +73,6 @@ impl TokenizerOrigin {
 impl fmt::Display for TokenizerOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-/// What a builder hands over: an engine and what cannot be asked of it.
-pub(super) struct Parts {
-    /// Normaliser, pre-tokenizer, model and post-processor.
-    pub engine: Box<dyn Engine>,
-    /// Ids of special tokens. The template's own are added to them.
-    pub special: Vec<u32>,
-    /// The id of the unknown token.
-    pub unknown: Option<u32>,
-    /// Names of ids whose vocabulary entry was made unmatchable.
-    pub names: Vec<(u32, String)>,
-    /// Highest id + 1.
-    pub vocab_size: usize,
-}
-
-/// The little that is asked of a pipeline of the `tokenizers` crate, whatever its parts are.
-pub(super) trait Engine: Send + Sync {
-    fn encode(&self, text: &str) -> tokenizers::Result<Encoding>;
-    fn encode_pair(&self, question: &str, context: &str) -> tokenizers::Result<Encoding>;
-    fn token(&self, id: u32) -> Option<String>;
-}
-
-impl<M, N, PT, PP, D> Engine for Pipeline<M, N, PT, PP, D>
-where
-    M: Model + Send + Sync,
-    N: Normalizer + Send + Sync,
-    PT: PreTokenizer + Send + Sync,
-    PP: PostProcessor + Send + Sync,
-    D: Decoder + Send + Sync,
-{
-    fn encode(&self, text: &str) -> tokenizers::Result<Encoding> {
-        Pipeline::encode(self, text, false)
-    }
-
-    fn encode_pair(&self, question: &str, context: &str) -> tokenizers::Result<Encoding> {
-        Pipeline::encode(self, (question, context), true)
-    }
-
-    fn token(&self, id: u32) -> Option<String> {
-        self.id_to_token(id)
     }
 }
 
@@ -244,28 +195,6 @@ impl fmt::Debug for Tokenizer {
     }
 }
 
-/// `model_max_length`, if it says anything.
-pub(super) fn sane_length(declared: f64) -> Option<usize> {
-    ((1.0..=LONGEST_DECLARED).contains(&declared) && declared.fract() == 0.0).then_some(declared as usize)
-}
-
-/// Runs code of the `tokenizers` crate, which indexes by numbers it has read from a file without a check: a malformed
-/// tokenizer.json can make it panic when it is read and when it is used. Its values are not used after a panic, or
-/// are caches that it only ever adds whole entries to.
-pub(super) fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(panic) => {
-            let message = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("no message");
-            Err(format!("the tokenizers library cannot work with it ({message})"))
-        }
-    }
-}
-
 /// The span, widened to whole characters. Byte-level tokens may split one.
 fn on_boundaries(text: &str, (start, end): (usize, usize)) -> (usize, usize) {
     let mut end = end.min(text.len());
@@ -291,13 +220,6 @@ mod tests {
         assert_eq!(on_boundaries(text, (4, 5)), (3, 6));
         assert_eq!(on_boundaries(text, (9, 99)), (6, 6));
         assert_eq!(on_boundaries(text, (3, 1)), (1, 1));
-    }
-
-    #[test]
-    fn a_panic_becomes_a_reason() {
-        let list = [0u8; 2];
-        let reason = guarded(|| Ok(list[std::hint::black_box(7)])).unwrap_err();
-        assert!(reason.contains("index out of bounds"), "{reason}");
     }
 
     #[test]

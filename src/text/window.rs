@@ -56,7 +56,8 @@ impl WindowShape {
         let question = question.min(limits.max_question_tokens.max(1));
         let width = window.saturating_sub(question + special);
         if width < MIN_CONTEXT_TOKENS {
-            return Err(Error::NoRoomForContext { window, positions, question, special, width });
+            let minimum = MIN_CONTEXT_TOKENS;
+            return Err(Error::NoRoomForContext { window, positions, question, special, width, minimum });
         }
         Ok(Self { question, width, overlap: limits.overlap.min(width / 2) })
     }

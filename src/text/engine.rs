@@ -1,0 +1,78 @@
+//! A pipeline of the `tokenizers` crate as the rest of this folder sees it: whatever its parts are, and never panicking.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tokenizers::{
+    Decoder, Encoding, Model, Normalizer, PostProcessor, PreTokenizer, TokenizerImpl as Pipeline,
+};
+
+/// What a builder hands over: an engine and what cannot be asked of it.
+pub(super) struct Parts {
+    /// Normaliser, pre-tokenizer, model and post-processor.
+    pub engine: Box<dyn Engine>,
+    /// Ids of special tokens. The template's own are added to them.
+    pub special: Vec<u32>,
+    /// The id of the unknown token.
+    pub unknown: Option<u32>,
+    /// Names of ids whose vocabulary entry was made unmatchable.
+    pub names: Vec<(u32, String)>,
+    /// Highest id + 1.
+    pub vocab_size: usize,
+}
+
+/// The little that is asked of a pipeline of the `tokenizers` crate, whatever its parts are.
+pub(super) trait Engine: Send + Sync {
+    fn encode(&self, text: &str) -> tokenizers::Result<Encoding>;
+    fn encode_pair(&self, question: &str, context: &str) -> tokenizers::Result<Encoding>;
+    fn token(&self, id: u32) -> Option<String>;
+}
+
+impl<M, N, PT, PP, D> Engine for Pipeline<M, N, PT, PP, D>
+where
+    M: Model + Send + Sync,
+    N: Normalizer + Send + Sync,
+    PT: PreTokenizer + Send + Sync,
+    PP: PostProcessor + Send + Sync,
+    D: Decoder + Send + Sync,
+{
+    fn encode(&self, text: &str) -> tokenizers::Result<Encoding> {
+        Pipeline::encode(self, text, false)
+    }
+
+    fn encode_pair(&self, question: &str, context: &str) -> tokenizers::Result<Encoding> {
+        Pipeline::encode(self, (question, context), true)
+    }
+
+    fn token(&self, id: u32) -> Option<String> {
+        self.id_to_token(id)
+    }
+}
+
+/// Runs code of the `tokenizers` crate, which indexes by numbers it has read from a file without a check: a malformed
+/// tokenizer.json can make it panic when it is read and when it is used. Its values are not used after a panic, or
+/// are caches that it only ever adds whole entries to.
+pub(super) fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(panic) => {
+            let message = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("no message");
+            Err(format!("the tokenizers library cannot work with it ({message})"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_a_reason() {
+        let list = [0u8; 2];
+        let reason = guarded(|| Ok(list[std::hint::black_box(7)])).unwrap_err();
+        assert!(reason.contains("index out of bounds"), "{reason}");
+    }
+}
