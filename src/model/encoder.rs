@@ -5,6 +5,7 @@
 
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops::layer_norm;
+use rayon::prelude::*;
 
 use super::attention::{Layout, attention};
 use super::config::EncoderConfig;
@@ -159,7 +160,7 @@ impl Encoder {
         let hidden = config.hidden;
         let table =
             |module: &str, rows: usize| weights.table(&format!("{prefix}{module}.weight"), rows, hidden);
-        let layers = (0..config.layers).map(|number| {
+        let layer = |number: usize| {
             let module = |name: &str| format!("{prefix}{}{number}.{name}", names.layer);
             let linear = |name: &str, rows, columns| loader.linear(&[module(name)], rows, columns);
             Ok(Layer {
@@ -170,7 +171,9 @@ impl Encoder {
                 down: linear(names.down, hidden, config.inner)?,
                 output_norm: loader.norm(&module(names.output_norm), hidden)?,
             })
-        });
+        };
+        // Collected before it is looked through, so that of several errors the first layer's is reported.
+        let layers: Vec<Result<Layer>> = (0..config.layers).into_par_iter().map(layer).collect();
         Ok(Self {
             words: table(names.words, config.vocabulary)?,
             positions: table(names.positions, config.positions)?,
@@ -179,7 +182,7 @@ impl Encoder {
                 rows => Some(table(names.segments, rows)?),
             },
             embedding_norm: loader.norm(&format!("{prefix}{}", names.embedding_norm), hidden)?,
-            layers: layers.collect::<Result<_>>()?,
+            layers: layers.into_iter().collect::<Result<_>>()?,
             head: loader.head(&head, hidden)?,
             config,
             device,
