@@ -18,7 +18,7 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// A shelf for about so many bytes of text. The latest passage is kept whatever its size.
+    /// A shelf for passages that take about so many bytes, tokens included. The latest passage is kept whatever its size.
     pub fn new(capacity: usize) -> Self {
         Self { known: HashMap::new(), order: VecDeque::new(), hasher: RandomState::new(), bytes: 0, capacity }
     }
@@ -33,16 +33,23 @@ impl Shelf {
             return Ok(known.clone());
         }
         let passage = Arc::new(reader.prepare(id, text)?);
-        self.bytes += passage.text.len();
+        self.bytes += size(&passage);
         self.order.push_back(key);
         if let Some(other) = self.known.insert(key, passage.clone()) {
-            self.bytes -= other.text.len();
+            self.bytes -= size(&other);
         }
         while self.bytes > self.capacity && self.order.len() > 1 {
             if let Some(oldest) = self.order.pop_front().and_then(|key| self.known.remove(&key)) {
-                self.bytes -= oldest.text.len();
+                self.bytes -= size(&oldest);
             }
         }
         Ok(passage)
     }
+}
+
+/// About the memory that a passage takes. Of short ones, most is not text.
+fn size(passage: &Passage) -> usize {
+    const OVERHEAD: usize = 256;
+    const TOKEN: usize = 24;
+    OVERHEAD + passage.text.len() + TOKEN * passage.tokens()
 }

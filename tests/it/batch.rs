@@ -709,7 +709,7 @@ fn shared_work_is_done_once() {
     let reader =
         Reader::open(&files, &Runtime::default(), Limits { max_tokens: 40, overlap: 8, ..Limits::default() })
             .unwrap();
-    let mut shelf = Shelf::new(1000);
+    let mut shelf = Shelf::new(2000);
     let mut passage = |text: &str| shelf.passage(&reader, DocumentId::Index(0), text.into()).unwrap();
     let (king, again, cat) = (passage("the king"), passage("the king"), passage("old cat"));
     assert!(Arc::ptr_eq(&king, &again) && !Arc::ptr_eq(&king, &cat));

@@ -123,7 +123,7 @@ const BATCHES_PER_GROUP: usize = 16;
 const WAITING_LINES: usize = 4 << 20;
 /// Bytes of records that may wait to be written.
 const WAITING_RECORDS: usize = 1 << 20;
-/// Bytes of texts whose tokens are kept in case the next request is about them, too.
+/// Bytes of texts and their tokens that are kept in case the next request is about them, too.
 const SHELF: usize = 4 << 20;
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
