@@ -4,12 +4,71 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+
+/// What a request is called: a JSON string or number, kept exactly as its sender wrote it, so that it can be matched again. A
+/// number that passed through a float would not always come back.
+#[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
+pub struct Id(Box<RawValue>);
+
+impl Id {
+    /// The id that a JSON value stands for, if it is a string or a number.
+    pub fn from_json(json: &RawValue) -> Option<Self> {
+        let usable =
+            json.get().starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit());
+        usable.then(|| Self(json.to_owned()))
+    }
+
+    /// The JSON value.
+    pub fn json(&self) -> &RawValue {
+        &self.0
+    }
+
+    fn made(value: impl Serialize) -> Self {
+        // Strings and whole numbers always have a JSON form.
+        Self(to_raw_value(&value).unwrap_or_else(|_| RawValue::NULL.to_owned()))
+    }
+}
+
+impl PartialEq for Id {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
+}
+
+impl From<&str> for Id {
+    fn from(text: &str) -> Self {
+        Self::made(text)
+    }
+}
+
+impl From<String> for Id {
+    fn from(text: String) -> Self {
+        Self::made(text)
+    }
+}
+
+impl From<u64> for Id {
+    fn from(number: u64) -> Self {
+        Self::made(number)
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        match serde_json::from_str::<String>(self.0.get()) {
+            Ok(text) => out.write_str(&text),
+            Err(_) => out.write_str(self.0.get()),
+        }
+    }
+}
 
 /// The reply to one question. Its serialised form is a contract: fields are added over time, never renamed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Reply {
     /// The caller's name for the question.
-    pub id: String,
+    pub id: Id,
     /// The question as it was asked.
     pub question: String,
     /// Whether the documents answer it.
@@ -165,4 +224,25 @@ pub struct TokenReport {
     pub end_logit: f32,
     /// Whether it is part of the span.
     pub inside: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_come_back_as_they_were_written() {
+        for (json, shown) in
+            [("\"a\\u00e9\"", "aé"), ("123456789012345678901", "123456789012345678901"), ("-1.50", "-1.50")]
+        {
+            let raw: Box<RawValue> = serde_json::from_str(json).unwrap();
+            let id = Id::from_json(&raw).unwrap();
+            assert_eq!(serde_json::to_string(&id).unwrap(), json);
+            assert_eq!(id.to_string(), shown);
+        }
+        for json in ["null", "true", "[1]", "{}"] {
+            assert_eq!(Id::from_json(&serde_json::from_str::<Box<RawValue>>(json).unwrap()), None);
+        }
+        assert_eq!(serde_json::to_string(&[Id::from("7"), Id::from(7)]).unwrap(), "[\"7\",7]");
+    }
 }

@@ -170,6 +170,9 @@ pub enum Error {
         /// The least that is worth running.
         minimum: usize,
     },
+    /// A request that cannot be worked on.
+    #[error(transparent)]
+    Request(#[from] crate::request::RequestError),
     // ---- model references --------------------------------------------------------------------------------
     /// A text that can name no model.
     #[error("`{reference}` cannot be a model: {reason}")]
@@ -364,6 +367,7 @@ impl Error {
             Error::Tensor(_) => "tensor_failed",
             Error::EmptyQuestion => "empty_question",
             Error::NoRoomForContext { .. } => "no_room_for_context",
+            Error::Request(problem) => problem.code(),
             // ---- model references
             Error::BadReference { .. } => "bad_model_reference",
             Error::UnknownModel { .. } => "unknown_model",
@@ -438,6 +442,7 @@ impl Error {
                     format!("the model takes {positions} tokens: use a smaller `--max-question-tokens`")
                 })
             }
+            Error::Request(problem) => problem.hint(),
             // ---- model references
             Error::BadReference { .. } => Some(
                 "give a name from `spanqa models list`, `owner/repo[@revision]`, or a folder as `./folder`".into(),

@@ -42,7 +42,9 @@ pub mod decode;
 pub mod error;
 pub mod model;
 pub mod reader;
+pub mod request;
 pub mod source;
+pub mod stream;
 pub mod text;
 
 pub use error::{Error, Result};

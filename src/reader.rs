@@ -1,10 +1,11 @@
 //! The one path from documents and questions to replies.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
+use std::time::{Duration, Instant};
 
 use crate::answer::{
-    Answer, DocumentId, Reason, Reply, SpanReport, SpanSummary, TokenReport, Why, WindowReport,
+    Answer, DocumentId, Id, Reason, Reply, SpanReport, SpanSummary, TokenReport, Why, WindowReport,
 };
 use crate::batch::{Batch, pack};
 use crate::decode::{Decoded, Decoding, Document, Ranked, Window};
@@ -39,13 +40,18 @@ impl Passage {
     pub fn is_blank(&self) -> bool {
         self.tokens.is_empty()
     }
+
+    /// How many tokens it has.
+    pub fn tokens(&self) -> usize {
+        self.tokens.len()
+    }
 }
 
 /// A question and the passages to look in.
 #[derive(Debug, Clone)]
 pub struct Query<'a> {
     /// What the reply is called.
-    pub id: String,
+    pub id: Id,
     /// The question.
     pub question: &'a str,
     /// Where the answer may be.
@@ -72,6 +78,17 @@ pub struct Progress {
     pub total: usize,
     /// Tokens in the windows that have been read.
     pub tokens: usize,
+    /// Time spent inside the model.
+    pub model: Duration,
+}
+
+/// What happens while questions are answered.
+#[derive(Debug)]
+pub enum Event {
+    /// A batch of windows has been read.
+    Read(Progress),
+    /// The question at this place has its reply, or cannot be asked.
+    Reply(usize, Result<Reply>),
 }
 
 /// The tokens of a batch unless told otherwise: enough to keep every core busy, few enough to stay in cache.
@@ -111,6 +128,11 @@ impl Reader {
         &self.tokenizer
     }
 
+    /// What the model is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Where the model runs.
     pub fn device(&self) -> DeviceChoice {
         self.model.device()
@@ -129,6 +151,25 @@ impl Reader {
         asking: &Asking,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<Result<Reply>>> {
+        let mut replies: Vec<Option<Result<Reply>>> = queries.iter().map(|_| None).collect();
+        self.answer_each(queries, asking, &mut |event| {
+            match event {
+                Event::Read(state) => progress(state),
+                Event::Reply(query, reply) => replies[query] = Some(reply),
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(replies.into_iter().flatten().collect())
+    }
+
+    /// Answers questions and hands out each reply as soon as its last window has been read. Every question gets one reply, unless
+    /// `watch` breaks off; that takes effect once the windows in flight are through.
+    pub fn answer_each(
+        &self,
+        queries: &[Query],
+        asking: &Asking,
+        watch: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<()> {
         let mut asked: Vec<Result<Asked>> = queries.iter().map(|query| self.plan(query, asking)).collect();
         let jobs: Vec<Job> = asked
             .iter()
@@ -136,7 +177,15 @@ impl Reader {
             .filter_map(|(query, asked)| Some((query, asked.as_ref().ok()?)))
             .flat_map(|(query, asked)| asked.jobs(query))
             .collect();
-        let mut state = Progress { done: 0, total: jobs.len(), tokens: 0 };
+        for (index, (query, asked)) in queries.iter().zip(&mut asked).enumerate() {
+            // Nothing has to be read for these.
+            if !asked.as_ref().is_ok_and(|asked| asked.unread > 0)
+                && watch(Event::Reply(index, self.finish(query, asked, asking))).is_break()
+            {
+                return Ok(());
+            }
+        }
+        let mut state = Progress { done: 0, total: jobs.len(), tokens: 0, model: Duration::ZERO };
         for jobs in read_ahead(&jobs, self.batch_tokens.saturating_mul(SORTED_TOGETHER)) {
             let lengths: Vec<usize> = jobs.iter().map(|job| job.length).collect();
             for members in pack(&lengths, self.batch_tokens) {
@@ -144,20 +193,35 @@ impl Reader {
                 for &member in &members {
                     self.assemble(&jobs[member], queries, &asked, &mut batch);
                 }
+                let started = Instant::now();
                 let logits = self.model.logits(&batch)?;
-                for (&member, logits) in members.iter().zip(logits) {
-                    let job = &jobs[member];
-                    if let Ok(asked) = &mut asked[job.query] {
-                        asked.decode(job, logits, asking);
-                    }
-                }
+                state.model += started.elapsed();
                 state.done += members.len();
                 state.tokens += batch.tokens();
-                progress(state);
+                let mut flow = watch(Event::Read(state));
+                for (&member, logits) in members.iter().zip(logits) {
+                    let job = &jobs[member];
+                    let Ok(question) = &mut asked[job.query] else { continue };
+                    question.decode(job, logits, asking);
+                    if question.unread == 0 {
+                        let reply = self.finish(&queries[job.query], &mut asked[job.query], asking);
+                        if watch(Event::Reply(job.query, reply)).is_break() {
+                            flow = ControlFlow::Break(());
+                        }
+                    }
+                }
+                if flow.is_break() {
+                    return Ok(());
+                }
             }
         }
-        let replies = queries.iter().zip(asked).map(|(query, asked)| Ok(self.reply(query, &asked?, asking)));
-        Ok(replies.collect())
+        Ok(())
+    }
+
+    /// Makes the reply of a question whose windows have all been read, and forgets them.
+    fn finish(&self, query: &Query, asked: &mut Result<Asked>, asking: &Asking) -> Result<Reply> {
+        let asked = std::mem::replace(asked, Err(Error::EmptyQuestion))?;
+        Ok(self.reply(query, &asked, asking))
     }
 
     /// Tokenises the question and lays windows over its passages.
@@ -173,9 +237,11 @@ impl Reader {
             let layout = shape.windows(passage.tokens.len(), last);
             Place { windows: vec![None; layout.len()], logits: vec![None; layout.len()], layout }
         });
+        let places: Vec<Place> = places.collect();
         Ok(Asked {
+            unread: places.iter().map(|place| place.layout.len()).sum(),
             context_offset: template.prefix.len() + question.len() + template.middle.len(),
-            places: places.collect(),
+            places,
             question,
             truncated,
             shape,
@@ -269,6 +335,8 @@ struct Asked {
     /// Where in each window the context starts.
     context_offset: usize,
     places: Vec<Place>,
+    /// Windows that are still to be read.
+    unread: usize,
 }
 
 /// A passage as one question sees it.
@@ -310,6 +378,7 @@ impl Asked {
             index: job.window,
         };
         place.windows[job.window] = Some(asking.decoding.window(&window));
+        self.unread -= 1;
         if asking.why {
             place.logits[job.window] = Some(logits);
         }

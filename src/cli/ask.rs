@@ -106,7 +106,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     }
     let queries: Vec<Query> = (questions.iter().enumerate())
         .map(|(index, question)| Query {
-            id: (index + 1).to_string(),
+            id: (index + 1).to_string().into(),
             question,
             passages: passages.iter().collect(),
         })

@@ -1,6 +1,7 @@
 //! The command line: one file per command, and what several of them share.
 
 mod ask;
+mod batch;
 mod doctor;
 mod inputs;
 mod models;
@@ -37,6 +38,8 @@ pub struct Cli {
 enum Command {
     /// Answer questions from files, standard input or a text
     Ask(Box<ask::Args>),
+    /// Answer a stream of requests: JSON lines or a table in, a record for each question out
+    Batch(Box<batch::Args>),
     /// List, fetch, inspect and check models
     Models(models::ModelsArgs),
     /// Print what a bug report needs: build, processor, devices, caches, environment
@@ -54,6 +57,10 @@ pub enum Outcome {
     Success,
     /// A question has no answer, or a thing that was looked for is not there.
     Negative,
+    /// It went through, but not everything could be done.
+    Failed,
+    /// Something asked it to end; the exit code says what.
+    Stopped(u8),
 }
 
 impl From<Outcome> for ExitCode {
@@ -61,6 +68,8 @@ impl From<Outcome> for ExitCode {
         match outcome {
             Outcome::Success => ExitCode::SUCCESS,
             Outcome::Negative => ExitCode::from(1),
+            Outcome::Failed => ExitCode::from(2),
+            Outcome::Stopped(code) => ExitCode::from(code),
         }
     }
 }
@@ -70,6 +79,7 @@ pub fn run(cli: Cli) -> Result<Outcome> {
     let mut stdout = io::BufWriter::new(io::stdout().lock());
     let outcome = match cli.command {
         Command::Ask(args) => ask::run(&args, &mut stdout),
+        Command::Batch(args) => batch::run(&args, &mut stdout),
         Command::Models(args) => models::run(&args, &mut stdout),
         Command::Doctor(args) => doctor::run(&args, &mut stdout),
         Command::Completions(args) => shell::completions(&args, &mut stdout),

@@ -65,7 +65,7 @@ fn passages(reader: &Reader, texts: &[&str]) -> Vec<Passage> {
 
 fn ask(reader: &Reader, question: &str, texts: &[&str], asking: &Asking) -> Result<Reply> {
     let passages = passages(reader, texts);
-    let query = Query { id: json!("1").to_string(), question, passages: passages.iter().collect() };
+    let query = Query { id: json!("1").to_string().into(), question, passages: passages.iter().collect() };
     reader.answer(&[query], asking, &mut |_| {}).unwrap().remove(0)
 }
 

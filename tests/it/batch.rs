@@ -1,0 +1,762 @@
+//! `spanqa batch` as a process.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::{Run, fixture, run, run_with_input, spanqa};
+
+/// Arguments that make windows small and the run quick.
+fn arguments<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    // Leaked once per test process: the path of the fixture.
+    static MODEL: std::sync::LazyLock<String> =
+        std::sync::LazyLock::new(|| fixture("tiny/minilm").display().to_string());
+    let model: &'static str = &MODEL;
+    let fixed = ["batch", "--model", model, "--window", "40", "--overlap", "8"];
+    fixed.into_iter().chain(more.iter().copied()).collect()
+}
+
+fn batch(more: &[&str], input: &[u8]) -> Run {
+    run_with_input(&arguments(more), input)
+}
+
+const WORDS: &str =
+    "the who what is where when in of and he she it that did see sea king hill town house cat old year";
+
+/// Text that is different for every number and always the same for one.
+fn words(seed: usize, count: usize) -> String {
+    let words: Vec<&str> = WORDS.split(' ').collect();
+    let mut state = seed as u64 + 1;
+    let picked = (0..count).map(|_| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        words[(state >> 33) as usize % words.len()]
+    });
+    picked.collect::<Vec<_>>().join(" ")
+}
+
+fn request(number: usize) -> Value {
+    json!({"id": format!("r{number}"), "question": words(number, 4), "context": words(number * 7, 1 + number * 13 % 60)})
+}
+
+fn requests(count: usize) -> String {
+    (0..count).map(|number| format!("{}\n", request(number))).collect()
+}
+
+fn ids(run: &Run) -> Vec<Value> {
+    run.records().iter().map(|record| record["id"].clone()).collect()
+}
+
+fn codes(run: &Run) -> Vec<(u64, String)> {
+    let errors = run.records().into_iter().filter(|record| record.get("error").is_some());
+    errors
+        .map(|record| {
+            (record["line"].as_u64().unwrap(), record["error"]["code"].as_str().unwrap().to_owned())
+        })
+        .collect()
+}
+
+/// The answer of a record, or the span that came nearest.
+fn best(record: &Value) -> &Value {
+    if record["answered"] == true { &record["answers"][0] } else { &record["candidates"][0] }
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn write(folder: &Path, name: &str, contents: impl AsRef<[u8]>) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, contents).unwrap();
+    path.display().to_string()
+}
+
+// ---- order, sameness ---------------------------------------------------------------------------------------------
+
+#[test]
+fn records_come_in_input_order_and_are_those_of_ask() {
+    let run = batch(&[], requests(120).as_bytes());
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(ids(&run), (0..120).map(|number| json!(format!("r{number}"))).collect::<Vec<_>>());
+    assert!(run.stderr.contains("120 requests: "), "{}", run.stderr);
+
+    let folder = folder();
+    let asked = request(17);
+    let file = write(folder.path(), "text", asked["context"].as_str().unwrap());
+    let mut arguments = arguments(&["--quiet", asked["question"].as_str().unwrap(), &file]);
+    arguments[0] = "ask";
+    let mut expected = crate::support::run(&arguments).records().remove(0);
+    let mut found = run.records().remove(17);
+    for record in [&mut expected, &mut found] {
+        record["id"] = Value::Null;
+        for list in ["answers", "candidates"] {
+            for answer in record.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
+                answer["document"] = Value::Null;
+            }
+        }
+    }
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_same_bytes_whatever_the_batch_the_threads_and_the_order() {
+    let input = requests(150);
+    let one = batch(&["--batch-tokens", "64", "--threads", "1", "--quiet"], input.as_bytes());
+    let other = batch(&["--batch-tokens", "4096", "--threads", "3", "--quiet"], input.as_bytes());
+    assert_eq!((one.code, one.stderr.as_str()), (Some(0), ""));
+    assert_eq!(one.stdout, other.stdout);
+    let unordered = batch(&["--unordered", "--quiet"], input.as_bytes());
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&one.stdout), sorted(&unordered.stdout));
+    let backwards: String = input.lines().rev().map(|line| format!("{line}\n")).collect();
+    let backwards = batch(&["--quiet"], backwards.as_bytes());
+    assert_eq!(sorted(&one.stdout), sorted(&backwards.stdout));
+}
+
+// ---- requests ----------------------------------------------------------------------------------------------------
+
+#[test]
+fn every_shape_of_a_request_is_answered() {
+    let folder = folder();
+    let (sea, hill) =
+        (write(folder.path(), "sea.txt", "the sea"), write(folder.path(), "hill.txt", "old hill"));
+    let lines = [
+        json!({"question": "who?", "context": "the king"}),
+        json!({"id": 7, "question": "who?", "contexts": ["the king", "old cat"]}),
+        json!({"id": "f", "question": "who?", "file": sea}),
+        json!({"question": "who?", "files": [sea, hill]}),
+        json!({"id": "q", "questions": ["who?", "where?"], "contexts": ["the king", "in town"]}),
+        json!({"inputs": {"question": "who?", "context": "the king"}, "parameters": {"top_k": 2}}),
+        json!({"id": "5733", "title": "T", "question": "who?", "context": "the king", "answers": {"text": ["k"], "answer_start": [4]}}),
+    ];
+    let input: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let run = batch(&[], input.as_bytes());
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let records = run.records();
+    assert_eq!(
+        ids(&run),
+        [json!(1), json!(7), json!("f"), json!(4), json!("q"), json!("q"), json!(6), json!("5733")]
+    );
+    assert_eq!([&records[4]["question_index"], &records[5]["question_index"]], [&json!(0), &json!(1)]);
+    assert_eq!(records[5]["question"], "where?");
+    assert_eq!(
+        records.iter().map(|record| record["windows"].as_u64().unwrap()).collect::<Vec<_>>(),
+        [1, 2, 1, 2, 2, 2, 1, 1]
+    );
+    assert_eq!(best(&records[2])["document"], sea);
+    // The same question of the same text has the same reply, however it was put.
+    assert_eq!(records[0]["null_odds"], records[6]["null_odds"]);
+    assert!(records.iter().all(|record| record.get("title").is_none()));
+    assert!(run.stderr.contains("`parameters` in requests are not used"), "{}", run.stderr);
+}
+
+#[test]
+fn fields_can_be_mapped_and_kept() {
+    let input = br#"{"key": 12345678901234567890123, "frage": "who?", "text": "the king", "z": 1.50, "a": {"b": [1,  2]}, "answers": 1}
+"#;
+    let mapped =
+        ["--question-field", "frage", "--context-field", "text", "--id-field", "key", "--keep-fields"];
+    let run = batch(&mapped, input);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stdout.starts_with(r#"{"id":12345678901234567890123,"#), "{}", run.stdout);
+    assert!(run.stdout.ends_with("\"z\":1.50,\"a\":{\"b\": [1,  2]}}\n"), "{}", run.stdout);
+    assert_eq!(run.stdout.matches("\"answers\"").count(), 1);
+}
+
+#[test]
+fn text_of_every_kind_goes_through() {
+    let input = "\u{feff}{\"question\": \"who?\", \"context\": \"a \\ud83d king é😀 cat\"}\r\n\r\n  \n{\"id\": \"\\udc00\", \"question\": \"who?\", \"context\": \" \"}";
+    let run = batch(&["--keep-fields"], input.as_bytes());
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let records = run.records();
+    assert_eq!((records.len(), &records[0]["id"], &records[1]["id"]), (2, &json!(1), &json!("\u{fffd}")));
+    assert_eq!(records[1]["reason"], "empty_context");
+    let best = best(&records[0]);
+    let text: Vec<char> = "a \u{fffd} king é😀 cat".chars().collect();
+    let (start, end) = (best["start"].as_u64().unwrap() as usize, best["end"].as_u64().unwrap() as usize);
+    assert_eq!(text[start..end].iter().collect::<String>(), best["text"].as_str().unwrap());
+}
+
+// ---- bad requests ------------------------------------------------------------------------------------------------
+
+#[test]
+fn bad_lines_get_records_and_the_run_goes_on() {
+    let folder = folder();
+    let binary = write(folder.path(), "binary", b"\xff\xfe\x00");
+    let large = write(folder.path(), "large", "x".repeat(5000));
+    let good = br#"{"id": "good", "question": "who?", "context": "the king"}"#.to_vec();
+    let lines: Vec<(Vec<u8>, &str)> = vec![
+        (b"not json".into(), "not_json"),
+        (b"{\"question\": \"who?\"".into(), "not_json"),
+        (b"[1]".into(), "not_an_object"),
+        (b"{\"id\": \"\xff\"}".into(), "not_utf8"),
+        (format!("{{\"question\": \"{}\"}}", "x".repeat(5000)).into(), "request_too_long"),
+        (br#"{"question": "who?"}"#.to_vec(), "missing_field"),
+        (br#"{"id": "x", "question": 7, "context": "the king"}"#.to_vec(), "wrong_type"),
+        (br#"{"id": {}, "question": "who?", "context": "the king"}"#.to_vec(), "wrong_type"),
+        (br#"{"id": "x", "question": " ", "context": "the king"}"#.to_vec(), "empty_question"),
+        (br#"{"id": "x", "question": "who?", "file": "/there/is/no/such"}"#.to_vec(), "read_failed"),
+        (json!({"id": "x", "question": "who?", "file": binary}).to_string().into(), "document_not_utf8"),
+        (json!({"id": "x", "question": "who?", "file": large}).to_string().into(), "document_too_large"),
+        (vec![0; 40], "not_json"),
+        (b"[".repeat(3000), "not_json"),
+    ];
+    let mut input = Vec::new();
+    for (line, _) in &lines {
+        input.extend_from_slice(line);
+        input.push(b'\n');
+        input.extend_from_slice(&good);
+        input.push(b'\n');
+    }
+    let run = batch(&["--max-bytes", "4000"], &input);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    let records = run.records();
+    assert_eq!(records.len(), 2 * lines.len());
+    let expected: Vec<_> =
+        lines.iter().enumerate().map(|(at, (_, code))| (2 * at as u64 + 1, (*code).to_owned())).collect();
+    assert_eq!(codes(&run), expected);
+    for (at, record) in records.iter().enumerate() {
+        match at % 2 {
+            0 => {
+                assert!(record["error"]["message"].as_str().is_some_and(|text| !text.is_empty()), "{record}");
+                assert!(record["error"]["hint"].as_str().is_some_and(|text| !text.is_empty()), "{record}");
+                let line = String::from_utf8_lossy(&lines[at / 2].0).replace(": ", ":");
+                assert_eq!(record.get("id").is_some(), line.contains("\"id\":\"x\""), "{record}");
+            }
+            _ => assert_eq!(record["id"], "good"),
+        }
+    }
+    assert!(run.stderr.contains("14 errors"), "{}", run.stderr);
+}
+
+#[test]
+fn one_bad_question_of_several_fails_alone() {
+    let run = batch(&[], br#"{"id": 1, "questions": ["who?", "", "where?"], "context": "the king"}"#);
+    assert_eq!(run.code, Some(2));
+    let records = run.records();
+    assert_eq!(
+        records.iter().map(|record| record["question_index"].as_u64().unwrap()).collect::<Vec<_>>(),
+        [0, 1, 2]
+    );
+    assert_eq!(records[1]["error"]["code"], "empty_question");
+    assert!(records[0]["answered"].is_boolean() && records[2]["answered"].is_boolean());
+}
+
+#[test]
+fn fail_fast_stops_at_the_first() {
+    let input = format!("{}nonsense\n{}", requests(30), requests(2000));
+    for order in [&["--fail-fast"][..], &["--fail-fast", "--batch-tokens", "64"]] {
+        let run = batch(order, input.as_bytes());
+        assert_eq!(run.code, Some(2));
+        assert_eq!(run.stdout.lines().count(), 31);
+        assert_eq!(run.records()[30]["error"]["code"], "not_json");
+        assert!(run.stderr.contains("error: line 31: it is not valid JSON"), "{}", run.stderr);
+    }
+}
+
+/// Fifty megabytes on one line, in a process that may not grow by as much.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_huge_line_is_not_kept() {
+    let mut child = start(&["--max-bytes", "100000", "--quiet"]);
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdin.write_all(b"{\"question\": \"").unwrap();
+    for _ in 0..50 {
+        stdin.write_all(&vec![b'x'; 1 << 20]).unwrap();
+    }
+    stdin.write_all(b"\"}\n{\"question\": \"who?\", \"context\": \"the king\"}\n").unwrap();
+    let mut lines = String::new();
+    stdout.read_line(&mut lines).unwrap();
+    stdout.read_line(&mut lines).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: usize = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 45_000, "{peak} kB");
+    drop(stdin);
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+    assert!(lines.contains("request_too_long") && lines.contains("\"id\":2"), "{lines}");
+}
+
+// ---- inputs ------------------------------------------------------------------------------------------------------
+
+#[test]
+fn compressed_inputs_are_recognised_by_their_bytes() {
+    let (first, second) =
+        (requests(20), requests(35).lines().skip(20).map(|line| format!("{line}\n")).collect::<String>());
+    let plain = batch(&["--quiet"], format!("{first}{second}").as_bytes());
+    let gzip = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zstd = |text: &str| {
+        ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest)
+    };
+    let note = [&[0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0][..], b"note"].concat();
+    for bytes in [[gzip(&first), gzip(&second)].concat(), [zstd(&first), note, zstd(&second)].concat()] {
+        let run = batch(&["--quiet"], &bytes);
+        assert_eq!((run.code, run.stdout), (Some(0), plain.stdout.clone()));
+        let folder = folder();
+        let file = write(folder.path(), "requests", &bytes);
+        let run = batch(&["--quiet", &file], b"");
+        assert_eq!((run.code, run.stdout), (Some(0), plain.stdout.clone()));
+        // What is lost at the end is said.
+        let run = batch(&[], &bytes[..bytes.len() - 7]);
+        assert_eq!((run.code, codes(&run).len()), (Some(2), 1), "{run:?}");
+        assert_eq!(run.records().last().unwrap()["error"]["code"], "input_unreadable");
+    }
+}
+
+#[test]
+fn several_inputs_are_one_stream_with_places() {
+    let folder = folder();
+    let one = write(folder.path(), "one.jsonl", "\n{\"question\": \"who?\", \"context\": \"a\"}");
+    let two = write(folder.path(), "two.jsonl", "{\"question\": \"who?\", \"context\": \"b\"}\nbad\n");
+    let run = batch(&[&one, &two, "-"], b"{\"question\": \"who?\", \"context\": \"c\"}\n");
+    let records = run.records();
+    assert_eq!([&records[0]["id"], &records[1]["id"], &records[3]["id"]], [&json!(2), &json!(3), &json!(5)]);
+    let bad = &records[2];
+    assert_eq!((&bad["line"], &bad["file"], &bad["file_line"]), (&json!(4), &json!(two), &json!(2)));
+
+    run_fails(&["/there/is/no/such"], "cannot read /there/is/no/such");
+    run_fails(&[&folder.path().display().to_string()], "is a folder");
+}
+
+fn run_fails(more: &[&str], what: &str) {
+    run(&arguments(more)).fails_with(what);
+}
+
+#[test]
+fn tables_go_in_and_out() {
+    let folder = folder();
+    let table = "id,question,context,note\n1,who?,\"the king, \"\"old\"\"\r\nand the cat\",\"a\nb\"\n\n,where?,in town,\n3,who?,short\n4,\"\",the sea,x\n";
+    let file = write(folder.path(), "in.csv", table);
+    let run = batch(&[&file, "--keep-fields"], b"");
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    let records = run.records();
+    assert_eq!([&records[0]["id"], &records[0]["note"]], [&json!("1"), &json!("a\nb")]);
+    assert_eq!((&records[1]["id"], &records[1]["note"]), (&json!(6), &json!("")));
+    assert_eq!(codes(&run), [(7, "wrong_width".into()), (8, "empty_question".into())]);
+    assert_eq!([&records[2]["id"], &records[3]["id"]], [&json!("3"), &json!("4")]);
+    // The cell is read to the byte: offsets count both characters of its line break.
+    let whole = batch(
+        &["--quiet"],
+        json!({"id": "1", "question": "who?", "context": "the king, \"old\"\r\nand the cat"})
+            .to_string()
+            .as_bytes(),
+    );
+    assert_eq!(records[0]["null_odds"], whole.records()[0]["null_odds"]);
+    assert_eq!(
+        records[0]["candidates"],
+        whole.records()[0].get("candidates").cloned().unwrap_or(Value::Null)
+    );
+
+    let tsv = batch(
+        &[
+            "--input-format",
+            "tsv",
+            "--output-format",
+            "tsv",
+            "--always-answer",
+            "--columns",
+            "id,question,answered,answer,start,code,note",
+            "--keep-fields",
+        ],
+        "question\tcontext\tnote\nwho?\tthe 5\" king\tn\nwho?\n".as_bytes(),
+    );
+    assert_eq!(tsv.code, Some(2), "{}", tsv.stderr);
+    let rows: Vec<Vec<&str>> = tsv.stdout.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(rows[0], ["id", "question", "answered", "answer", "start", "code", "note"]);
+    assert_eq!((rows[1][0], rows[1][2], rows[1][6]), ("2", "true", "n"));
+    assert!(!rows[1][3].is_empty() && rows[1][4].parse::<usize>().is_ok());
+    assert_eq!(rows[2], ["3", "", "", "", "", "wrong_width", ""]);
+
+    run_fails(&["--columns", "id"], "--columns are for tables");
+    run_fails(&["--output-format", "csv", "--columns", "id,nonsense"], "there is no column `nonsense`");
+}
+
+// ---- streams -----------------------------------------------------------------------------------------------------
+
+fn start(more: &[&str]) -> Child {
+    let mut command: Command = spanqa(&arguments(more));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Each line is sent only after the record of the one before has come.
+#[test]
+fn a_trickle_is_answered_line_by_line() {
+    for order in [&["--quiet"][..], &["--quiet", "--unordered"]] {
+        let mut child = start(order);
+        let mut stdin = child.stdin.take().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        for number in 0..5 {
+            writeln!(stdin, "{}", request(number)).unwrap();
+            stdin.flush().unwrap();
+            let mut line = String::new();
+            stdout.read_line(&mut line).unwrap();
+            let record: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(record["id"], format!("r{number}"));
+        }
+        drop(stdin);
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+}
+
+/// Writes lines until it is told to stop or nobody reads, counting bytes.
+fn pour(
+    mut stdin: ChildStdin,
+    line: String,
+    lines: usize,
+) -> (Arc<AtomicUsize>, std::thread::JoinHandle<()>) {
+    let written = Arc::new(AtomicUsize::new(0));
+    let counter = written.clone();
+    let thread = std::thread::spawn(move || {
+        for _ in 0..lines {
+            if stdin.write_all(line.as_bytes()).is_err() {
+                return;
+            }
+            counter.fetch_add(line.len(), Ordering::SeqCst);
+        }
+    });
+    (written, thread)
+}
+
+#[test]
+fn a_slow_consumer_slows_down_the_reading() {
+    let line = format!("{}\n", json!({"question": "who?", "context": "the king", "pad": "x".repeat(50_000)}));
+    let mut child = start(&["--keep-fields", "--quiet"]);
+    let total = 600;
+    let (written, writer) = pour(child.stdin.take().unwrap(), line.clone(), total);
+    // Nobody reads the records. The writer comes to rest long before it is through.
+    let mut before = usize::MAX;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while written.load(Ordering::SeqCst) != before && Instant::now() < deadline {
+        before = written.load(Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(700));
+    }
+    assert!(before < 15_000_000 && before < total * line.len(), "{before} bytes were taken");
+    let mut stdout = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+    writer.join().unwrap();
+    assert_eq!(stdout.lines().count(), total);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_closed_pipe_is_a_quiet_end() {
+    let mut child = start(&[]);
+    let (_, writer) = pour(child.stdin.take().unwrap(), format!("{}\n", request(3)), 1_000_000);
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    assert!(line.starts_with("{\"id\":\"r3\""));
+    drop(stdout);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    writer.join().unwrap();
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert!(!stderr.contains("error"), "{stderr}");
+}
+
+#[cfg(unix)]
+fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_leaves_whole_records() {
+    let all = batch(&["--quiet"], requests(400).as_bytes()).stdout;
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let mut child = start(&["--quiet"]);
+        let mut stdin = child.stdin.take().unwrap();
+        // The pipe stays open: without the signal it would wait for ever.
+        stdin.write_all(requests(400).as_bytes()).unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut text = String::new();
+        stdout.read_line(&mut text).unwrap();
+        signal(&child, name);
+        stdout.read_to_string(&mut text).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert!(text.ends_with('\n') && all.starts_with(&text), "{text}");
+        drop(stdin);
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_second_interrupt_leaves_at_once() {
+    let mut child = start(&["--quiet", "--keep-fields"]);
+    let line = format!("{}\n", json!({"question": "who?", "context": "the king", "pad": "x".repeat(50_000)}));
+    let (_, writer) = pour(child.stdin.take().unwrap(), line, 20);
+    let mut first = [0; 1];
+    // It is writing, and cannot finish, because nobody reads on.
+    child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    signal(&child, "INT");
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(child.try_wait().unwrap(), None, "a record was cut off");
+    signal(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    drop(child.stdout.take());
+    writer.join().unwrap();
+}
+
+// ---- files -------------------------------------------------------------------------------------------------------
+
+struct Job {
+    folder: tempfile::TempDir,
+    input: String,
+    output: PathBuf,
+    partial: PathBuf,
+    expected: Vec<u8>,
+}
+
+impl Job {
+    fn new(input: &str, more: &[&str]) -> Self {
+        let folder = folder();
+        let whole = folder.path().join("whole").display().to_string();
+        let input = write(folder.path(), "in", input);
+        let name = whole.clone();
+        let run = batch(&[&[&input, "-o", &name, "--quiet"][..], more].concat(), b"");
+        assert!(matches!(run.code, Some(0 | 2)), "{run:?}");
+        assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
+        let (output, partial) = (folder.path().join("out"), folder.path().join("out.partial"));
+        Self { expected: std::fs::read(&whole).unwrap(), folder, input, output, partial }
+    }
+
+    fn arguments<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        let fixed = [self.input.as_str(), "--output", self.output.to_str().unwrap()];
+        fixed.into_iter().chain(more.iter().copied()).collect()
+    }
+
+    fn run(&self, more: &[&str]) -> Run {
+        batch(&self.arguments(more), b"")
+    }
+
+    /// Resumes from every beginning of the complete file that is given.
+    fn resumes_from(&self, lengths: impl IntoIterator<Item = usize>, more: &[&str]) {
+        for length in lengths {
+            let _ = std::fs::remove_file(&self.output);
+            std::fs::write(&self.partial, &self.expected[..length]).unwrap();
+            let run = self.run(&[&["--resume", "--quiet"][..], more].concat());
+            assert_eq!(run.stderr, "", "from {length}");
+            assert!(std::fs::read(&self.output).unwrap() == self.expected, "from {length}");
+            assert!(!self.partial.exists());
+        }
+    }
+}
+
+/// Kills the process twenty times at points that nobody chose, and lets it resume each time.
+#[test]
+fn twenty_kills_leave_no_trace() {
+    let input = format!("{}bad\n{}", requests(700), requests(800));
+    let job = Job::new(&input, &["--batch-tokens", "256"]);
+    let mut state = 12345u64;
+    let (mut kills, mut grown) = (0, 0);
+    while kills < 20 {
+        let arguments = job.arguments(&["--resume", "--quiet", "--batch-tokens", "256"]);
+        let mut child = spanqa(&crate::batch::arguments(&arguments)).stderr(Stdio::piped()).spawn().unwrap();
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        std::thread::sleep(Duration::from_millis((state >> 33) % 150));
+        child.kill().unwrap();
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        child.wait().unwrap();
+        assert_eq!(stderr, "");
+        if job.output.exists() {
+            // It was faster; the next kill hits a fresh run.
+            assert!(std::fs::read(&job.output).unwrap() == job.expected);
+            std::fs::remove_file(&job.output).unwrap();
+            grown = 0;
+            continue;
+        }
+        if let Ok(left) = std::fs::read(&job.partial) {
+            assert!(job.expected.starts_with(&left));
+            // Nothing that was done is done again: at most the half record at the end is lost.
+            let whole = left.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+            assert!(whole >= grown, "{whole} after {grown}");
+            grown = whole;
+        }
+        kills += 1;
+    }
+    let run = job.run(&["--resume", "--quiet"]);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(2), ""));
+    assert!(std::fs::read(&job.output).unwrap() == job.expected);
+}
+
+#[test]
+fn every_beginning_can_be_resumed() {
+    let mixed = format!(
+        "{}bad\n\n{}\n{}",
+        requests(3),
+        json!({"id": "m", "questions": ["who?", "", "where?"], "context": "the old king"}),
+        requests(2)
+    );
+    let job = Job::new(&mixed, &[]);
+    let length = job.expected.len();
+    let breaks: Vec<usize> = (1..=length).filter(|&at| job.expected[at - 1] == b'\n').collect();
+    job.resumes_from([0, 1, length / 3, length - 1].into_iter().chain(breaks), &[]);
+
+    let table =
+        format!("question,context\n\"{}\n?\",the king\n\"who \"\"?\"\"\",old cat\nwho?\n", words(1, 3));
+    let more = ["--input-format", "csv", "--output-format", "csv"];
+    let job = Job::new(&table, &more);
+    job.resumes_from(0..=job.expected.len(), &more);
+}
+
+#[test]
+fn what_cannot_be_resumed_is_refused() {
+    let job = Job::new(&requests(12), &[]);
+    let half = job.expected.len() / 2;
+    std::fs::write(&job.partial, &job.expected[..half]).unwrap();
+    job.run(&[]).fails_with("was left by a run that did not end");
+    assert_eq!(std::fs::read(&job.partial).unwrap().len(), half);
+
+    let swapped: String = requests(12).lines().rev().map(|line| format!("{line}\n")).collect();
+    std::fs::write(&job.input, swapped).unwrap();
+    job.run(&["--resume"]).fails_with("does not belong to this input: it differs at line 1");
+    assert_eq!(std::fs::read(&job.partial).unwrap(), &job.expected[..half]);
+
+    std::fs::write(&job.partial, "something else\nentirely").unwrap();
+    job.run(&["--resume"]).fails_with("holds something else than records");
+    assert!(!job.output.exists());
+    let unordered = job.run(&["--resume", "--unordered"]);
+    assert_eq!(unordered.code, Some(2));
+    assert_eq!(batch(&["--resume"], b"").code, Some(2));
+
+    // A model that cannot be loaded leaves nothing behind.
+    let fresh = job.folder.path().join("fresh").display().to_string();
+    let run = run(&["batch", "--model", "./no/such", "-o", &fresh, &job.input]);
+    assert_eq!(run.code, Some(2));
+    assert!(!job.folder.path().join("fresh.partial").exists());
+}
+
+#[test]
+fn a_complete_output_grows_with_its_input() {
+    let job = Job::new(&requests(20), &[]);
+    std::fs::write(&job.input, requests(12)).unwrap();
+    assert_eq!(job.run(&["--quiet"]).code, Some(0));
+    std::fs::write(&job.input, requests(20)).unwrap();
+    let run = job.run(&["--resume"]);
+    assert_eq!(run.code, Some(0));
+    assert!(run.stderr.contains("20 requests (12 of them by an earlier run)"), "{}", run.stderr);
+    assert!(std::fs::read(&job.output).unwrap() == job.expected);
+}
+
+#[test]
+fn a_request_that_stopped_a_run_is_asked_again() {
+    let job = Job::new(&requests(20), &[]);
+    let broken: String =
+        (0..20).map(|at| if at == 9 { "broken\n".into() } else { format!("{}\n", request(at)) }).collect();
+    std::fs::write(&job.input, broken).unwrap();
+    let run = job.run(&["--fail-fast"]);
+    assert_eq!(run.code, Some(2));
+    assert!(run.stderr.contains("`--resume` goes on from there"), "{}", run.stderr);
+    assert_eq!(std::fs::read_to_string(&job.partial).unwrap().lines().count(), 9);
+    std::fs::write(&job.input, requests(20)).unwrap();
+    assert_eq!(job.run(&["--resume", "--quiet", "--fail-fast"]).code, Some(0));
+    assert!(std::fs::read(&job.output).unwrap() == job.expected);
+}
+
+// ---- words on standard error ---------------------------------------------------------------------------------------
+
+#[test]
+fn progress_is_for_people_or_for_programs() {
+    let input = format!("{}bad\n", requests(40));
+    let run = batch(&["--progress", "json"], input.as_bytes());
+    let events: Vec<Value> = run.stderr.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let summary = events.last().unwrap();
+    assert_eq!(
+        (&summary["event"], &summary["requests"], &summary["errors"]),
+        (&json!("summary"), &json!(41), &json!(1))
+    );
+    let sum =
+        ["answered", "no_answer", "errors"].map(|name| summary[name].as_u64().unwrap()).iter().sum::<u64>();
+    assert_eq!(sum, 41);
+    assert!(summary["windows"].as_u64() >= Some(40) && summary["tokens"].as_u64() > Some(400));
+    assert!(batch(&["--progress", "off"], input.as_bytes()).stderr.contains("41 requests: "));
+    assert_eq!(batch(&["--quiet"], input.as_bytes()).stderr, "");
+    assert_eq!(batch(&["--quiet"], b"").stdout, "");
+}
+
+// ---- the library's part ----------------------------------------------------------------------------------------------
+
+/// What several requests share is tokenised once, and what several ask is read once.
+#[test]
+fn shared_work_is_done_once() {
+    use std::ops::ControlFlow;
+
+    use spanqa::answer::DocumentId;
+    use spanqa::model::Runtime;
+    use spanqa::reader::{Asking, Reader};
+    use spanqa::source::ModelFiles;
+    use spanqa::stream::{Ask, Done, Queue, Shelf, Work, answer_stream};
+    use spanqa::text::window::Limits;
+
+    let files = ModelFiles::from_dir(&fixture("tiny/minilm")).unwrap();
+    let reader =
+        Reader::open(&files, &Runtime::default(), Limits { max_tokens: 40, overlap: 8, ..Limits::default() })
+            .unwrap();
+    let mut shelf = Shelf::new(2000);
+    let mut passage = |text: &str| shelf.passage(&reader, DocumentId::Index(0), text.into()).unwrap();
+    let (king, again, cat) = (passage("the king"), passage("the king"), passage("old cat"));
+    assert!(Arc::ptr_eq(&king, &again) && !Arc::ptr_eq(&king, &cat));
+    passage(&words(1, 400));
+    assert!(!Arc::ptr_eq(&king, &passage("the king")), "the shelf must not grow");
+
+    let work = Queue::new(usize::MAX);
+    let asks =
+        [("who?", &king), ("who?", &again), ("where?", &king), ("", &king), ("who?", &cat), ("", &king)];
+    for (ticket, (question, passage)) in asks.into_iter().enumerate() {
+        let ask =
+            Ask { id: (ticket as u64).into(), question: question.into(), passages: vec![passage.clone()] };
+        assert!(work.push(1, Work { ticket, ask: Ok(ask), ticket_bytes: 0 }).is_ok());
+    }
+    work.end();
+    let mut read = 0;
+    let mut replies = vec![None; asks.len()];
+    answer_stream(&reader, &Asking::default(), &work, usize::MAX, &mut |done| {
+        match done {
+            Done::Read { windows, .. } => read += windows,
+            Done::Reply(ticket, reply) => replies[ticket] = Some(reply.map_err(|error| error.code())),
+        }
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(read, 3);
+    let replies: Vec<_> = replies.into_iter().map(Option::unwrap).collect();
+    assert_eq!([&replies[3], &replies[5]].map(|reply| reply.clone().err()), [Some("empty_question"); 2]);
+    let (first, second) = (replies[0].clone().unwrap(), replies[1].clone().unwrap());
+    assert_eq!(serde_json::to_string(&second.id).unwrap(), "1");
+    assert_eq!(spanqa::answer::Reply { id: first.id.clone(), ..second }, first);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    /// Requests in are records out, whatever the lines hold.
+    #[test]
+    fn nothing_is_dropped(lines in prop::collection::vec(
+        prop_oneof![
+            Just("{\"question\": \"who?\", \"context\": \"the king\"}".to_owned()),
+            "[\\{\\}\":,a-z]{1,12}",
+            Just("{\"id\": 1, \"question\": \"\", \"context\": \"\"}".to_owned()),
+            "[ \t]{0,3}",
+        ], 0..30)) {
+        let run = batch(&["--quiet", "--batch-tokens", "64"], lines.join("\n").as_bytes());
+        let expected = lines.iter().filter(|line| !line.trim().is_empty()).count();
+        prop_assert_eq!(run.stdout.lines().count(), expected);
+        prop_assert!(matches!(run.code, Some(0 | 2)));
+    }
+}
