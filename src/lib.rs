@@ -43,6 +43,7 @@ pub mod error;
 pub mod model;
 pub mod reader;
 pub mod source;
+pub mod squad;
 pub mod text;
 
 pub use error::{Error, Result};

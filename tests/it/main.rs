@@ -2,8 +2,10 @@
 
 mod ask;
 mod damage;
+mod datasets;
 mod decode;
 mod hub;
+mod metrics;
 mod model;
 mod reader;
 mod support;
