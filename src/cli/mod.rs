@@ -2,6 +2,7 @@
 
 mod ask;
 mod doctor;
+mod eval;
 mod inputs;
 mod models;
 mod notice;
@@ -37,6 +38,8 @@ pub struct Cli {
 enum Command {
     /// Answer questions from files, standard input or a text
     Ask(Box<ask::Args>),
+    /// Score a model, or predictions, on a data set of questions with known answers
+    Eval(Box<eval::Args>),
     /// List, fetch, inspect and check models
     Models(models::ModelsArgs),
     /// Print what a bug report needs: build, processor, devices, caches, environment
@@ -70,6 +73,7 @@ pub fn run(cli: Cli) -> Result<Outcome> {
     let mut stdout = io::BufWriter::new(io::stdout().lock());
     let outcome = match cli.command {
         Command::Ask(args) => ask::run(&args, &mut stdout),
+        Command::Eval(args) => eval::run(&args, &mut stdout),
         Command::Models(args) => models::run(&args, &mut stdout),
         Command::Doctor(args) => doctor::run(&args, &mut stdout),
         Command::Completions(args) => shell::completions(&args, &mut stdout),

@@ -134,9 +134,9 @@ pub struct DecodingArgs {
     /// Tokens an answer may have [default: 30; 15 with --score hf; no limit with --score haystack]
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     pub max_answer_tokens: Option<usize>,
-    /// Whose rules make the scores
-    #[arg(long, value_enum, default_value_t = ScoreArg::Joint)]
-    pub score: ScoreArg,
+    /// Whose rules make the scores [default: joint; squad with `spanqa eval`]
+    #[arg(long, value_enum)]
+    pub score: Option<ScoreArg>,
     /// Divide logits by this before they become probabilities
     #[arg(long, value_name = "T", default_value_t = 1.0, value_parser = temperature)]
     pub temperature: f64,
@@ -175,14 +175,20 @@ pub enum DedupArg {
 impl DecodingArgs {
     /// The flags, completed by what the registry says of the model.
     pub fn decoding(&self, resolved: &Resolved, for_people: bool) -> Result<Decoding> {
-        if self.handle_impossible_answer && self.score != ScoreArg::Hf {
+        self.decoding_by(ScoreArg::Joint, resolved, for_people)
+    }
+
+    /// The same with other rules where none were asked for.
+    pub fn decoding_by(&self, default: ScoreArg, resolved: &Resolved, for_people: bool) -> Result<Decoding> {
+        let score = self.score.unwrap_or(default);
+        if self.handle_impossible_answer && score != ScoreArg::Hf {
             let hint = "add `--score hf`; the default scores always let \"no answer\" compete";
             return Err(Usage::new("--handle-impossible-answer belongs to --score hf", hint).into());
         }
         let entry = resolved.entry.as_ref();
         let answers_only = entry.is_some_and(|entry| entry.always_answer) && self.null_threshold.is_none();
         Ok(Decoding {
-            scoring: match self.score {
+            scoring: match score {
                 ScoreArg::Joint => Scoring::Joint,
                 ScoreArg::Squad => Scoring::Squad,
                 ScoreArg::Hf => Scoring::Hf,

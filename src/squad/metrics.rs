@@ -122,6 +122,12 @@ impl Official {
     }
 }
 
+impl serde::Serialize for Official {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.figures.iter().map(|(name, figure)| (name, figure)))
+    }
+}
+
 /// No-answer scores and what the v2.0 script does with them.
 #[derive(Debug, Clone, Copy)]
 pub struct NoAnswer<'a> {

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 /// A number in an official result.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+#[serde(untagged)]
 pub enum Figure {
     /// A count.
     Count(usize),

@@ -4,6 +4,7 @@ mod ask;
 mod damage;
 mod datasets;
 mod decode;
+mod eval;
 mod hub;
 mod metrics;
 mod model;
