@@ -6,19 +6,21 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
 use serde::Serialize;
 use spanqa::decode::Scoring;
 use spanqa::reader::{Asking, Reader};
 use spanqa::squad::analysis::{self, Given, Row};
 use spanqa::squad::journal::{Header, Journal};
+use spanqa::squad::losses::{Loss, losses};
 use spanqa::squad::metrics::{NoAnswer, Official, Rules, official};
-use spanqa::squad::mlqa::Language;
 use spanqa::squad::predictions::{NoAnswerScores, Predictions};
+use spanqa::squad::report::Report;
 use spanqa::squad::run::{self, Prediction};
-use spanqa::squad::stats::{Calibration, Random};
-use spanqa::squad::{Dataset, Entry, Options, files};
+use spanqa::squad::stats::Calibration;
+use spanqa::squad::{Dataset, Entry, files};
 
+use super::compare::Format;
+use super::data::DataArgs;
 use super::options::{DecodingArgs, LimitArgs, ModelArgs, RuntimeArgs, ScoreArg};
 use super::progress::QuestionBar;
 use super::{Outcome, Usage};
@@ -34,9 +36,8 @@ use super::{Outcome, Usage};
 #[command(after_help = "Examples: spanqa eval dev-v2.0.json --model minilm --report report\n          \
                         spanqa eval dev-v2.0.json --predictions predictions.json --official")]
 pub struct Args {
-    /// The data set
-    #[arg(value_name = "DATASET")]
-    dataset: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
     /// Score these answers instead of running a model: {"question id": "answer", ...}
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
@@ -55,66 +56,37 @@ pub struct Args {
     /// Print exactly what the official script prints
     #[arg(long)]
     official: bool,
-    /// Whose rules score answers [default: squad2 if a question has no answer or the file says so, else squad1]
-    #[arg(long, value_enum, value_name = "RULES")]
-    rules: Option<RulesArg>,
-    /// Score by the rules of MLQA, for contexts in this language: ar, de, en, es, hi, vi or zh
-    #[arg(long, value_name = "CODE", conflicts_with = "rules")]
-    language: Option<Language>,
     /// A folder to write predictions, no-answer scores and report.html to
     #[arg(long, value_name = "FOLDER")]
     report: Option<PathBuf>,
+    /// Join an article's paragraphs into documents of so many tokens and compare scoring rules on them; several lengths with commas
+    #[arg(
+        long,
+        value_name = "TOKENS",
+        value_delimiter = ',',
+        conflicts_with_all = ["predictions", "report", "official", "fail_under"]
+    )]
+    pub(super) long: Vec<usize>,
     /// Continue the run that was interrupted in the report's folder
     #[arg(long, requires = "report", conflicts_with = "predictions")]
     resume: bool,
-    /// Only the first questions
-    #[arg(long, value_name = "N", conflicts_with = "sample")]
-    limit: Option<usize>,
-    /// Only the questions whose ids stand in this file, one a line
-    #[arg(long, value_name = "FILE")]
-    ids: Option<PathBuf>,
-    /// Only so many questions, drawn at random
-    #[arg(long, value_name = "N")]
-    sample: Option<usize>,
-    /// What --sample draws by
-    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-    seed: u64,
-    /// Gold answers that do not stand where the data set says are an error
-    #[arg(long)]
-    strict: bool,
     /// Exit with 1 if a score is lower, such as f1=70; may be repeated
     #[arg(long, value_name = "NAME=PERCENT", value_parser = goal)]
     fail_under: Vec<Goal>,
     /// How to print the result [default: text on a terminal, json in a pipe]
     #[arg(short, long, value_enum)]
-    format: Option<Format>,
+    pub(super) format: Option<Format>,
     /// No remarks and no progress on standard error; errors are still said
     #[arg(long)]
-    quiet: bool,
+    pub(super) quiet: bool,
     #[command(flatten)]
-    model: ModelArgs,
+    pub(super) model: ModelArgs,
     #[command(flatten)]
-    decoding: DecodingArgs,
+    pub(super) decoding: DecodingArgs,
     #[command(flatten)]
-    limits: LimitArgs,
+    pub(super) limits: LimitArgs,
     #[command(flatten)]
-    runtime: RuntimeArgs,
-}
-
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    /// A summary for people
-    Text,
-    /// Everything, for programs
-    Json,
-}
-
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RulesArg {
-    /// SQuAD v1.1
-    Squad1,
-    /// SQuAD v2.0
-    Squad2,
+    pub(super) runtime: RuntimeArgs,
 }
 
 /// A score that must be reached.
@@ -132,37 +104,11 @@ fn goal(text: &str) -> Result<Goal, String> {
     }
 }
 
-/// Reads the data set and says what is odd about it.
-pub fn open(path: &Path, strict: bool, quiet: bool) -> Result<Dataset> {
-    let dataset = Dataset::open(path, Options { strict })?;
-    if !quiet {
-        dataset.flaws.remarks().iter().for_each(|remark| eprintln!("note: {remark}"));
-    }
-    Ok(dataset)
-}
-
-/// The rules that were asked for, or those that the data set is meant for.
-pub fn rules(dataset: &Dataset, rules: Option<RulesArg>, language: Option<Language>) -> Result<Rules> {
-    let rules = match (rules, language) {
-        (_, Some(language)) => Rules::Mlqa(language),
-        (Some(RulesArg::Squad1), None) => Rules::Squad1,
-        (Some(RulesArg::Squad2), None) => Rules::Squad2,
-        (None, None) => Rules::of(dataset),
-    };
-    if rules != Rules::Squad2 && dataset.has_unanswerable() {
-        let message =
-            format!("{} has questions without an answer, which {} cannot score", dataset.name, rules.name());
-        return Err(
-            Usage::new(message, "leave out `--rules` and `--language`, or use `--rules squad2`").into()
-        );
-    }
-    Ok(rules)
-}
-
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
-    let mut dataset = open(&args.dataset, args.strict, args.quiet)?;
-    args.choose(&mut dataset)?;
-    let rules = rules(&dataset, args.rules, args.language)?;
+    let (dataset, rules) = args.data.open(args.quiet)?;
+    if let [_, ..] = args.long.as_slice() {
+        return args.long_documents(&dataset, rules, out);
+    }
     if let Some(folder) = &args.report {
         std::fs::create_dir_all(folder)
             .map_err(|source| spanqa::Error::Write { path: folder.clone(), source })?;
@@ -185,9 +131,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
             files::write_run(folder, &answers.run)?;
         }
         files::write_json(&folder.join("results.json"), &result)?;
+        let losses = losses(&rows);
+        files::write_lines(&folder.join("losses.jsonl"), &losses)?;
+        let page = result.page(&answers, &rows, &losses).html();
+        files::write(&folder.join("report.html"), page.as_bytes())?;
     }
-    let text = io::stdout().is_terminal();
-    match args.format.unwrap_or(if text { Format::Text } else { Format::Json }) {
+    match Format::or_default(args.format) {
         _ if args.official => writeln!(out, "{}", official.json())?,
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&result)?)?,
         Format::Text => result.print(out)?,
@@ -201,6 +150,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
 /// Where answers come from, and what is known beside them.
 struct Answers {
     source: String,
+    /// What the model abstained by.
+    threshold: Option<f64>,
     predictions: Predictions,
     na_probs: Option<NoAnswerScores>,
     run: Vec<Prediction>,
@@ -217,7 +168,7 @@ impl Answers {
                 answer: &said.answer,
                 best: &said.best,
                 null_odds: Some(said.null_odds.map_or(files::NOTHING_TO_QUOTE, f64::from)),
-                confidence: Some(f64::from(said.confidence)),
+                confidence: Some(said.confidence()),
             };
         }
         let answer = self.predictions.get(id).map_or("", String::as_str);
@@ -228,40 +179,13 @@ impl Answers {
 }
 
 impl Args {
-    /// Leaves out the questions that are not wanted.
-    fn choose(&self, dataset: &mut Dataset) -> Result<()> {
-        if let Some(path) = &self.ids {
-            let text = std::fs::read_to_string(path)
-                .map_err(|source| spanqa::Error::Read { path: path.clone(), source })?;
-            let ids: Vec<String> =
-                text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
-            dataset.select(&ids)?;
-        }
-        if let Some(count) = self.sample {
-            let mut chosen = Random::new(self.seed).choose(count, dataset.len()).into_iter().peekable();
-            let mut place = 0;
-            dataset.retain(|_| {
-                place += 1;
-                chosen.next_if_eq(&(place - 1)).is_some()
-            });
-        }
-        if let Some(count) = self.limit {
-            dataset.limit(count);
-        }
-        if dataset.is_empty() {
-            return Err(Usage::new("no question is left", "check `--ids`, `--limit` and `--sample`").into());
-        }
-        Ok(())
-    }
-
     /// Answers from files.
     fn read(&self, path: &Path, dataset: &Dataset) -> Result<Answers> {
         let predictions = Predictions::open(path)?;
         let na_probs = self.na_probs.as_ref().map(|path| NoAnswerScores::open(path)).transpose()?;
         if !self.quiet {
-            let whole = self.ids.is_none() && self.limit.is_none() && self.sample.is_none();
             let strangers = predictions.strangers(dataset);
-            if strangers > 0 && whole {
+            if strangers > 0 && self.data.is_whole() {
                 eprintln!("note: {strangers} predictions belong to no question of the data set");
             }
             let missing = dataset.len() + strangers - predictions.len();
@@ -271,6 +195,7 @@ impl Args {
         }
         Ok(Answers {
             source: path.display().to_string(),
+            threshold: self.na_probs.is_some().then_some(self.na_prob_thresh),
             predictions,
             na_probs,
             run: Vec::new(),
@@ -363,6 +288,7 @@ impl Args {
         };
         Ok(Answers {
             source: format!("{model}, {rules} rules"),
+            threshold: (!asking.decoding.always_answer).then_some(f64::from(asking.decoding.null_threshold)),
             predictions,
             na_probs: None,
             run,
@@ -478,6 +404,37 @@ impl<'a> Evaluation<'a> {
                 questions_per_second: rows.len() as f64 / seconds,
                 tokens_per_second: answers.tokens as f64 / seconds,
             }),
+        }
+    }
+
+    /// The same as a web page.
+    fn page<'b>(&'b self, answers: &Answers, rows: &'b [Row<'b>], losses: &'b [Loss<'b>]) -> Report<'b> {
+        let About { questions, answerable, articles, format, .. } = self.dataset;
+        let mut about = vec![
+            format!(
+                "{questions} questions about {articles} articles ({format}), {answerable} with an answer."
+            ),
+            format!("Answers: {}. Scored by {} rules.", self.answers, self.rules),
+        ];
+        if let Some(always) = &self.always_answering {
+            let AlwaysAnswering { has_answer_exact, has_answer_f1 } = always;
+            about.push(format!(
+                "Made to answer, it scores exact {has_answer_exact:.2} and F1 {has_answer_f1:.2} where there is an answer."
+            ));
+        }
+        if let Some(threshold) = answers.threshold {
+            about.push(format!("It abstains if \"no answer\" leads by more than {threshold}."));
+        }
+        Report {
+            title: self.dataset.name,
+            about,
+            parts: &self.parts,
+            sweep: self.thresholds.as_ref(),
+            threshold: answers.threshold,
+            calibration: self.calibration.as_ref(),
+            groups: &self.groups,
+            losses,
+            rows,
         }
     }
 

@@ -1,15 +1,19 @@
 //! The command line: one file per command, and what several of them share.
 
 mod ask;
+mod compare;
+mod data;
 mod doctor;
 mod eval;
 mod inputs;
+mod long;
 mod models;
 mod notice;
 mod options;
 mod output;
 mod progress;
 mod shell;
+mod tune;
 mod verify;
 mod version;
 
@@ -40,6 +44,10 @@ enum Command {
     Ask(Box<ask::Args>),
     /// Score a model, or predictions, on a data set of questions with known answers
     Eval(Box<eval::Args>),
+    /// Compare two sets of answers question by question
+    Compare(Box<compare::Args>),
+    /// Choose when a model should say "no answer", and how sure it may sound
+    Tune(Box<tune::Args>),
     /// List, fetch, inspect and check models
     Models(models::ModelsArgs),
     /// Print what a bug report needs: build, processor, devices, caches, environment
@@ -74,6 +82,8 @@ pub fn run(cli: Cli) -> Result<Outcome> {
     let outcome = match cli.command {
         Command::Ask(args) => ask::run(&args, &mut stdout),
         Command::Eval(args) => eval::run(&args, &mut stdout),
+        Command::Compare(args) => compare::run(&args, &mut stdout),
+        Command::Tune(args) => tune::run(&args, &mut stdout),
         Command::Models(args) => models::run(&args, &mut stdout),
         Command::Doctor(args) => doctor::run(&args, &mut stdout),
         Command::Completions(args) => shell::completions(&args, &mut stdout),

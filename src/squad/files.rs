@@ -31,6 +31,17 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     write(path, &bytes)
 }
 
+/// Writes one JSON object per line, so that the file is there whole or not at all.
+pub fn write_lines(path: &Path, values: &[impl Serialize]) -> Result<()> {
+    let mut bytes = Vec::new();
+    for value in values {
+        serde_json::to_writer(&mut bytes, value)
+            .map_err(|error| Error::Write { path: path.to_owned(), source: error.into() })?;
+        bytes.push(b'\n');
+    }
+    write(path, &bytes)
+}
+
 /// Writes a file so that it is there whole or not at all.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let unwritable = |source| Error::Write { path: path.to_owned(), source };

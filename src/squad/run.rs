@@ -20,8 +20,10 @@ pub struct Prediction {
     pub best: String,
     /// How many logits "no answer" leads the best span by; none if there was nothing to quote.
     pub null_odds: Option<f32>,
-    /// The probability of what was returned, be it an answer or "no answer".
-    pub confidence: f32,
+    /// The probability of the best span.
+    pub score: f32,
+    /// The probability of "no answer".
+    pub no_answer_score: f32,
     /// Windows that were read.
     pub windows: usize,
     /// Why the question could not be asked.
@@ -30,6 +32,13 @@ pub struct Prediction {
     /// The candidates, best first, if they were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
+}
+
+impl Prediction {
+    /// The probability of what was returned, be it an answer or "no answer".
+    pub fn confidence(&self) -> f64 {
+        f64::from(if self.answer.is_empty() { self.no_answer_score } else { self.score })
+    }
 }
 
 /// One candidate, in the form of `run_qa`.
@@ -107,7 +116,8 @@ fn failed(query: &Query, reason: &str) -> Prediction {
         answer: String::new(),
         best: String::new(),
         null_odds: None,
-        confidence: 1.0,
+        score: 0.0,
+        no_answer_score: 1.0,
         windows: 0,
         failure: Some(reason.into()),
         candidates: Vec::new(),
@@ -122,7 +132,8 @@ fn prediction(reply: Reply) -> Prediction {
         answer: if reply.answered { best.clone() } else { String::new() },
         best,
         null_odds: reply.null_odds,
-        confidence: if reply.answered { score } else { reply.no_answer_score },
+        score,
+        no_answer_score: reply.no_answer_score,
         windows: reply.windows,
         failure: None,
         candidates,

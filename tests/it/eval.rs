@@ -190,3 +190,127 @@ fn data_without_unanswerable_questions_is_always_answered() {
     assert!(text.stdout.contains("scored by SQuAD v1.1 rules"), "{text:?}");
     assert!(!text.stdout.contains("threshold"), "{text:?}");
 }
+
+#[test]
+fn the_report_is_one_page_that_needs_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().display().to_string();
+    let (predictions, odds) = (path("metrics/predictions.json"), path("metrics/null_odds.json"));
+    let arguments =
+        ["eval", &data(), "--predictions", &predictions, "--na-probs", &odds, "--report", &report];
+    assert_eq!(run(&arguments).code, Some(0));
+    let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.trim_end().ends_with("</html>"));
+    assert!(page.contains("name=\"viewport\"") && page.contains("prefers-color-scheme:dark"));
+    for foreign in ["<script", "src=", "href=", "url(", "@import", "NaN", "inf "] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+    for title in ["Precision and recall", "Scores by threshold", "Null odds", "By article", "Losses"] {
+        assert!(page.contains(title), "{title}");
+    }
+    balanced(&page);
+    let losses = std::fs::read_to_string(folder.path().join("losses.jsonl")).unwrap();
+    let losses: Vec<Value> = losses.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let exact = json(folder.path(), "results.json")["official"]["exact"].as_f64().unwrap();
+    assert_eq!(losses.len(), 198 - (exact * 1.98).round() as usize);
+    let missed = losses.iter().find(|loss| loss["kind"] == "missed").unwrap();
+    assert_eq!(missed["answer"], "");
+    assert!(!missed["expected"].as_array().unwrap().is_empty());
+}
+
+/// Every element that is opened is closed, in order.
+fn balanced(page: &str) {
+    let mut open = Vec::new();
+    for tag in page.split('<').skip(1) {
+        let tag = tag.split('>').next().unwrap();
+        let name = tag.split([' ', '/']).find(|part| !part.is_empty()).unwrap();
+        if tag.starts_with('/') {
+            assert_eq!(open.pop(), Some(name), "</{name}>");
+        } else if !tag.ends_with('/') && !["!DOCTYPE", "meta"].contains(&name) {
+            open.push(name);
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+}
+
+#[test]
+fn two_sets_of_answers_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, first) = (data(), path("metrics/predictions.json"));
+    // The second set abstains always: it gains the unanswerable questions and loses every answer.
+    let mut answers = fixture_json("metrics/predictions.json");
+    answers.as_object_mut().unwrap().values_mut().for_each(|answer| *answer = "".into());
+    std::fs::write(folder.path().join("predictions.json"), answers.to_string()).unwrap();
+    let second = folder.path().display().to_string();
+    let found = run(&["compare", &first, &second, &data]);
+    assert_eq!(found.code, Some(0), "{found:?}");
+    let result: Value = serde_json::from_str(&found.stdout).unwrap();
+    assert_eq!(result["questions"], 198);
+    // 114 of 198 have no answer.
+    assert!((result["exact"]["second"].as_f64().unwrap() - 100.0 * 114.0 / 198.0).abs() < 1e-9);
+    assert!((result["exact"]["first"].as_f64().unwrap() - 62.62626262626262).abs() < 1e-9);
+    // It was right about 83 of them before, and about 41 answers.
+    assert_eq!(result["mcnemar"]["only_second"], 31);
+    assert_eq!(result["mcnemar"]["only_first"], 41);
+    assert_eq!(result["wins"].as_array().unwrap().len(), 31);
+    let interval = &result["exact"]["interval"];
+    assert!(interval["low"].as_f64().unwrap() < -5.0 && interval["high"].as_f64().unwrap() > -5.1);
+
+    let gate =
+        |a: &str, b: &str, more: &[&str]| run(&[&["compare", a, b, &data, "--fail-if-worse"], more].concat());
+    assert_eq!(gate(&first, &first, &[]).code, Some(0));
+    let worse = gate(&first, &second, &[]);
+    assert_eq!(worse.code, Some(1));
+    assert!(worse.stderr.contains("failed: B is worse than A"), "{worse:?}");
+    assert_eq!(gate(&first, &second, &["--tolerance", "20"]).code, Some(0));
+    let text = run(&["compare", &first, &second, &data, "--format", "text", "--list", "2"]);
+    assert!(text.stdout.contains("McNemar p = ") && text.stdout.contains("31 gains"), "{text:?}");
+    std::fs::write(folder.path().join("predictions.json"), "{}").unwrap();
+    run(&["compare", &first, &second, &data]).fails_with("lacks 198 of the 198 questions");
+}
+
+#[test]
+fn a_profile_is_tuned_and_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let profile = folder.path().join("p.toml").display().to_string();
+    let (data, tiny) = (data(), path("tiny/minilm"));
+    let base = ["--model", &tiny, "--max-question-tokens", "20", "--threads", "1"];
+    let tune = |more: &[&str]| run(&[&["tune", &data, "--sample", "40"], &base[..], more].concat());
+    let found = tune(&["--folds", "3", "--output", &profile]);
+    assert_eq!(found.code, Some(0), "{found:?}");
+    let result: Value = serde_json::from_str(&found.stdout).unwrap();
+    assert_eq!(result["per_fold"].as_array().unwrap().len(), 3);
+    let f1 = |name: &str| result[name]["f1"].as_f64().unwrap();
+    assert!(f1("on_itself") >= f1("untuned") && f1("on_itself") >= f1("held_out"), "{result}");
+    let text = std::fs::read_to_string(&profile).unwrap();
+    assert!(text.contains("[tuned_on]") && text.contains("folds = 3"), "{text}");
+
+    // Judged on the same questions, the profile gives what tuning said it would.
+    let eval =
+        run(&[&["eval", &data, "--sample", "40", "--score", "joint", "--profile", &profile], &base[..]]
+            .concat());
+    let eval: Value = serde_json::from_str(&eval.stdout).unwrap();
+    let (expected, found) = (f1("on_itself"), eval["official"]["f1"].as_f64().unwrap());
+    assert!((expected - found).abs() < 1e-6, "{expected} {found}");
+    let ece = (result["on_itself"]["ece"].as_f64().unwrap(), eval["calibration"]["ece"].as_f64().unwrap());
+    assert!((ece.0 - ece.1).abs() < 1e-6, "{ece:?}");
+
+    let ask = ["ask", "q", "-c", "the cat", "--profile", &profile, "--model"];
+    run(&[&ask[..], &[&path("tiny/roberta")]].concat()).fails_with("it was tuned for");
+    assert_ne!(run(&[&ask[..], &[&tiny]].concat()).code, Some(2));
+    tune(&["--folds", "9"]).fails_with("4 articles cannot be split into 9 folds");
+    std::fs::write(&profile, "model = 3").unwrap();
+    run(&[&ask[..], &[&tiny]].concat()).fails_with("is no usable profile");
+}
+
+#[test]
+fn longer_documents_are_made_of_neighbouring_paragraphs() {
+    let found = model(&["--limit", "30", "--long", "0,300"]);
+    assert_eq!(found.code, Some(0), "{found:?}");
+    let rows: Vec<Value> = serde_json::from_str(&found.stdout).unwrap();
+    assert_eq!(rows.len(), 6);
+    let number = |row: usize, name: &str| rows[row][name].as_f64().unwrap();
+    assert!(number(3, "documents") < number(0, "documents"));
+    assert!(number(3, "windows_per_question") > number(0, "windows_per_question"));
+    assert!(rows.iter().all(|row| row["questions"] == 30));
+}
