@@ -187,6 +187,9 @@ pub struct WindowReport {
     pub tokens: usize,
     /// Start plus end logit of "not in this window".
     pub null_logit: f32,
+    /// The start and the end logit that it is the sum of.
+    #[serde(skip)]
+    pub null_parts: (f32, f32),
     /// Its best spans, best first.
     pub best: Vec<SpanSummary>,
 }

@@ -328,6 +328,9 @@ pub enum Error {
         /// What arrived.
         got: String,
     },
+    /// Data sets, predictions and their scores.
+    #[error(transparent)]
+    Squad(#[from] crate::squad::SquadError),
     /// The cache cannot be written: read-only, not a folder, full disk.
     #[error("cannot write to the model cache at {path}: {source}", path = path.display())]
     CacheNotWritable {
@@ -387,6 +390,7 @@ impl Error {
             Error::HubAnswer { .. } => "hub_answer",
             Error::DownloadCut { .. } => "download_cut",
             Error::DownloadDamaged { .. } => "download_damaged",
+            Error::Squad(error) => error.code(),
             Error::CacheNotWritable { .. } => "cache_not_writable",
             Error::CacheLocked { .. } => "cache_locked",
         }
@@ -495,6 +499,7 @@ impl Error {
             Error::DownloadDamaged { .. } => {
                 Some("run it again; if it stays, a proxy or mirror (HF_ENDPOINT) alters files".into())
             }
+            Error::Squad(error) => error.hint(),
             Error::CacheNotWritable { .. } => {
                 Some("free some space, or `export HF_HUB_CACHE=/a/writable/folder`".into())
             }

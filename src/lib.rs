@@ -44,6 +44,7 @@ pub mod model;
 pub mod reader;
 pub mod request;
 pub mod source;
+pub mod squad;
 pub mod stream;
 pub mod text;
 

@@ -441,6 +441,8 @@ fn explain(query: &Query, asked: &Asked, spans: &[Ranked], unit: OffsetUnit) -> 
                 end: at.end,
                 tokens: range.len(),
                 null_logit: decoded.null,
+                null_parts: (place_of.logits[index].as_ref())
+                    .map_or((0.0, 0.0), |logits| (logits.start[0], logits.end[0])),
                 best: best.collect(),
             });
         }

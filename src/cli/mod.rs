@@ -2,14 +2,19 @@
 
 mod ask;
 mod batch;
+mod compare;
+mod data;
 mod doctor;
+mod eval;
 mod inputs;
+mod long;
 mod models;
 mod notice;
 mod options;
 mod output;
 mod progress;
 mod shell;
+mod tune;
 mod verify;
 mod version;
 
@@ -40,6 +45,12 @@ enum Command {
     Ask(Box<ask::Args>),
     /// Answer a stream of requests: JSON lines or a table in, a record for each question out
     Batch(Box<batch::Args>),
+    /// Score a model, or predictions, on a data set of questions with known answers
+    Eval(Box<eval::Args>),
+    /// Compare two sets of answers question by question
+    Compare(Box<compare::Args>),
+    /// Choose when a model should say "no answer", and how sure it may sound
+    Tune(Box<tune::Args>),
     /// List, fetch, inspect and check models
     Models(models::ModelsArgs),
     /// Print what a bug report needs: build, processor, devices, caches, environment
@@ -80,6 +91,9 @@ pub fn run(cli: Cli) -> Result<Outcome> {
     let outcome = match cli.command {
         Command::Ask(args) => ask::run(&args, &mut stdout),
         Command::Batch(args) => batch::run(&args, &mut stdout),
+        Command::Eval(args) => eval::run(&args, &mut stdout),
+        Command::Compare(args) => compare::run(&args, &mut stdout),
+        Command::Tune(args) => tune::run(&args, &mut stdout),
         Command::Models(args) => models::run(&args, &mut stdout),
         Command::Doctor(args) => doctor::run(&args, &mut stdout),
         Command::Completions(args) => shell::completions(&args, &mut stdout),

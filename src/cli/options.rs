@@ -8,6 +8,7 @@ use spanqa::decode::{Decoding, Dedup, Scoring};
 use spanqa::model::{DeviceChoice, Precision, Runtime};
 use spanqa::reader::DEFAULT_BATCH_TOKENS;
 use spanqa::source::{Resolved, SourceOptions, resolve};
+use spanqa::squad::profile::Profile;
 use spanqa::text::offsets::OffsetUnit;
 use spanqa::text::window::Limits;
 
@@ -134,12 +135,15 @@ pub struct DecodingArgs {
     /// Tokens an answer may have [default: 30; 15 with --score hf; no limit with --score haystack]
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     pub max_answer_tokens: Option<usize>,
-    /// Whose rules make the scores
-    #[arg(long, value_enum, default_value_t = ScoreArg::Joint)]
-    pub score: ScoreArg,
-    /// Divide logits by this before they become probabilities
-    #[arg(long, value_name = "T", default_value_t = 1.0, value_parser = temperature)]
-    pub temperature: f64,
+    /// Whose rules make the scores [default: joint; squad with `spanqa eval`]
+    #[arg(long, value_enum)]
+    pub score: Option<ScoreArg>,
+    /// Divide logits by this before they become probabilities [default: 1]
+    #[arg(long, value_name = "T", value_parser = temperature)]
+    pub temperature: Option<f64>,
+    /// Threshold and temperature that `spanqa tune` found for this model; other flags go before it
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
     /// Which similar answers to drop [default: span; overlap with --format text]
     #[arg(long, value_enum)]
     pub dedup: Option<DedupArg>,
@@ -175,14 +179,26 @@ pub enum DedupArg {
 impl DecodingArgs {
     /// The flags, completed by what the registry says of the model.
     pub fn decoding(&self, resolved: &Resolved, for_people: bool) -> Result<Decoding> {
-        if self.handle_impossible_answer && self.score != ScoreArg::Hf {
+        self.decoding_by(ScoreArg::Joint, resolved, for_people)
+    }
+
+    /// The same with other rules where none were asked for.
+    pub fn decoding_by(&self, default: ScoreArg, resolved: &Resolved, for_people: bool) -> Result<Decoding> {
+        let score = self.score.unwrap_or(default);
+        if self.handle_impossible_answer && score != ScoreArg::Hf {
             let hint = "add `--score hf`; the default scores always let \"no answer\" compete";
             return Err(Usage::new("--handle-impossible-answer belongs to --score hf", hint).into());
         }
         let entry = resolved.entry.as_ref();
-        let answers_only = entry.is_some_and(|entry| entry.always_answer) && self.null_threshold.is_none();
+        let profile = self.profile.as_deref().map(Profile::open).transpose()?;
+        if let (Some(profile), Some(file)) = (&profile, &self.profile) {
+            profile.require_model(&file.display().to_string(), &resolved.files.name)?;
+        }
+        let profile_threshold = profile.as_ref().map(|profile| profile.null_threshold);
+        let null_threshold = self.null_threshold.or(profile_threshold);
+        let answers_only = entry.is_some_and(|entry| entry.always_answer) && null_threshold.is_none();
         Ok(Decoding {
-            scoring: match self.score {
+            scoring: match score {
                 ScoreArg::Joint => Scoring::Joint,
                 ScoreArg::Squad => Scoring::Squad,
                 ScoreArg::Hf => Scoring::Hf,
@@ -190,9 +206,9 @@ impl DecodingArgs {
             },
             top_k: self.top_k,
             max_answer_tokens: self.max_answer_tokens,
-            null_threshold: self.null_threshold.or(entry.map(|entry| entry.null_threshold)).unwrap_or(0.0),
+            null_threshold: null_threshold.or(entry.map(|entry| entry.null_threshold)).unwrap_or(0.0),
             always_answer: self.always_answer || answers_only,
-            temperature: self.temperature,
+            temperature: self.temperature.or(profile.map(|profile| profile.temperature)).unwrap_or(1.0),
             dedup: match self.dedup {
                 Some(DedupArg::Span) => Dedup::Span,
                 Some(DedupArg::Overlap) => Dedup::Overlap,

@@ -3,8 +3,11 @@
 mod ask;
 mod batch;
 mod damage;
+mod datasets;
 mod decode;
+mod eval;
 mod hub;
+mod metrics;
 mod model;
 mod reader;
 mod support;

@@ -1,0 +1,115 @@
+//! The data set of `eval`, `compare` and `tune`: which one, which part of it, whose rules.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use spanqa::squad::metrics::Rules;
+use spanqa::squad::mlqa::Language;
+use spanqa::squad::stats::Random;
+use spanqa::squad::{Dataset, Options};
+
+use super::Usage;
+
+/// A data set, or a part of one.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Data")]
+pub struct DataArgs {
+    /// The data set: SQuAD, XQuAD or MLQA JSON, Hugging Face rows or MRQA lines, also as .gz
+    #[arg(value_name = "DATASET")]
+    dataset: PathBuf,
+    /// Whose rules score answers [default: squad2 if a question has no answer or the file says so, else squad1]
+    #[arg(long, value_enum, value_name = "RULES")]
+    rules: Option<RulesArg>,
+    /// Score by the rules of MLQA, for contexts in this language: ar, de, en, es, hi, vi or zh
+    #[arg(long, value_name = "CODE", conflicts_with = "rules")]
+    language: Option<Language>,
+    /// Only the first questions
+    #[arg(long, value_name = "N", conflicts_with = "sample")]
+    limit: Option<usize>,
+    /// Only the questions whose ids stand in this file, one a line
+    #[arg(long, value_name = "FILE")]
+    ids: Option<PathBuf>,
+    /// Only so many questions, drawn at random
+    #[arg(long, value_name = "N")]
+    sample: Option<usize>,
+    /// What random choices start from
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub seed: u64,
+    /// Gold answers that do not stand where the data set says are an error
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum RulesArg {
+    /// SQuAD v1.1
+    Squad1,
+    /// SQuAD v2.0
+    Squad2,
+}
+
+impl DataArgs {
+    /// Reads the data set, says what is odd about it, and leaves out what is not wanted.
+    pub fn open(&self, quiet: bool) -> Result<(Dataset, Rules)> {
+        let mut dataset = Dataset::open(&self.dataset, Options { strict: self.strict })?;
+        if !quiet {
+            dataset.flaws.remarks().iter().for_each(|remark| eprintln!("note: {remark}"));
+        }
+        // The whole file decides about the rules, whatever part of it is wanted.
+        let rules = self.rules(&dataset)?;
+        self.choose(&mut dataset)?;
+        Ok((dataset, rules))
+    }
+
+    /// Whether every question of the file is wanted.
+    pub fn is_whole(&self) -> bool {
+        self.ids.is_none() && self.limit.is_none() && self.sample.is_none()
+    }
+
+    fn choose(&self, dataset: &mut Dataset) -> Result<()> {
+        if let Some(path) = &self.ids {
+            let text = std::fs::read_to_string(path)
+                .map_err(|source| spanqa::Error::Read { path: path.clone(), source })?;
+            let ids: Vec<String> =
+                text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
+            dataset.select(&ids)?;
+        }
+        if let Some(count) = self.sample {
+            let mut chosen = Random::new(self.seed).choose(count, dataset.len()).into_iter().peekable();
+            let mut place = 0;
+            dataset.retain(|_| {
+                place += 1;
+                chosen.next_if_eq(&(place - 1)).is_some()
+            });
+        }
+        if let Some(count) = self.limit {
+            dataset.limit(count);
+        }
+        if dataset.is_empty() {
+            return Err(Usage::new("no question is left", "check `--ids`, `--limit` and `--sample`").into());
+        }
+        Ok(())
+    }
+
+    /// The rules that were asked for, or those that the data set is meant for.
+    fn rules(&self, dataset: &Dataset) -> Result<Rules> {
+        let rules = match (self.rules, self.language) {
+            (_, Some(language)) => Rules::Mlqa(language),
+            (Some(RulesArg::Squad1), None) => Rules::Squad1,
+            (Some(RulesArg::Squad2), None) => Rules::Squad2,
+            (None, None) => Rules::of(dataset),
+        };
+        if rules != Rules::Squad2 && dataset.has_unanswerable() {
+            let message = format!(
+                "{} has questions without an answer, which {} cannot score",
+                dataset.name,
+                rules.name()
+            );
+            return Err(
+                Usage::new(message, "leave out `--rules` and `--language`, or use `--rules squad2`").into()
+            );
+        }
+        Ok(rules)
+    }
+}

@@ -1,0 +1,79 @@
+//! A model that remembers, so that many ways of decoding cost one pass through it.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, PoisonError};
+
+use crate::batch::Batch;
+use crate::error::Result;
+use crate::model::{DeviceChoice, Model, Runtime, SpanModel, WindowLogits};
+use crate::reader::Reader;
+use crate::source::ModelFiles;
+use crate::text::Tokenizer;
+use crate::text::window::Limits;
+
+/// Keeps the logits of every window that went through a model: about 8 bytes a token.
+pub struct Memo<M> {
+    model: M,
+    known: Mutex<HashMap<(u64, u64), WindowLogits>>,
+}
+
+impl<M: SpanModel> Memo<M> {
+    /// Remembers what a model says.
+    pub fn new(model: M) -> Self {
+        Self { model, known: Mutex::new(HashMap::new()) }
+    }
+}
+
+/// Opens a reader that remembers, so that asking the same again under other rules costs little more than decoding.
+pub fn open(files: &ModelFiles, runtime: &Runtime, limits: Limits) -> Result<Reader> {
+    let model = Memo::new(Model::load(files, runtime)?);
+    Reader::new(Tokenizer::from_files(files)?, Box::new(model), &files.name, limits)
+}
+
+/// Two hashes of different beginnings: one of 64 bits would meet itself sooner or later.
+fn key(ids: &[u32], segments: &[u32]) -> (u64, u64) {
+    let hash = |salt: u64| {
+        let mut hasher = DefaultHasher::new();
+        (salt, ids, segments).hash(&mut hasher);
+        hasher.finish()
+    };
+    (hash(1), hash(2))
+}
+
+impl<M: SpanModel> SpanModel for Memo<M> {
+    fn usable_positions(&self) -> usize {
+        self.model.usable_positions()
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.model.vocabulary()
+    }
+
+    fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
+        let windows = || batch.ranges().map(|range| (&batch.ids[range.clone()], &batch.segments[range]));
+        let keys: Vec<(u64, u64)> = windows().map(|(ids, segments)| key(ids, segments)).collect();
+        let mut found: Vec<Option<WindowLogits>> = {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            keys.iter().map(|key| known.get(key).cloned()).collect()
+        };
+        let mut unknown = Batch::default();
+        for ((ids, segments), _) in windows().zip(&found).filter(|(_, found)| found.is_none()) {
+            unknown.push(ids, segments);
+        }
+        if !unknown.lengths.is_empty() {
+            let mut fresh = self.model.logits(&unknown)?.into_iter();
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            for (slot, key) in found.iter_mut().zip(&keys).filter(|(slot, _)| slot.is_none()) {
+                *slot = fresh.next().inspect(|logits| {
+                    known.insert(*key, logits.clone());
+                });
+            }
+        }
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    fn device(&self) -> DeviceChoice {
+        self.model.device()
+    }
+}
