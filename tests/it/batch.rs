@@ -653,6 +653,10 @@ fn a_complete_output_grows_with_its_input() {
     assert_eq!(run.code, Some(0));
     assert!(run.stderr.contains("20 requests (12 of them by an earlier run)"), "{}", run.stderr);
     assert!(std::fs::read(&job.output).unwrap() == job.expected);
+    // And shrinks with it.
+    std::fs::write(&job.input, requests(12)).unwrap();
+    assert_eq!(job.run(&["--quiet", "--resume"]).code, Some(0));
+    assert_eq!(std::fs::read_to_string(&job.output).unwrap().lines().count(), 12);
 }
 
 #[test]
