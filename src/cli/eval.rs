@@ -426,7 +426,10 @@ impl<'a> Evaluation<'a> {
             about.push(format!("It abstains if \"no answer\" leads by more than {threshold}."));
         }
         Report {
-            title: self.dataset.name,
+            title: Path::new(self.dataset.name)
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or(self.dataset.name),
             about,
             parts: &self.parts,
             sweep: self.thresholds.as_ref(),

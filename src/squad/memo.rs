@@ -77,3 +77,55 @@ impl<M: SpanModel> SpanModel for Memo<M> {
         self.model.device()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says of each token what its id and segment are, and counts the windows it is asked about.
+    #[derive(Default)]
+    struct Echo(Mutex<Vec<usize>>);
+
+    impl SpanModel for Echo {
+        fn usable_positions(&self) -> usize {
+            512
+        }
+
+        fn vocabulary(&self) -> usize {
+            100
+        }
+
+        fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
+            self.0.lock().unwrap().push(batch.lengths.len());
+            let floats = |numbers: &[u32]| numbers.iter().map(|&number| number as f32).collect();
+            Ok(batch
+                .ranges()
+                .map(|range| WindowLogits {
+                    start: floats(&batch.ids[range.clone()]),
+                    end: floats(&batch.segments[range]),
+                })
+                .collect())
+        }
+
+        fn device(&self) -> DeviceChoice {
+            DeviceChoice::Cpu
+        }
+    }
+
+    #[test]
+    fn only_what_is_new_reaches_the_model() {
+        let memo = Memo::new(Echo::default());
+        let ask = |windows: &[(&[u32], &[u32])]| {
+            let mut batch = Batch::default();
+            windows.iter().for_each(|(ids, segments)| batch.push(ids, segments));
+            let expected = Echo::default().logits(&batch).unwrap();
+            assert_eq!(memo.logits(&batch).unwrap(), expected);
+        };
+        let (a, b, c): (&[u32], &[u32], &[u32]) = (&[1, 2], &[3], &[4, 5, 6]);
+        ask(&[(a, &[0, 0]), (b, &[0])]);
+        ask(&[(c, &[0, 0, 0]), (b, &[0]), (a, &[0, 0])]);
+        ask(&[(a, &[0, 0])]);
+        ask(&[(a, &[0, 1])]);
+        assert_eq!(*memo.model.0.lock().unwrap(), [2, 1, 1]);
+    }
+}

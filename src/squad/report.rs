@@ -41,8 +41,9 @@ h1{font-size:1.4rem;margin:.2em 0;overflow-wrap:anywhere}h2{font-size:1.1rem;mar
 th:first-child,td:first-child{text-align:left}.text td{text-align:left;white-space:normal;vertical-align:top;overflow-wrap:anywhere}.text th{text-align:left}\
 .charts{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr))}figure{margin:0}figcaption{font-weight:600;font-size:.95rem}\
 svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--dim)}.grid{stroke:var(--rule);fill:none}.axis{stroke:var(--dim);fill:none}\
-.line{fill:none;stroke-width:2}.dashed{stroke-dasharray:4 4}.s0{--c:var(--c0)}.s1{--c:var(--c1)}.s2{--c:var(--c2)}.s3{--c:var(--c3)}\
-.line{stroke:var(--c)}.bar,.key{fill:var(--c)}.bar{opacity:.75}details{margin:.4em 0}summary{cursor:pointer}";
+.line{fill:none;stroke-width:2}.dashed{stroke-dasharray:4 4}.s0{--c:var(--c0)}.s1{--c:var(--c1)}.s2{--c:var(--c2)}.s3{--c:var(--c3)}.s4{--c:var(--dim)}\
+.line{stroke:var(--c)}.bar,.key{fill:var(--c)}.bar{opacity:.75}details{margin:.4em 0}summary{cursor:pointer}\
+@media(max-width:34rem){td .dim{display:block}th,td{padding:.25em .45em}}";
 
 impl Report<'_> {
     /// The page.
@@ -278,12 +279,21 @@ fn reliability(calibration: &Calibration) -> (Chart, String) {
 }
 
 fn lengths(title: &str, groups: &[Group]) -> (Chart, String) {
+    let mixed = groups.iter().any(|group| group.answerable < group.questions);
     let bars = |value: fn(&Group) -> Option<f64>, half: f64| {
         let bar = move |(index, group): (usize, &Group)| {
             let from = index as f64 + 0.1 + half;
-            value(group).map(|value| (from, from + 0.4, value))
+            value(group).map(|value| (from, from + if mixed { 0.4 } else { 0.8 }, value))
         };
         Series::Bars(groups.iter().enumerate().filter_map(bar).collect())
+    };
+    let series = if mixed {
+        vec![
+            ("all".into(), bars(|group| Some(group.f1), 0.0)),
+            ("has answer".into(), bars(|group| group.has_answer_f1, 0.4)),
+        ]
+    } else {
+        vec![(String::new(), bars(|group| Some(group.f1), 0.0))]
     };
     let chart = Chart {
         title: title.into(),
@@ -292,10 +302,7 @@ fn lengths(title: &str, groups: &[Group]) -> (Chart, String) {
         x: (0.0, groups.len().max(1) as f64),
         y: (0.0, 100.0),
         names: groups.iter().map(|group| group.name.clone()).collect(),
-        series: vec![
-            ("all".into(), bars(|group| Some(group.f1), 0.0)),
-            ("has answer".into(), bars(|group| group.has_answer_f1, 0.4)),
-        ],
+        series,
     };
     let counts: Vec<String> =
         groups.iter().map(|group| format!("{} ({})", group.name, group.questions)).collect();
