@@ -30,8 +30,7 @@ impl<T> Queue<T> {
     /// Puts something in, waiting for room. Gives it back if nobody wants it any more.
     pub fn push(&self, weight: usize, thing: T) -> Result<(), T> {
         let mut state = self.lock();
-        while !(state.abandoned || state.ended)
-            && !state.waiting.is_empty()
+        while !(state.abandoned || state.ended || state.waiting.is_empty())
             && state.weight.saturating_add(weight) > self.capacity
         {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
