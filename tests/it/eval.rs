@@ -313,4 +313,15 @@ fn longer_documents_are_made_of_neighbouring_paragraphs() {
     assert!(number(3, "documents") < number(0, "documents"));
     assert!(number(3, "windows_per_question") > number(0, "windows_per_question"));
     assert!(rows.iter().all(|row| row["questions"] == 30));
+    // What is not asked about is still there to be mistaken for an answer.
+    let found = model(&["--limit", "1", "--long", "0,3000"]);
+    let rows: Vec<Value> = serde_json::from_str(&found.stdout).unwrap();
+    assert_eq!(rows[3]["documents"], 1);
+    let windows = |row: usize| rows[row]["windows_per_question"].as_f64().unwrap();
+    assert!(windows(3) > windows(0), "{rows:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let row = r#"{"id": "a", "context": "c", "question": "q", "answers": ["c"]}"#;
+    std::fs::write(folder.path().join("rows"), row).unwrap();
+    let rows = folder.path().join("rows").display().to_string();
+    run(&["eval", &rows, "--long", "9"]).fails_with("has no article of several paragraphs");
 }
