@@ -52,13 +52,18 @@ enum RulesArg {
 impl DataArgs {
     /// Reads the data set, says what is odd about it, and leaves out what is not wanted.
     pub fn open(&self, quiet: bool) -> Result<(Dataset, Rules)> {
-        let mut dataset = Dataset::open(&self.dataset, Options { strict: self.strict })?;
+        let (mut dataset, rules) = self.open_whole(quiet)?;
+        self.choose(&mut dataset)?;
+        Ok((dataset, rules))
+    }
+
+    /// Reads the data set and says what is odd about it. The whole file decides about the rules, whatever part of it is wanted.
+    pub fn open_whole(&self, quiet: bool) -> Result<(Dataset, Rules)> {
+        let dataset = Dataset::open(&self.dataset, Options { strict: self.strict })?;
         if !quiet {
             dataset.flaws.remarks().iter().for_each(|remark| eprintln!("note: {remark}"));
         }
-        // The whole file decides about the rules, whatever part of it is wanted.
         let rules = self.rules(&dataset)?;
-        self.choose(&mut dataset)?;
         Ok((dataset, rules))
     }
 
@@ -67,7 +72,8 @@ impl DataArgs {
         self.ids.is_none() && self.limit.is_none() && self.sample.is_none()
     }
 
-    fn choose(&self, dataset: &mut Dataset) -> Result<()> {
+    /// Leaves out the questions that are not wanted.
+    pub fn choose(&self, dataset: &mut Dataset) -> Result<()> {
         if let Some(path) = &self.ids {
             let text = std::fs::read_to_string(path)
                 .map_err(|source| spanqa::Error::Read { path: path.clone(), source })?;

@@ -37,7 +37,7 @@ use super::{Outcome, Usage};
                         spanqa eval dev-v2.0.json --predictions predictions.json --official")]
 pub struct Args {
     #[command(flatten)]
-    data: DataArgs,
+    pub(super) data: DataArgs,
     /// Score these answers instead of running a model: {"question id": "answer", ...}
     #[arg(long, value_name = "FILE")]
     predictions: Option<PathBuf>,
@@ -105,10 +105,10 @@ fn goal(text: &str) -> Result<Goal, String> {
 }
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
-    let (dataset, rules) = args.data.open(args.quiet)?;
-    if let [_, ..] = args.long.as_slice() {
-        return args.long_documents(&dataset, rules, out);
+    if !args.long.is_empty() {
+        return args.long_documents(out);
     }
+    let (dataset, rules) = args.data.open(args.quiet)?;
     if let Some(folder) = &args.report {
         std::fs::create_dir_all(folder)
             .map_err(|source| spanqa::Error::Write { path: folder.clone(), source })?;

@@ -35,20 +35,16 @@ struct Measured {
     scoring: &'static str,
     exact: f64,
     f1: f64,
-    has_answer_f1: f64,
-    abstained_rightly: f64,
+    has_answer_f1: Option<f64>,
+    abstained_rightly: Option<f64>,
     /// F1 where there is an answer, had it always answered: free of the threshold.
-    forced_f1: f64,
+    forced_f1: Option<f64>,
 }
 
 impl Args {
     /// Runs the comparison. The reader remembers, so that rules cost nothing but decoding.
-    pub(super) fn long_documents(
-        &self,
-        dataset: &Dataset,
-        rules: Rules,
-        out: &mut dyn Write,
-    ) -> Result<Outcome> {
+    pub(super) fn long_documents(&self, out: &mut dyn Write) -> Result<Outcome> {
+        let (dataset, rules) = self.data.open_whole(self.quiet)?;
         if dataset.articles.iter().all(|article| article.paragraphs.len() < 2) {
             let message = format!("{} has no article of several paragraphs to join", dataset.name);
             return Err(
@@ -62,7 +58,10 @@ impl Args {
             let reader = memo::open(&resolved.files, &self.runtime.runtime(), self.limits.limits())
                 .with_context(|| format!("cannot use model {}", self.model.model))?
                 .with_batch_tokens(self.runtime.batch_tokens);
-            let joined = long::join(dataset, tokens, &mut |text| Ok(reader.tokenizer().encode(text)?.len()))?;
+            let mut joined =
+                long::join(&dataset, tokens, &mut |text| Ok(reader.tokenizer().encode(text)?.len()))?;
+            // Only now: a document consists of whole paragraphs, asked about or not.
+            self.data.choose(&mut joined)?;
             for (scoring, name) in RULES {
                 let mut asking = Asking { decoding: decoding.clone(), ..Asking::default() };
                 asking.decoding.scoring = scoring;
@@ -112,7 +111,7 @@ impl Args {
                 .filter(|row| wanted.is_none_or(|wanted| row.entry.question.has_answer() == wanted))
                 .map(value)
                 .collect();
-            100.0 * chosen.iter().sum::<f64>() / chosen.len().max(1) as f64
+            (!chosen.is_empty()).then(|| 100.0 * chosen.iter().sum::<f64>() / chosen.len() as f64)
         };
         let windows: usize = said.values().map(|said| said.windows).sum();
         Ok(Measured {
@@ -121,8 +120,8 @@ impl Args {
             questions: rows.len(),
             windows_per_question: windows as f64 / rows.len().max(1) as f64,
             scoring,
-            exact: mean(None, |row| row.score.exact),
-            f1: mean(None, |row| row.score.f1),
+            exact: mean(None, |row| row.score.exact).unwrap_or(0.0),
+            f1: mean(None, |row| row.score.f1).unwrap_or(0.0),
             has_answer_f1: mean(Some(true), |row| row.score.f1),
             abstained_rightly: mean(Some(false), |row| row.score.f1),
             forced_f1: mean(Some(true), |row| row.best.f1),
@@ -141,18 +140,19 @@ fn print(measured: &[Measured], out: &mut dyn Write) -> Result<()> {
         "{:>7}{:>9}  {:<36}{:>7}{:>7}{:>12}{:>11}{:>11}",
         "", "", "", "", "", "F1", "right", "to answer"
     )?;
+    let percent = |share: Option<f64>| share.map_or("-".into(), |share| format!("{share:.2}"));
     for row in measured {
         writeln!(
             out,
-            "{:>7}{:>9.1}  {:<36}{:>7.2}{:>7.2}{:>12.2}{:>11.2}{:>11.2}",
+            "{:>7}{:>9.1}  {:<36}{:>7.2}{:>7.2}{:>12}{:>11}{:>11}",
             row.tokens,
             row.windows_per_question,
             row.scoring,
             row.exact,
             row.f1,
-            row.has_answer_f1,
-            row.abstained_rightly,
-            row.forced_f1
+            percent(row.has_answer_f1),
+            percent(row.abstained_rightly),
+            percent(row.forced_f1)
         )?;
     }
     writeln!(

@@ -64,7 +64,7 @@ pub struct RunProgress {
 }
 
 /// Paragraphs whose questions are asked together: enough to fill batches, few enough to lose little when interrupted.
-pub const PARAGRAPHS_TOGETHER: usize = 64;
+pub const PARAGRAPHS_TOGETHER: usize = 32;
 
 /// Asks every question that is not in `done`. `finished` gets the predictions of one stretch after another, in order.
 pub fn run(

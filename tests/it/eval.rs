@@ -313,4 +313,41 @@ fn longer_documents_are_made_of_neighbouring_paragraphs() {
     assert!(number(3, "documents") < number(0, "documents"));
     assert!(number(3, "windows_per_question") > number(0, "windows_per_question"));
     assert!(rows.iter().all(|row| row["questions"] == 30));
+    // What is not asked about is still there to be mistaken for an answer.
+    let found = model(&["--limit", "1", "--long", "0,3000"]);
+    let rows: Vec<Value> = serde_json::from_str(&found.stdout).unwrap();
+    assert_eq!(rows[3]["documents"], 1);
+    let windows = |row: usize| rows[row]["windows_per_question"].as_f64().unwrap();
+    assert!(windows(3) > windows(0), "{rows:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let row = r#"{"id": "a", "context": "c", "question": "q", "answers": ["c"]}"#;
+    std::fs::write(folder.path().join("rows"), row).unwrap();
+    let rows = folder.path().join("rows").display().to_string();
+    run(&["eval", &rows, "--long", "9"]).fails_with("has no article of several paragraphs");
+}
+
+#[test]
+fn a_run_goes_from_stretch_to_stretch() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let row = |id: usize| {
+        let context = format!("the cat {id} is here");
+        serde_json::json!({"id": format!("q{id}"), "context": context, "question": "what is here", "answers": []}).to_string()
+    };
+    std::fs::write(at("rows"), (0..70).map(row).collect::<Vec<_>>().join("\n")).unwrap();
+    let (rows, tiny, report) = (at("rows"), path("tiny/minilm"), at("report"));
+    let arguments = ["eval", &rows, "--model", &tiny, "--report", &report];
+    assert_eq!(run(&arguments).code, Some(0));
+    let journal = std::fs::read_to_string(folder.path().join("report/run.jsonl")).unwrap();
+    let ids: Vec<String> = (journal.lines().skip(1))
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(ids, (0..70).map(|id| format!("q{id}")).collect::<Vec<_>>());
+    // Every stretch found its own contexts: an answer stands in the context of its question.
+    for line in journal.lines().skip(1) {
+        let said: Value = serde_json::from_str(line).unwrap();
+        let context = format!("the cat {} is here", &said["id"].as_str().unwrap()[1..]);
+        assert!(context.contains(said["best"].as_str().unwrap()), "{line}");
+        assert!(said["windows"] == 1 && !said["best"].as_str().unwrap().is_empty(), "{line}");
+    }
 }
