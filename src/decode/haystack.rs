@@ -38,16 +38,7 @@ fn sigmoid(value: f64) -> f64 {
 pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
     let mut all: Vec<Ranked> = Vec::new();
     for (index, document) in documents.iter().enumerate() {
-        all.extend(document.candidates().map(|(window, candidate)| Ranked {
-            document: index,
-            window,
-            start: candidate.start,
-            end: candidate.end,
-            bytes: document.bytes(candidate),
-            logit: candidate.logit,
-            score: candidate.score,
-            margin: candidate.logit - document.null(),
-        }));
+        all.extend(document.ranked(index, document.null()));
     }
     let null_odds = null_odds(&all);
     all.sort_by(|a, b| b.score.total_cmp(&a.score));

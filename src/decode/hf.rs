@@ -47,23 +47,14 @@ pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
     let mut spans: Vec<Ranked> = Vec::new();
     let mut by_text: HashMap<String, usize> = HashMap::new();
     for (index, document) in documents.iter().enumerate() {
-        for (window, candidate) in document.candidates() {
-            let bytes = whole_words(document, window, candidate);
+        for span in document.ranked(index, document.null()) {
+            let bytes = whole_words(document, &span);
             let text = document.text[bytes.clone()].to_lowercase();
             match by_text.get(&text) {
-                Some(&known) => spans[known].score += candidate.score,
+                Some(&known) => spans[known].score += span.score,
                 None => {
                     by_text.insert(text, spans.len());
-                    spans.push(Ranked {
-                        document: index,
-                        window,
-                        start: candidate.start,
-                        end: candidate.end,
-                        bytes,
-                        logit: candidate.logit,
-                        score: candidate.score,
-                        margin: candidate.logit - document.null(),
-                    });
+                    spans.push(Ranked { bytes, ..span });
                 }
             }
         }
@@ -85,17 +76,17 @@ pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
 }
 
 /// From the start of the first token's word to the end of the last token's word, as far as the window shows them.
-fn whole_words(document: &Document, window: usize, candidate: &Candidate) -> Range<usize> {
-    let visible = document.layout[window].clone();
+fn whole_words(document: &Document, span: &Ranked) -> Range<usize> {
+    let visible = document.layout[span.window].clone();
     let word = |token: usize| document.words[token];
     let is_word = |token: usize| word(token) != u32::MAX;
-    let mut start = candidate.start;
+    let mut start = span.start;
     while is_word(start) && start > visible.start && word(start - 1) == word(start) {
         start -= 1;
     }
-    let mut end = candidate.end;
+    let mut end = span.end;
     while is_word(end) && end + 1 < visible.end && word(end + 1) == word(end) {
         end += 1;
     }
-    document.offsets[start].0..document.offsets[end].1
+    document.bytes(start, end)
 }

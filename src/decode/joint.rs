@@ -48,17 +48,9 @@ pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
             sum.merge(window.log_sum);
         }
         total.add(sum.ln() - f64::from(null) / decoding.temperature);
-        spans.extend(document.candidates().filter_map(|(window, candidate)| {
-            Some(Ranked {
-                document: index,
-                window,
-                start: candidate.start,
-                end: candidate.end,
-                bytes: tidy(document.text, document.bytes(candidate))?,
-                logit: candidate.logit,
-                score: 0.0,
-                margin: candidate.logit - null,
-            })
+        spans.extend(document.ranked(index, null).filter_map(|span| {
+            let bytes = tidy(document.text, span.bytes.clone())?;
+            Some(Ranked { bytes, ..span })
         }));
     }
     spans.sort_by(|a, b| {

@@ -196,9 +196,23 @@ impl Document<'_> {
             .flat_map(|(index, window)| window.candidates.iter().map(move |candidate| (index, candidate)))
     }
 
-    /// The bytes from the first to the last token of a candidate, as the tokenizer reported them.
-    fn bytes(&self, candidate: &Candidate) -> Range<usize> {
-        self.offsets[candidate.start].0..self.offsets[candidate.end].1
+    /// The bytes from a first to a last token, as the tokenizer reported them.
+    fn bytes(&self, first: usize, last: usize) -> Range<usize> {
+        self.offsets[first].0..self.offsets[last].1
+    }
+
+    /// The candidates of this document, number `index` of its question, measured against a null score.
+    fn ranked(&self, index: usize, null: f32) -> impl Iterator<Item = Ranked> + '_ {
+        self.candidates().map(move |(window, candidate)| Ranked {
+            document: index,
+            window,
+            start: candidate.start,
+            end: candidate.end,
+            bytes: self.bytes(candidate.start, candidate.end),
+            logit: candidate.logit,
+            score: candidate.score,
+            margin: candidate.logit - null,
+        })
     }
 }
 

@@ -47,16 +47,7 @@ pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
     let null = documents.iter().map(Document::null).fold(f32::INFINITY, f32::min);
     let mut spans: Vec<Ranked> = Vec::new();
     for (index, document) in documents.iter().enumerate() {
-        spans.extend(document.candidates().map(|(window, candidate)| Ranked {
-            document: index,
-            window,
-            start: candidate.start,
-            end: candidate.end,
-            bytes: document.bytes(candidate),
-            logit: candidate.logit,
-            score: 0.0,
-            margin: candidate.logit - null,
-        }));
+        spans.extend(document.ranked(index, null));
     }
     spans.sort_by(|a, b| b.logit.total_cmp(&a.logit));
     // The null candidate was added last, so of equal sums it stands behind the spans.
