@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         Ok(outcome) => outcome.into(),
         Err(error) if cli::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", cli::message(&error));
             if let Some(hint) = cli::hint(&error) {
                 eprintln!("hint: {hint}");
             }

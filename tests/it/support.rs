@@ -127,6 +127,7 @@ impl Run {
         assert!(self.stdout.is_empty(), "{self:?}");
         assert!(self.stderr.contains(what), "expected {what:?} in {}", self.stderr);
         assert_eq!(self.stderr.matches("error:").count(), 1, "{}", self.stderr);
+        assert!(self.stderr.matches("(os error").count() <= 1, "a cause is told twice: {}", self.stderr);
         assert!(self.stderr.contains("hint: "), "{}", self.stderr);
         assert!(!self.stderr.contains("panicked"), "{}", self.stderr);
     }
