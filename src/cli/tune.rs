@@ -201,6 +201,10 @@ impl Summary<'_> {
                 "{threshold:>10}{answered:>10}{exact:>8.2}{f1:>8.2}{has_answer_f1:>20.2}{no_answer:>20.2}"
             )?;
         }
+        if held_out.f1 <= untuned.f1 {
+            let advice = "more data may help, and until then the defaults are as good";
+            writeln!(out, "\non articles left out of the choice the new threshold gained nothing: {advice}")?;
+        }
         match &args.output {
             Some(path) => writeln!(out, "\nwritten to {}: use it with --profile", path.display())?,
             None => writeln!(out, "\n--output FILE writes a profile for --profile")?,
