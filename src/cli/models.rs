@@ -218,6 +218,7 @@ fn show(model: &str, options: &SourceOptions, json: bool, out: &mut dyn Write) -
         line("licence", entry.licence.clone());
         line("languages", (!entry.languages.is_empty()).then(|| entry.languages.join(", ")));
         line("null threshold", Some(entry.null_threshold.to_string()));
+        line("temperature", Some(entry.temperature.to_string()));
         line("always answers", Some(if entry.always_answer { "yes" } else { "no" }.to_owned()));
         for row in &entry.accuracy {
             let numbers = format!("{}: exact {}, F1 {} ({})", row.dataset, row.exact, row.f1, row.source);

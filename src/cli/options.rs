@@ -208,7 +208,10 @@ impl DecodingArgs {
             max_answer_tokens: self.max_answer_tokens,
             null_threshold: null_threshold.or(entry.map(|entry| entry.null_threshold)).unwrap_or(0.0),
             always_answer: self.always_answer || answers_only,
-            temperature: self.temperature.or(profile.map(|profile| profile.temperature)).unwrap_or(1.0),
+            temperature: (self.temperature)
+                .or(profile.map(|profile| profile.temperature))
+                .or(entry.map(|entry| entry.temperature))
+                .unwrap_or(1.0),
             dedup: match self.dedup {
                 Some(DedupArg::Span) => Dedup::Span,
                 Some(DedupArg::Overlap) => Dedup::Overlap,

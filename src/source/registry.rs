@@ -43,6 +43,9 @@ pub struct Entry {
     /// The tool abstains when the score of "no answer" leads by more than this.
     #[serde(default)]
     pub null_threshold: f32,
+    /// What divides logits before they become probabilities, as `spanqa tune` finds it.
+    #[serde(default = "one")]
+    pub temperature: f64,
     /// Whether the model was never trained on questions without an answer, so that it should always give one.
     #[serde(default)]
     pub always_answer: bool,
@@ -88,12 +91,19 @@ impl Entry {
         if !self.null_threshold.is_finite() {
             return Err("null_threshold is not a finite number".into());
         }
+        if !(self.temperature.is_finite() && self.temperature > 0.0) {
+            return Err("temperature is not a number above 0".into());
+        }
         let percent = |value: f64| (0.0..=100.0).contains(&value);
         match self.accuracy.iter().find(|row| !percent(row.exact) || !percent(row.f1)) {
             Some(row) => Err(format!("accuracy on {} is not in percent", row.dataset)),
             None => Ok(()),
         }
     }
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// The kinds of encoder.
@@ -302,7 +312,7 @@ mod tests {
         .unwrap();
         std::fs::write(
             &two,
-            "[[model]]\nname = 'mine'\nrepo = 'c/d'\nrevision = 'v1'\nnull_threshold = 1.5\n",
+            "[[model]]\nname = 'mine'\nrepo = 'c/d'\nrevision = 'v1'\nnull_threshold = 1.5\ntemperature = 1.35\n",
         )
         .unwrap();
         let first = Registry::with_files([one.as_path()]).unwrap();
@@ -311,6 +321,7 @@ mod tests {
         let both = Registry::with_files([one.as_path(), two.as_path()]).unwrap();
         let mine = both.find("mine").unwrap();
         assert_eq!((mine.repo.as_deref(), mine.null_threshold), (Some("c/d"), 1.5));
+        assert_eq!(mine.temperature, 1.35);
         assert_eq!(both.find("minilm").unwrap().repo.as_deref(), Some("a/b"));
         assert!(both.find("deepset/minilm-uncased-squad2").is_none());
     }
@@ -334,6 +345,7 @@ mod tests {
             ("name = 'a'\nrepo = '../b'", "repo"),
             ("name = 'a'\nrepo = 'a/b'\nrevision = 'x y'", "revision"),
             ("name = 'a'\nrepo = 'a/b'\nnull_threshold = nan", "finite"),
+            ("name = 'a'\nrepo = 'a/b'\ntemperature = 0.0", "above 0"),
             (
                 "name = 'a'\nrepo = 'a/b'\naccuracy = [{dataset='d', exact=101.0, f1=1.0, source='s'}]",
                 "percent",

@@ -52,7 +52,7 @@ use report::{ProgressArg, Report};
 ///
 /// Every request gets its record, in the order of the input, with its own "id" or else the number of its line. One that cannot be
 /// answered gets {"line", "id"?, "error": {"code", "message", "hint"}}. Requests are answered as they come; memory does not depend
-/// on how many there are. Parquet is not read: its library is larger than all of spanqa. Convert to JSON lines first.
+/// on how many there are. Parquet is not read: that would add some 16 crates for what a data frame does in a line. Convert to JSON lines first.
 ///
 /// Exits 0, also if questions have no answer; 2 if a request could not be answered or after an error; 130 or 143 when interrupted.
 #[derive(clap::Args)]
