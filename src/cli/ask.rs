@@ -1,7 +1,7 @@
 //! `spanqa ask`: questions against files, standard input or a text.
 
 use std::ffi::OsString;
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -9,7 +9,7 @@ use spanqa::reader::{Asking, Passage, Query, Reader};
 use spanqa::source::Origin;
 
 use super::inputs::{DEFAULT_MAX_BYTES, Inputs};
-use super::options::{DecodingArgs, LimitArgs, ModelArgs, RuntimeArgs, UnitArg};
+use super::options::{ReaderArgs, UnitArg};
 use super::output::{ColorArg, Format, Printer};
 use super::progress::WindowBar;
 use super::{Outcome, Usage, notice};
@@ -55,13 +55,7 @@ pub struct Args {
     #[arg(long)]
     quiet: bool,
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    decoding: DecodingArgs,
-    #[command(flatten)]
-    limits: LimitArgs,
-    #[command(flatten)]
-    runtime: RuntimeArgs,
+    reader: ReaderArgs,
 }
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
@@ -82,17 +76,14 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         max_bytes: args.max_bytes,
     };
     let texts = inputs.read(&mut note)?;
-    let resolved = args.model.resolve(!args.quiet && io::stderr().is_terminal())?;
+    let resolved = args.reader.resolve(args.quiet)?;
     let asking = Asking {
-        decoding: args.decoding.decoding(&resolved, args.format == Format::Text)?,
+        decoding: args.reader.decoding.decoding(&resolved, args.format == Format::Text)?,
         unit: args.offset_unit.into(),
         why: args.why,
     };
-    let runtime = args.runtime.runtime();
-    let reader = Reader::open(&resolved.files, &runtime, args.limits.limits())
-        .with_context(|| format!("cannot use model {}", args.model.model))?
-        .with_batch_tokens(args.runtime.batch_tokens);
-    if runtime.device != reader.device() {
+    let reader = args.reader.open(&resolved)?;
+    if args.reader.runtime.device != reader.device() {
         note_device(&reader, &mut note);
     }
 
@@ -115,7 +106,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let replies = reader.answer(&queries, &asking, &mut |progress| bar.update(progress));
     bar.finish();
 
-    let printer = Printer::new(args.format, args.color, args.decoding.handle_impossible_answer);
+    let printer = Printer::new(args.format, args.color, args.reader.decoding.handle_impossible_answer);
     let mut outcome = Outcome::Success;
     for (query, reply) in queries.iter().zip(replies?) {
         let reply = reply.with_context(|| format!("cannot ask question {}", query.id))?;

@@ -1,14 +1,14 @@
 //! `spanqa eval`: how good a model is on questions whose answers are known.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use spanqa::decode::Scoring;
-use spanqa::reader::{Asking, Reader};
+use spanqa::reader::Asking;
 use spanqa::squad::analysis::{self, Given, Row};
 use spanqa::squad::journal::{Header, Journal};
 use spanqa::squad::losses::{Loss, losses};
@@ -21,7 +21,7 @@ use spanqa::squad::{Dataset, Entry, files};
 
 use super::compare::Format;
 use super::data::DataArgs;
-use super::options::{DecodingArgs, LimitArgs, ModelArgs, RuntimeArgs, ScoreArg};
+use super::options::{ReaderArgs, ScoreArg};
 use super::progress::QuestionBar;
 use super::{Outcome, Usage};
 
@@ -80,13 +80,7 @@ pub struct Args {
     #[arg(long)]
     pub(super) quiet: bool,
     #[command(flatten)]
-    pub(super) model: ModelArgs,
-    #[command(flatten)]
-    pub(super) decoding: DecodingArgs,
-    #[command(flatten)]
-    pub(super) limits: LimitArgs,
-    #[command(flatten)]
-    pub(super) runtime: RuntimeArgs,
+    pub(super) reader: ReaderArgs,
 }
 
 /// A score that must be reached.
@@ -207,9 +201,9 @@ impl Args {
 
     /// Answers from a model.
     fn ask(&self, dataset: &Dataset, rules: Rules) -> Result<Answers> {
-        let resolved = self.model.resolve(!self.quiet && io::stderr().is_terminal())?;
+        let resolved = self.reader.resolve(self.quiet)?;
         let mut asking = Asking {
-            decoding: self.decoding.decoding_by(ScoreArg::Squad, &resolved, false)?,
+            decoding: self.reader.decoding.decoding_by(ScoreArg::Squad, &resolved, false)?,
             why: self.report.is_some(),
             ..Asking::default()
         };
@@ -217,12 +211,11 @@ impl Args {
             asking.decoding.top_k = CANDIDATES;
         }
         // The scripts for data sets of this kind know no empty answer.
-        asking.decoding.always_answer |= rules != Rules::Squad2 && self.decoding.null_threshold.is_none();
-        let limits = self.limits.limits();
-        let settings = format!("{:?} {limits:?} {:?}", asking.decoding, self.runtime.dtype);
-        let reader = Reader::open(&resolved.files, &self.runtime.runtime(), limits)
-            .with_context(|| format!("cannot use model {}", self.model.model))?
-            .with_batch_tokens(self.runtime.batch_tokens);
+        asking.decoding.always_answer |=
+            rules != Rules::Squad2 && self.reader.decoding.null_threshold.is_none();
+        let limits = self.reader.limits.limits();
+        let settings = format!("{:?} {limits:?} {:?}", asking.decoding, self.reader.runtime.dtype);
+        let reader = self.reader.open(&resolved)?;
 
         let model = match &resolved.files.revision {
             Some(revision) => format!("{}@{revision}", resolved.files.name),

@@ -1,9 +1,9 @@
 //! `spanqa eval --long`: the same questions in longer documents, under three ways to compare windows.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use spanqa::decode::Scoring;
 use spanqa::reader::{Asking, Reader};
@@ -51,13 +51,11 @@ impl Args {
                 Usage::new(message, "`--long` needs paragraphs that share a title, as in SQuAD").into()
             );
         }
-        let resolved = self.model.resolve(!self.quiet && io::stderr().is_terminal())?;
-        let decoding = self.decoding.decoding_by(ScoreArg::Joint, &resolved, false)?;
+        let resolved = self.reader.resolve(self.quiet)?;
+        let decoding = self.reader.decoding.decoding_by(ScoreArg::Joint, &resolved, false)?;
         let mut measured = Vec::new();
         for &tokens in &self.long {
-            let reader = memo::open(&resolved.files, &self.runtime.runtime(), self.limits.limits())
-                .with_context(|| format!("cannot use model {}", self.model.model))?
-                .with_batch_tokens(self.runtime.batch_tokens);
+            let reader = self.reader.open_by(&resolved, memo::open)?;
             let mut joined =
                 long::join(&dataset, tokens, &mut |text| Ok(reader.tokenizer().encode(text)?.len()))?;
             // Only now: a document consists of whole paragraphs, asked about or not.

@@ -1,13 +1,14 @@
 //! Flags that several commands share, and what the library makes of them.
 
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use spanqa::decode::{Decoding, Dedup, Scoring};
 use spanqa::model::{DeviceChoice, Precision, Runtime};
-use spanqa::reader::DEFAULT_BATCH_TOKENS;
-use spanqa::source::{Resolved, SourceOptions, resolve};
+use spanqa::reader::{DEFAULT_BATCH_TOKENS, Reader};
+use spanqa::source::{ModelFiles, Resolved, SourceOptions, resolve};
 use spanqa::squad::profile::Profile;
 use spanqa::text::offsets::OffsetUnit;
 use spanqa::text::window::Limits;
@@ -52,6 +53,42 @@ impl ModelArgs {
     /// Finds the model's files.
     pub fn resolve(&self, progress: bool) -> Result<Resolved> {
         Ok(resolve(&self.model, &self.source.options(progress))?)
+    }
+}
+
+/// What every command that runs a model takes.
+#[derive(Args, Debug, Clone)]
+pub struct ReaderArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub decoding: DecodingArgs,
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+}
+
+impl ReaderArgs {
+    /// Finds the model's files; a download shows its progress to a person who did not ask for quiet.
+    pub fn resolve(&self, quiet: bool) -> Result<Resolved> {
+        self.model.resolve(!quiet && io::stderr().is_terminal())
+    }
+
+    /// Loads the model as the flags say.
+    pub fn open(&self, resolved: &Resolved) -> Result<Reader> {
+        self.open_by(resolved, Reader::open)
+    }
+
+    /// Loads the model by another way of opening one.
+    pub fn open_by(
+        &self,
+        resolved: &Resolved,
+        open: impl FnOnce(&ModelFiles, &Runtime, Limits) -> spanqa::Result<Reader>,
+    ) -> Result<Reader> {
+        let reader = open(&resolved.files, &self.runtime.runtime(), self.limits.limits())
+            .with_context(|| format!("cannot use model {}", self.model.model))?;
+        Ok(reader.with_batch_tokens(self.runtime.batch_tokens))
     }
 }
 

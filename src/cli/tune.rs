@@ -1,10 +1,10 @@
 //! `spanqa tune`: when should a model say "no answer", and how sure may it sound?
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use spanqa::reader::{Asking, Reader};
 use spanqa::squad::analysis::{self, Point, Row};
@@ -16,7 +16,7 @@ use spanqa::squad::{Dataset, files, memo};
 
 use super::compare::Format;
 use super::data::DataArgs;
-use super::options::{DecodingArgs, LimitArgs, ModelArgs, RuntimeArgs};
+use super::options::ReaderArgs;
 use super::progress::QuestionBar;
 use super::{Outcome, Usage};
 
@@ -45,13 +45,7 @@ pub struct Args {
     #[arg(long)]
     quiet: bool,
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    decoding: DecodingArgs,
-    #[command(flatten)]
-    limits: LimitArgs,
-    #[command(flatten)]
-    runtime: RuntimeArgs,
+    reader: ReaderArgs,
 }
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
@@ -60,12 +54,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         let hint = "use data like SQuAD v2.0, where some questions have no answer";
         return Err(Usage::new("there is nothing to tune: every question has an answer", hint).into());
     }
-    let resolved = args.model.resolve(!args.quiet && io::stderr().is_terminal())?;
-    let mut asking = Asking { decoding: args.decoding.decoding(&resolved, false)?, ..Asking::default() };
+    let resolved = args.reader.resolve(args.quiet)?;
+    let mut asking =
+        Asking { decoding: args.reader.decoding.decoding(&resolved, false)?, ..Asking::default() };
     asking.decoding.always_answer = false;
-    let reader = memo::open(&resolved.files, &args.runtime.runtime(), args.limits.limits())
-        .with_context(|| format!("cannot use model {}", args.model.model))?
-        .with_batch_tokens(args.runtime.batch_tokens);
+    let reader = args.reader.open_by(&resolved, memo::open)?;
 
     let passes = args.passes(&reader, &dataset, asking)?;
     let first = passes.first().map(Vec::as_slice).unwrap_or_default();

@@ -35,7 +35,7 @@ use spanqa::source::Origin;
 use spanqa::stream::{Done, Queue, Shelf, Work, answer_stream};
 
 use super::inputs::DEFAULT_MAX_BYTES;
-use super::options::{DecodingArgs, LimitArgs, ModelArgs, RuntimeArgs, UnitArg};
+use super::options::{ReaderArgs, UnitArg};
 use super::{Outcome, Usage, notice};
 use input::{InputFormat, Inputs, Line};
 use output::{Partial, Was};
@@ -108,13 +108,7 @@ pub struct Args {
     #[arg(long)]
     quiet: bool,
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    decoding: DecodingArgs,
-    #[command(flatten)]
-    limits: LimitArgs,
-    #[command(flatten)]
-    runtime: RuntimeArgs,
+    reader: ReaderArgs,
 }
 
 /// Batches that are gathered before windows are sorted by length.
@@ -144,11 +138,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
 
     let run = Run {
         lines: Arc::new(Queue::new(WAITING_LINES)),
-        work: Arc::new(Queue::new(args.runtime.batch_tokens.saturating_mul(BATCHES_PER_GROUP))),
+        work: Arc::new(Queue::new(args.reader.runtime.batch_tokens.saturating_mul(BATCHES_PER_GROUP))),
         done: Queue::new(WAITING_RECORDS),
         stopped: Arc::new(AtomicU8::new(0)),
         limit: usize::try_from(args.max_bytes).unwrap_or(usize::MAX),
-        group: args.runtime.batch_tokens.saturating_mul(BATCHES_PER_GROUP),
+        group: args.reader.runtime.batch_tokens.saturating_mul(BATCHES_PER_GROUP),
     };
     let mut parser = Parser {
         fields: Fields {
@@ -257,15 +251,13 @@ impl Args {
 
     /// Loads the model. Says whether it is the built-in one.
     fn open(&self) -> Result<(Reader, Asking, bool)> {
-        let resolved = self.model.resolve(!self.quiet && io::stderr().is_terminal())?;
+        let resolved = self.reader.resolve(self.quiet)?;
         let asking = Asking {
-            decoding: self.decoding.decoding(&resolved, false)?,
+            decoding: self.reader.decoding.decoding(&resolved, false)?,
             unit: self.offset_unit.into(),
             why: self.why,
         };
-        let reader = Reader::open(&resolved.files, &self.runtime.runtime(), self.limits.limits())
-            .with_context(|| format!("cannot use model {}", self.model.model))?
-            .with_batch_tokens(self.runtime.batch_tokens);
+        let reader = self.reader.open(&resolved)?;
         Ok((reader, asking, resolved.origin == Origin::BuiltIn))
     }
 }
