@@ -143,8 +143,10 @@ impl RuntimeArgs {
                 DtypeArg::F32 => Precision::F32,
                 DtypeArg::F16 => Precision::F16,
                 DtypeArg::Bf16 => Precision::Bf16,
+                DtypeArg::Int8 => Precision::Int8,
             },
             threads: self.threads.map(usize::from),
+            reference: false,
         }
     }
 }
@@ -154,6 +156,8 @@ pub enum DtypeArg {
     F32,
     F16,
     Bf16,
+    /// Integers: fastest on a CPU
+    Int8,
 }
 
 /// How answers are chosen.

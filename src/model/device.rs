@@ -89,12 +89,15 @@ pub enum Precision {
     F16,
     /// 16 bits, narrow precision.
     Bf16,
+    /// Integers: weights with one step per output, activations with one step per token. CPU only.
+    Int8,
 }
 
 impl Precision {
     pub(super) fn dtype(self) -> DType {
         match self {
-            Precision::F32 => DType::F32,
+            // Only the CPU engine computes in integers.
+            Precision::F32 | Precision::Int8 => DType::F32,
             Precision::F16 => DType::F16,
             Precision::Bf16 => DType::BF16,
         }
@@ -106,6 +109,7 @@ impl Precision {
             Precision::F32 => "f32",
             Precision::F16 => "f16",
             Precision::Bf16 => "bf16",
+            Precision::Int8 => "int8",
         }
     }
 }

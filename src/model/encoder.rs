@@ -1,4 +1,6 @@
-//! The transformer encoder and span head: one set of equations for all five families.
+//! The transformer encoder and span head in plain tensor operations: one set of equations for all five families.
+//!
+//! It runs on GPUs, in half precision, and as the reference that the CPU engine is compared with.
 //!
 //! Tokens of all windows lie behind one another in one `[tokens, hidden]` matrix. Everything but attention treats a token by
 //! itself, so only [`attention`](super::attention) knows where windows begin and end.
@@ -10,7 +12,8 @@ use rayon::prelude::*;
 use super::attention::{Layout, attention};
 use super::config::EncoderConfig;
 use super::device::Precision;
-use super::weights::{Rows, Weights};
+use super::tables::Tables;
+use super::weights::Weights;
 use super::{Tap, WindowLogits};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
@@ -20,9 +23,7 @@ pub(super) struct Encoder {
     config: EncoderConfig,
     device: Device,
     precision: Precision,
-    words: Rows,
-    positions: Rows,
-    segments: Option<Rows>,
+    tables: Tables,
     embedding_norm: Norm,
     layers: Vec<Layer>,
     head: Head,
@@ -114,16 +115,11 @@ impl Loader<'_> {
         })
     }
 
-    /// A normalisation under its present or its TensorFlow-era names.
     fn norm(&self, module: &str, width: usize) -> Result<Norm> {
-        let read = |now: &str, then: &str| -> Result<Tensor> {
-            let numbers =
-                self.weights.vector(&[format!("{module}.{now}"), format!("{module}.{then}")], width)?;
-            Ok(Tensor::from_vec(numbers, width, self.device)?)
-        };
+        let (weight, bias) = self.weights.norm(module, width)?;
         Ok(Norm {
-            weight: read("weight", "gamma")?,
-            bias: read("bias", "beta")?,
+            weight: Tensor::from_vec(weight, width, self.device)?,
+            bias: Tensor::from_vec(bias, width, self.device)?,
             epsilon: self.epsilon as f32,
         })
     }
@@ -158,8 +154,6 @@ impl Encoder {
         let head = weights.head_module()?;
         let loader = Loader { weights, device: &device, precision, epsilon: config.epsilon };
         let hidden = config.hidden;
-        let table =
-            |module: &str, rows: usize| weights.table(&format!("{prefix}{module}.weight"), rows, hidden);
         let layer = |number: usize| {
             let module = |name: &str| format!("{prefix}{}{number}.{name}", names.layer);
             let linear = |name: &str, rows, columns| loader.linear(&[module(name)], rows, columns);
@@ -175,12 +169,7 @@ impl Encoder {
         // Collected before it is looked through, so that of several errors the first layer's is reported.
         let layers: Vec<Result<Layer>> = (0..config.layers).into_par_iter().map(layer).collect();
         Ok(Self {
-            words: table(names.words, config.vocabulary)?,
-            positions: table(names.positions, config.positions)?,
-            segments: match config.segments {
-                0 => None,
-                rows => Some(table(names.segments, rows)?),
-            },
+            tables: Tables::load(weights, &prefix, &config)?,
             embedding_norm: loader.norm(&format!("{prefix}{}", names.embedding_norm), hidden)?,
             layers: layers.into_iter().collect::<Result<_>>()?,
             head: loader.head(&head, hidden)?,
@@ -190,37 +179,22 @@ impl Encoder {
         })
     }
 
+    pub(super) fn precision(&self) -> Precision {
+        self.precision
+    }
+
     pub(super) fn config(&self) -> &EncoderConfig {
         &self.config
     }
 
-    /// The sum of word, position and segment vectors. Tables stay on the host, where only the rows in use are ever touched.
     fn embed(&self, batch: &Batch) -> Result<Tensor> {
+        self.tables.check(batch)?;
         let width = self.config.hidden;
-        let mut sum = vec![0.0f32; batch.tokens() * width];
-        let mut row = vec![0.0f32; width];
-        for (token, out) in sum.chunks_exact_mut(width).enumerate() {
-            let mut add = |table: &Rows, index: usize, what: &'static str| {
-                if index >= table.len() {
-                    return Err(Error::OutOfTable { what, index, rows: table.len() });
-                }
-                table.copy_row(index, &mut row);
-                out.iter_mut().zip(&row).for_each(|(out, value)| *out += value);
-                Ok(())
-            };
-            add(&self.words, batch.ids[token] as usize, "vocabulary")?;
-            if let Some(segments) = &self.segments {
-                // Families with one row use it for every token, whatever their tokenizer says.
-                let segment = if segments.len() == 1 { 0 } else { batch.segments[token] };
-                add(segments, segment as usize, "segment table")?;
-            }
-            add(
-                &self.positions,
-                batch.positions[token] as usize + self.config.position_offset,
-                "position table",
-            )?;
+        let mut sums = vec![0.0f32; batch.tokens() * width];
+        for (token, out) in sums.chunks_exact_mut(width).enumerate() {
+            self.tables.embed(batch, token, out);
         }
-        Ok(Tensor::from_vec(sum, (batch.tokens(), width), &self.device)?)
+        Ok(Tensor::from_vec(sums, (batch.tokens(), width), &self.device)?)
     }
 
     /// Start and end logits of every token of every window.

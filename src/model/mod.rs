@@ -2,10 +2,12 @@
 
 mod attention;
 mod config;
+mod cpu;
 mod device;
 mod encoder;
 mod names;
 pub mod pack;
+mod tables;
 mod weights;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -18,6 +20,8 @@ pub use weights::Weights;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::source::ModelFiles;
+use cpu::Engine;
+pub use cpu::peak_gflops;
 use encoder::Encoder;
 
 /// Something that scores the tokens of windows: the seam between text and tensors.
@@ -63,13 +67,32 @@ pub struct Runtime {
     pub precision: Precision,
     /// Threads for the CPU; `None` for one per core.
     pub threads: Option<usize>,
+    /// Compute with plain tensor operations even where the CPU engine would do: the yardstick of tests.
+    pub reference: bool,
 }
 
 /// A checkpoint ready to run.
 pub struct Model {
-    encoder: Encoder,
+    backend: Backend,
     device: DeviceChoice,
     pool: ThreadPool,
+}
+
+/// What computes the encoder's equations.
+enum Backend {
+    /// Kernels of our own.
+    Engine(Engine),
+    /// Tensor operations: GPUs, half precision, and the reference.
+    Tensors(Encoder),
+}
+
+impl Backend {
+    fn forward(&self, batch: &Batch, tap: Option<&mut Tap>) -> Result<Vec<WindowLogits>> {
+        match self {
+            Backend::Engine(engine) => engine.forward(batch, tap),
+            Backend::Tensors(encoder) => encoder.forward(batch, tap),
+        }
+    }
 }
 
 impl Model {
@@ -82,18 +105,37 @@ impl Model {
             .num_threads(runtime.threads.unwrap_or(0))
             .build()
             .map_err(|error| Error::Threads { reason: error.to_string() })?;
-        let encoder = pool.install(|| Encoder::load(config, &weights, device, runtime.precision))?;
-        Ok(Self { encoder, device: choice, pool })
+        let backend = pool.install(|| match (runtime.precision, choice) {
+            (Precision::F32, DeviceChoice::Cpu) if !runtime.reference => {
+                Engine::load(config, &weights, runtime.precision).map(Backend::Engine)
+            }
+            (Precision::Int8, DeviceChoice::Cpu) => {
+                Engine::load(config, &weights, runtime.precision).map(Backend::Engine)
+            }
+            _ => Encoder::load(config, &weights, device, runtime.precision).map(Backend::Tensors),
+        })?;
+        Ok(Self { backend, device: choice, pool })
     }
 
     /// The shape of the encoder.
     pub fn config(&self) -> &EncoderConfig {
-        self.encoder.config()
+        match &self.backend {
+            Backend::Engine(engine) => engine.config(),
+            Backend::Tensors(encoder) => encoder.config(),
+        }
+    }
+
+    /// What computes, for people: the number type and the vector unit or device.
+    pub fn describe(&self) -> String {
+        match &self.backend {
+            Backend::Engine(engine) => engine.describe(),
+            Backend::Tensors(encoder) => format!("{} on {}", encoder.precision().name(), self.device),
+        }
     }
 
     /// Like [`SpanModel::logits`], and shows the intermediate states.
     pub fn logits_with_tap(&self, batch: &Batch, tap: &mut Tap) -> Result<Vec<WindowLogits>> {
-        self.pool.install(|| self.encoder.forward(batch, Some(tap)))
+        self.pool.install(|| self.backend.forward(batch, Some(tap)))
     }
 }
 
@@ -107,7 +149,7 @@ impl SpanModel for Model {
     }
 
     fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
-        self.pool.install(|| self.encoder.forward(batch, None))
+        self.pool.install(|| self.backend.forward(batch, None))
     }
 
     fn device(&self) -> DeviceChoice {

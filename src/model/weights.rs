@@ -80,24 +80,27 @@ impl Kind {
         }
     }
 
-    /// Widens stored numbers; `bytes` and `out` hold equally many.
-    fn widen(self, bytes: &[u8], scale: f32, out: &mut [f32]) {
-        let pairs = |out: &mut [f32], widen: fn([u8; 2]) -> f32| {
-            for (value, chunk) in out.iter_mut().zip(bytes.chunks_exact(2)) {
-                *value = widen([chunk[0], chunk[1]]);
-            }
-        };
+    /// Widens stored numbers and hands each to `put` with its place; `bytes` and `out` hold equally many.
+    fn widen(self, bytes: &[u8], scale: f32, out: &mut [f32], put: impl Fn(&mut f32, f32)) {
         match self {
             Kind::F32 => {
-                for (value, chunk) in out.iter_mut().zip(bytes.chunks_exact(4)) {
-                    *value = f32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
+                for (value, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+                    put(value, f32::from_le_bytes(*bytes));
                 }
             }
-            Kind::F16 => pairs(out, |bytes| f16::from_le_bytes(bytes).to_f32()),
-            Kind::Bf16 => pairs(out, |bytes| bf16::from_le_bytes(bytes).to_f32()),
+            Kind::F16 => {
+                for (value, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+                    put(value, f16::from_le_bytes(*bytes).to_f32());
+                }
+            }
+            Kind::Bf16 => {
+                for (value, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+                    put(value, bf16::from_le_bytes(*bytes).to_f32());
+                }
+            }
             Kind::I8 => {
                 for (value, &byte) in out.iter_mut().zip(bytes) {
-                    *value = f32::from(byte as i8) * scale;
+                    put(value, f32::from(byte as i8) * scale);
                 }
             }
         }
@@ -201,6 +204,14 @@ impl Weights {
     /// A one-dimensional tensor of `length` numbers. `names` are alternatives, the first one being today's.
     pub(super) fn vector(&self, names: &[String], length: usize) -> Result<Vec<f32>> {
         self.read(names, &[length])
+    }
+
+    /// Weight and bias of a normalisation under their present or their TensorFlow-era names.
+    pub(super) fn norm(&self, module: &str, width: usize) -> Result<(Vec<f32>, Vec<f32>)> {
+        let read = |now: &str, then: &str| {
+            self.vector(&[format!("{module}.{now}"), format!("{module}.{then}")], width)
+        };
+        Ok((read("weight", "gamma")?, read("bias", "beta")?))
     }
 
     /// A two-dimensional tensor, row by row.
@@ -324,13 +335,26 @@ impl Rows {
 
     /// Writes row `row` to `out`, which has one place per column.
     pub(super) fn copy_row(&self, row: usize, out: &mut [f32]) {
+        self.read_row(row, out, |place, number| *place = number);
+    }
+
+    /// Adds row `row` to `out`.
+    pub(super) fn add_row(&self, row: usize, out: &mut [f32]) {
+        self.read_row(row, out, |place, number| *place += number);
+    }
+
+    #[inline]
+    fn read_row(&self, row: usize, out: &mut [f32], put: impl Fn(&mut f32, f32)) {
         match &self.data {
-            RowData::Owned(numbers) => out.copy_from_slice(&numbers[row * self.columns..][..self.columns]),
+            RowData::Owned(numbers) => {
+                let numbers = &numbers[row * self.columns..][..self.columns];
+                out.iter_mut().zip(numbers).for_each(|(place, number)| put(place, *number));
+            }
             RowData::Mapped { bytes, range } => {
                 let width = self.columns * self.kind.size();
                 let start = range.start + row * width;
                 let scale = self.scale.get(row).copied().unwrap_or(1.0);
-                self.kind.widen(&bytes[start..start + width], scale, out);
+                self.kind.widen(&bytes[start..start + width], scale, out, put);
             }
         }
     }

@@ -1,0 +1,162 @@
+//! spanqa as `benches/peers` measures it: a process that loads a model and a list of windows, and then does what lines on its
+//! standard input say, answering each with a line of JSON. The protocol is described in benches/peers/README.md.
+//!
+//! `cargo bench --bench worker -- --model DIR --windows FILE --threads N --dtype f32` runs it by hand.
+
+use std::error::Error;
+use std::io::{BufRead, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::{Parser, ValueEnum};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use spanqa::batch::{Batch, pack};
+use spanqa::model::{DeviceChoice, Model, Precision, Runtime, SpanModel, peak_gflops};
+use spanqa::reader::DEFAULT_BATCH_TOKENS;
+use spanqa::source::ModelFiles;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Folder with config.json and model.safetensors
+    #[arg(long)]
+    model: PathBuf,
+    /// JSON: {"windows": [{"ids": [...], "segments": [...]}]}
+    #[arg(long)]
+    windows: PathBuf,
+    #[arg(long)]
+    threads: Option<usize>,
+    #[arg(long, default_value = "f32")]
+    dtype: Dtype,
+    #[arg(long, default_value_t = DEFAULT_BATCH_TOKENS)]
+    batch_tokens: usize,
+    /// What `cargo bench` passes to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Dtype {
+    F32,
+    Int8,
+    /// The plain tensor operations that tests compare with
+    Reference,
+}
+
+#[derive(Deserialize)]
+struct Windows {
+    windows: Vec<Window>,
+}
+
+#[derive(Deserialize)]
+struct Window {
+    ids: Vec<u32>,
+    segments: Vec<u32>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let windows: Windows = serde_json::from_slice(&std::fs::read(&arguments.windows)?)?;
+    let start = Instant::now();
+    let files = ModelFiles::from_dir(&arguments.model)?;
+    let runtime = Runtime {
+        device: DeviceChoice::Cpu,
+        threads: arguments.threads,
+        precision: match arguments.dtype {
+            Dtype::F32 | Dtype::Reference => Precision::F32,
+            Dtype::Int8 => Precision::Int8,
+        },
+        reference: matches!(arguments.dtype, Dtype::Reference),
+    };
+    let model = Model::load(&files, &runtime)?;
+    let load_seconds = start.elapsed().as_secs_f64();
+    answer(json!({"ready": true, "load_seconds": load_seconds, "detail": model.describe()}));
+
+    let worker = Worker { model, windows: windows.windows, batch_tokens: arguments.batch_tokens };
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if words == ["quit"] {
+            break;
+        }
+        answer(worker.obey(&words).unwrap_or_else(|error| json!({"error": error.to_string()})));
+    }
+    Ok(())
+}
+
+fn answer(reply: Value) {
+    println!("{reply}");
+    let _ = std::io::stdout().flush();
+}
+
+struct Worker {
+    model: Model,
+    windows: Vec<Window>,
+    batch_tokens: usize,
+}
+
+impl Worker {
+    fn obey(&self, words: &[&str]) -> Result<Value> {
+        match words {
+            ["pass"] => self.timed(&self.windows),
+            ["single", index] => {
+                let window = self.windows.get(index.parse::<usize>()?).ok_or("there is no such window")?;
+                self.timed(std::slice::from_ref(window))
+            }
+            ["rate", length, count] => {
+                let (length, count) = (length.parse::<usize>()?, count.parse::<usize>()?);
+                let mut ids = self.windows.iter().flat_map(|window| &window.ids).copied().cycle();
+                let window = |_| Window { ids: ids.by_ref().take(length).collect(), segments: vec![0; length] };
+                self.timed(&(0..count).map(window).collect::<Vec<_>>())
+            }
+            ["logits", path] => {
+                let all = self.logits(&self.windows)?;
+                let numbers = all.iter().flat_map(|(start, end)| start.iter().chain(end));
+                let bytes: Vec<u8> = numbers.flat_map(|number| number.to_le_bytes()).collect();
+                std::fs::write(path, &bytes)?;
+                Ok(json!({"written": bytes.len() / 4}))
+            }
+            ["peak"] => {
+                let all = std::thread::available_parallelism()?.get();
+                Ok(json!({"f32_gflops_1": peak_gflops(1), "f32_gflops_all": peak_gflops(all)}))
+            }
+            _ => Err(format!("unknown command: {}", words.join(" ")).into()),
+        }
+    }
+
+    fn timed(&self, windows: &[Window]) -> Result<Value> {
+        let start = Instant::now();
+        self.logits(windows)?;
+        Ok(json!({
+            "seconds": start.elapsed().as_secs_f64(),
+            "tokens": windows.iter().map(|window| window.ids.len()).sum::<usize>(),
+            "windows": windows.len(),
+            "peak_rss_bytes": peak_memory(),
+        }))
+    }
+
+    /// The way the reader takes: packed under a token budget, long windows first.
+    fn logits(&self, windows: &[Window]) -> Result<Vec<(Vec<f32>, Vec<f32>)>> {
+        let lengths: Vec<usize> = windows.iter().map(|window| window.ids.len()).collect();
+        let mut all = vec![(Vec::new(), Vec::new()); windows.len()];
+        for members in pack(&lengths, self.batch_tokens) {
+            let mut batch = Batch::default();
+            for &member in &members {
+                batch.push(&windows[member].ids, &windows[member].segments);
+            }
+            for (&member, logits) in members.iter().zip(self.model.logits(&batch)?) {
+                all[member] = (logits.start, logits.end);
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The most memory this process has had, where the system says.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
+}

@@ -1,0 +1,207 @@
+//! Attention within each window of a group: nothing is padded across windows and nothing masked.
+//!
+//! One piece of work is a head of a window and some of its rows. Keys are turned and values gathered once per piece, so that both
+//! products run on the tiles of `gemm`; the scores of one tile of rows stay in the first-level cache from product to product.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::gemm::{TILE_VECTORS, tile_of, tiles};
+use super::math::exp;
+use super::memory::{Buffer, Canvas, Sheet, WIDEST_TILE};
+use super::simd::{Isa, Kernel, Simd};
+
+/// Rows that ask in one piece of work: few enough that one window keeps many cores busy, many enough to be worth turning the keys.
+const PIECE_ROWS: usize = 128;
+
+/// The shape of the heads.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Heads {
+    pub(super) count: usize,
+    pub(super) width: usize,
+}
+
+/// Rows of a window that ask, and where their results go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asking {
+    /// The rows of the window.
+    pub(super) window: Range<usize>,
+    /// Those of them that ask.
+    pub(super) rows: Range<usize>,
+    /// The row of the result that the first of them goes to.
+    pub(super) to: usize,
+}
+
+impl Asking {
+    /// All rows of a window, or some, in pieces.
+    pub(super) fn pieces(window: Range<usize>, rows: Range<usize>, to: usize) -> impl Iterator<Item = Asking> {
+        let first = rows.start;
+        rows.clone().step_by(PIECE_ROWS).map(move |start| Asking {
+            window: window.clone(),
+            rows: start..rows.end.min(start + PIECE_ROWS),
+            to: to + start - first,
+        })
+    }
+}
+
+/// Attends: `qkv` has query, key and value of all heads in each row; `output` gets the heads' results side by side.
+pub(super) fn attend(
+    isa: Isa,
+    heads: Heads,
+    qkv: &Sheet,
+    asking: &[Asking],
+    (output, rows): (&mut Sheet, usize),
+) {
+    output.shape(rows, heads.count * heads.width);
+    let canvas = output.canvas();
+    (0..asking.len() * heads.count).into_par_iter().with_max_len(1).for_each(|piece| {
+        let (asking, head) = (&asking[piece / heads.count], piece % heads.count);
+        SCRATCH.with_borrow_mut(|scratch| isa.run(Attend { heads, head, qkv, asking, canvas, scratch }));
+    });
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// What one piece of work needs beside its input and output.
+#[derive(Default)]
+struct Scratch {
+    /// Keys, turned: panels of as many tokens as a tile is wide, within a panel number by number of the head.
+    keys: Buffer<f32>,
+    /// Values: panels of as many numbers of the head as a tile is wide, within a panel token by token.
+    values: Buffer<f32>,
+    scores: Buffer<f32>,
+    result: Buffer<f32>,
+}
+
+struct Attend<'a> {
+    heads: Heads,
+    head: usize,
+    qkv: &'a Sheet,
+    asking: &'a Asking,
+    canvas: Canvas<'a>,
+    scratch: &'a mut Scratch,
+}
+
+const NOTHING: [f32; WIDEST_TILE] = [0.0; WIDEST_TILE];
+
+impl Kernel for Attend<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { heads, head, qkv, asking, canvas, scratch } = self;
+        let tile_width = TILE_VECTORS * S::LANES;
+        let hidden = heads.count * heads.width;
+        let [query_at, key_at, value_at] = [0, hidden, 2 * hidden].map(|part| part + head * heads.width);
+        let tokens = asking.window.len();
+        let padded_tokens = tokens.next_multiple_of(tile_width);
+        let padded_width = heads.width.next_multiple_of(tile_width);
+        // One line more, as in a sheet.
+        let score_stride = padded_tokens + 16;
+        scratch.keys.reserve(padded_tokens * heads.width);
+        scratch.values.reserve(tokens * padded_width);
+        scratch.scores.reserve(S::TILE_ROWS * score_stride);
+        scratch.result.reserve(S::TILE_ROWS * padded_width);
+        let Scratch { keys, values, scores, result } = scratch;
+
+        turn_keys(qkv, asking.window.clone(), key_at, heads.width, tile_width, keys);
+        gather_values(qkv, asking.window.clone(), value_at, heads.width, tile_width, values);
+        let factor = 1.0 / (heads.width as f32).sqrt();
+
+        for (row, count) in tiles::<S>(asking.rows.clone()) {
+            let queries = &qkv.all()[row * qkv.stride() + query_at..];
+            assert!(queries.len() >= (count - 1) * qkv.stride() + heads.width);
+            let nothing = (NOTHING.as_ptr(), 0);
+            for column in (0..padded_tokens).step_by(tile_width) {
+                let panel = &keys[column * heads.width..][..tile_width * heads.width];
+                // SAFETY: the slices and the scratch space hold what the tile touches.
+                unsafe {
+                    let a = (queries.as_ptr(), qkv.stride());
+                    let c = (scores[column..].as_mut_ptr(), score_stride);
+                    tile_of(simd, count, heads.width, a, panel.as_ptr(), nothing, c);
+                }
+            }
+            let mut shares = [0.0; 16];
+            for (scores, share) in scores.chunks_exact_mut(score_stride).zip(&mut shares[..count]) {
+                let sum = exponentials(simd, &mut scores[..padded_tokens], tokens, factor);
+                *share = 1.0 / sum;
+            }
+            for column in (0..padded_width).step_by(tile_width) {
+                let panel = &values[column * tokens..][..tile_width * tokens];
+                // SAFETY: as above.
+                unsafe {
+                    let c = (result[column..].as_mut_ptr(), padded_width);
+                    tile_of(simd, count, tokens, (scores.as_ptr(), score_stride), panel.as_ptr(), nothing, c);
+                }
+            }
+            for (tile_row, share) in shares[..count].iter().enumerate() {
+                let from = &result[tile_row * padded_width..][..heads.width];
+                let to = asking.to + row - asking.rows.start + tile_row;
+                // SAFETY: no other piece has these rows of this head.
+                let to = unsafe {
+                    assert!((head + 1) * heads.width <= canvas.stride());
+                    std::slice::from_raw_parts_mut(canvas.at(to, head * heads.width), heads.width)
+                };
+                for (to, from) in to.iter_mut().zip(from) {
+                    *to = from * share;
+                }
+            }
+        }
+    }
+}
+
+fn turn_keys(qkv: &Sheet, window: Range<usize>, at: usize, width: usize, tile: usize, keys: &mut [f32]) {
+    for (panel, tokens) in keys.chunks_exact_mut(tile * width).zip(window.clone().step_by(tile)) {
+        for column in 0..tile {
+            let token = tokens + column;
+            if token < window.end {
+                let key = &qkv.row(token)[at..][..width];
+                for (place, number) in panel[column..].iter_mut().step_by(tile).zip(key) {
+                    *place = *number;
+                }
+            } else {
+                panel[column..].iter_mut().step_by(tile).for_each(|place| *place = 0.0);
+            }
+        }
+    }
+}
+
+fn gather_values(qkv: &Sheet, window: Range<usize>, at: usize, width: usize, tile: usize, values: &mut [f32]) {
+    let tokens = window.len();
+    for (panel, from) in values.chunks_exact_mut(tile * tokens).zip((0..width).step_by(tile)) {
+        let used = tile.min(width - from);
+        for (line, token) in panel.chunks_exact_mut(tile).zip(window.clone()) {
+            let (value, padding) = line.split_at_mut(used);
+            value.copy_from_slice(&qkv.row(token)[at + from..][..used]);
+            padding.fill(0.0);
+        }
+    }
+}
+
+/// Turns scores into `e^(factor * (score - highest))` and returns their sum. Columns from `tokens` on are padding.
+#[inline(always)]
+fn exponentials<S: Simd>(simd: S, scores: &mut [f32], tokens: usize, factor: f32) -> f32 {
+    // So far below every real score that it adds nothing to the sum.
+    scores[tokens..].fill(f32::MIN);
+    let mut highest = simd.splat(f32::MIN);
+    for chunk in scores.chunks_exact(S::LANES) {
+        // SAFETY: the chunk is one vector long.
+        highest = simd.max(highest, unsafe { simd.load(chunk.as_ptr()) });
+    }
+    let highest = simd.lanes(highest).as_ref().iter().copied().fold(f32::MIN, f32::max);
+    let (factor, shift) = (simd.splat(factor), simd.splat(-highest * factor));
+    let mut sum = simd.splat(0.0);
+    for chunk in scores.chunks_exact_mut(S::LANES) {
+        // SAFETY: as above.
+        unsafe {
+            let value = exp(simd, simd.fused(simd.load(chunk.as_ptr()), factor, shift));
+            simd.store(chunk.as_mut_ptr(), value);
+            sum = simd.add(sum, value);
+        }
+    }
+    simd.sum(sum)
+}

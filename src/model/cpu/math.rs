@@ -1,0 +1,46 @@
+//! Elementary functions on vectors, about as exact as f32 is. Not-a-number stays what it is.
+//!
+//! The coefficients are minimax fits that `tests/fixtures/fit_functions.py` makes and checks.
+
+use super::simd::Simd;
+
+/// `e^x` for `x` up to 88; below -87 it is 1e-38, never a denormal. Relative error 1e-7.
+#[inline(always)]
+pub(super) fn exp<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
+    const SERIES: [f32; 5] = [1.381_461_1e-3, 8.368_71e-3, 4.166_838_7e-2, 0.166_665_21, 0.499_999_93];
+    const LN_2_HIGH: f32 = 0.693_359_4;
+    const LN_2_LOW: f32 = -2.121_944_4e-4;
+    // The constant stands first so that a not-a-number comes through.
+    let x = simd.max(simd.splat(-87.0), x);
+    let power = simd.round(simd.mul(x, simd.splat(std::f32::consts::LOG2_E)));
+    let whole = simd.to_floats(power);
+    let rest = simd.fused(whole, simd.splat(-LN_2_HIGH), x);
+    let rest = simd.fused(whole, simd.splat(-LN_2_LOW), rest);
+    let mut sum = simd.splat(SERIES[0]);
+    for coefficient in &SERIES[1..] {
+        sum = simd.fused(sum, rest, simd.splat(*coefficient));
+    }
+    let sum = simd.fused(sum, simd.mul(rest, rest), simd.add(rest, simd.splat(1.0)));
+    simd.mul(sum, simd.power_of_two(power))
+}
+
+/// `x` times the share of the normal distribution below `x`: the GELU of the encoders' papers, by the error function and not
+/// by its tanh approximation. Absolute error below 3e-7 times the greater of 1 and `|x|`.
+#[inline(always)]
+pub(super) fn gelu<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
+    /// Where the distribution is 0 or 1 in f32.
+    const EDGE: f32 = 5.6;
+    const OVER: [f32; 6] =
+        [2.214_532e-8, 6.356_536e-6, 1.738_509_2e-4, 4.707_260_5e-3, 3.437_612_2e-2, 0.398_942_23];
+    const UNDER: [f32; 6] = [1.180_212_5e-6, 7.510_2e-5, 1.912_979_2e-3, 2.894_009_7e-2, 0.252_833_87, 1.0];
+    let bounded = simd.min(simd.splat(EDGE), simd.max(simd.splat(-EDGE), x));
+    let square = simd.mul(bounded, bounded);
+    let mut over = simd.splat(OVER[0]);
+    let mut under = simd.splat(UNDER[0]);
+    for (top, bottom) in OVER[1..].iter().zip(&UNDER[1..]) {
+        over = simd.fused(over, square, simd.splat(*top));
+        under = simd.fused(under, square, simd.splat(*bottom));
+    }
+    let beyond_half = simd.div(simd.mul(bounded, over), under);
+    simd.mul(x, simd.add(beyond_half, simd.splat(0.5)))
+}

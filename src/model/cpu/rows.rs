@@ -1,0 +1,153 @@
+//! What is done to rows one by one: normalisation, and the span head.
+
+use rayon::prelude::*;
+
+use super::memory::Sheet;
+use super::simd::{Isa, Kernel, Simd};
+
+/// Rows that one thread works on at a time.
+const BLOCK_ROWS: usize = 16;
+
+/// Layer normalisation.
+pub(super) struct Norm {
+    pub(super) weight: Vec<f32>,
+    pub(super) bias: Vec<f32>,
+    pub(super) epsilon: f32,
+}
+
+impl Norm {
+    /// `state = norm(state + delta)`, row by row.
+    pub(super) fn add_and_normalise(&self, isa: Isa, state: &mut Sheet, delta: &Sheet) {
+        let (stride, delta_stride) = (state.stride(), delta.stride());
+        let deltas = delta.all().par_chunks(BLOCK_ROWS * delta_stride);
+        state.blocks_mut(BLOCK_ROWS).zip(deltas).for_each(|(states, deltas)| {
+            let rows = states.chunks_exact_mut(stride).zip(deltas.chunks_exact(delta_stride));
+            isa.run(Normalise { norm: self, rows: rows.map(|(state, delta)| (state, Some(delta))) });
+        });
+    }
+
+    /// `state = norm(state)`, row by row.
+    pub(super) fn normalise(&self, isa: Isa, state: &mut Sheet) {
+        let stride = state.stride();
+        state.blocks_mut(BLOCK_ROWS).for_each(|states| {
+            let rows = states.chunks_exact_mut(stride).map(|state| (state, None));
+            isa.run(Normalise { norm: self, rows });
+        });
+    }
+}
+
+struct Normalise<'a, R> {
+    norm: &'a Norm,
+    rows: R,
+}
+
+impl<'a, R: Iterator<Item = (&'a mut [f32], Option<&'a [f32]>)>> Kernel for Normalise<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Norm { weight, bias, epsilon } = self.norm;
+        let width = weight.len();
+        for (row, delta) in self.rows {
+            let row = &mut row[..width];
+            if let Some(delta) = delta {
+                add(simd, row, &delta[..width]);
+            }
+            let mean = sum(simd, row) / width as f32;
+            let variance = sum_of_squares(simd, row, mean) / width as f32;
+            scale(simd, row, mean, 1.0 / (variance + epsilon).sqrt(), (weight, bias));
+        }
+    }
+}
+
+/// The numbers of a row that fill whole vectors. The rest, of widths that no real encoder has, is worked through one by one.
+#[inline(always)]
+fn whole<S: Simd>(row: &[f32]) -> usize {
+    row.len() / S::LANES * S::LANES
+}
+
+#[inline(always)]
+fn add<S: Simd>(simd: S, row: &mut [f32], delta: &[f32]) {
+    let whole = whole::<S>(row);
+    for (to, from) in row.chunks_exact_mut(S::LANES).zip(delta.chunks_exact(S::LANES)) {
+        // SAFETY: both chunks are one vector long.
+        unsafe { simd.store(to.as_mut_ptr(), simd.add(simd.load(to.as_ptr()), simd.load(from.as_ptr()))) };
+    }
+    for (to, from) in row[whole..].iter_mut().zip(&delta[whole..]) {
+        *to += from;
+    }
+}
+
+#[inline(always)]
+fn sum<S: Simd>(simd: S, row: &[f32]) -> f32 {
+    let mut sum = simd.splat(0.0);
+    for chunk in row.chunks_exact(S::LANES) {
+        // SAFETY: the chunk is one vector long.
+        sum = simd.add(sum, unsafe { simd.load(chunk.as_ptr()) });
+    }
+    simd.sum(sum) + row[whole::<S>(row)..].iter().sum::<f32>()
+}
+
+#[inline(always)]
+fn sum_of_squares<S: Simd>(simd: S, row: &[f32], mean: f32) -> f32 {
+    let mut sum = simd.splat(0.0);
+    for chunk in row.chunks_exact(S::LANES) {
+        // SAFETY: the chunk is one vector long.
+        let apart = simd.sub(unsafe { simd.load(chunk.as_ptr()) }, simd.splat(mean));
+        sum = simd.fused(apart, apart, sum);
+    }
+    simd.sum(sum) + row[whole::<S>(row)..].iter().map(|x| (x - mean) * (x - mean)).sum::<f32>()
+}
+
+#[inline(always)]
+fn scale<S: Simd>(simd: S, row: &mut [f32], mean: f32, factor: f32, (weight, bias): (&[f32], &[f32])) {
+    let whole = whole::<S>(row);
+    let vectors = weight.chunks_exact(S::LANES).zip(bias.chunks_exact(S::LANES));
+    for (chunk, (weight, bias)) in row.chunks_exact_mut(S::LANES).zip(vectors) {
+        // SAFETY: all three chunks are one vector long.
+        unsafe {
+            let apart = simd.sub(simd.load(chunk.as_ptr()), simd.splat(mean));
+            let even = simd.mul(apart, simd.splat(factor));
+            let value = simd.fused(even, simd.load(weight.as_ptr()), simd.load(bias.as_ptr()));
+            simd.store(chunk.as_mut_ptr(), value);
+        }
+    }
+    for (x, (weight, bias)) in row[whole..].iter_mut().zip(weight[whole..].iter().zip(&bias[whole..])) {
+        *x = (*x - mean) * factor * weight + bias;
+    }
+}
+
+/// The span head: two rows of weights, one for starts and one for ends. It decides, so it stays in full precision.
+pub(super) struct Head {
+    pub(super) weight: [Vec<f32>; 2],
+    pub(super) bias: [f32; 2],
+}
+
+impl Head {
+    /// Start and end logits of a row.
+    pub(super) fn logits(&self, isa: Isa, row: &[f32]) -> [f32; 2] {
+        [0, 1].map(|side| isa.run(Dot { a: row, b: &self.weight[side] }) + self.bias[side])
+    }
+}
+
+struct Dot<'a> {
+    a: &'a [f32],
+    b: &'a [f32],
+}
+
+impl Kernel for Dot<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> f32 {
+        let a = &self.a[..self.b.len()];
+        let whole = whole::<S>(self.b);
+        let mut sum = simd.splat(0.0);
+        for (a, b) in a.chunks_exact(S::LANES).zip(self.b.chunks_exact(S::LANES)) {
+            // SAFETY: both chunks are one vector long.
+            sum = unsafe { simd.fused(simd.load(a.as_ptr()), simd.load(b.as_ptr()), sum) };
+        }
+        let rest = a[whole..].iter().zip(&self.b[whole..]).map(|(a, b)| a * b);
+        simd.sum(sum) + rest.sum::<f32>()
+    }
+}

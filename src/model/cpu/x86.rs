@@ -1,0 +1,419 @@
+//! The vector units of x86-64.
+//!
+//! SAFETY, for every intrinsic here: the types have no public constructor but `detect`, which asks the processor for exactly the
+//! features that `run` enables. Loads and stores pass their caller's promise on.
+
+use std::arch::x86_64::*;
+
+use super::simd::{Codes, Kernel, Simd};
+
+/// AVX2 with fused multiply-add: nearly every x86-64 processor since 2013.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Avx2(());
+
+/// AVX2 with the dot products of bytes that came back without AVX-512.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AvxVnni(Avx2);
+
+/// AVX-512.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Avx512(());
+
+/// AVX-512 with dot products of bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Avx512Vnni(Avx512);
+
+impl Avx2 {
+    pub(super) fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+}
+
+impl AvxVnni {
+    pub(super) fn detect() -> Option<Self> {
+        Avx2::detect().filter(|_| is_x86_feature_detected!("avxvnni")).map(Self)
+    }
+}
+
+impl Avx512 {
+    pub(super) fn detect() -> Option<Self> {
+        let found = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+        found.then_some(Self(()))
+    }
+}
+
+impl Avx512Vnni {
+    pub(super) fn detect() -> Option<Self> {
+        Avx512::detect().filter(|_| is_x86_feature_detected!("avx512vnni")).map(Self)
+    }
+}
+
+/// The operations that a unit with byte products shares with the one it extends.
+macro_rules! inherit {
+    ($parent:ty) => {
+        type Floats = <$parent as Simd>::Floats;
+        type Words = <$parent as Simd>::Words;
+
+        #[inline(always)]
+        fn splat(self, value: f32) -> Self::Floats {
+            self.0.splat(value)
+        }
+
+        #[inline(always)]
+        unsafe fn load(self, from: *const f32) -> Self::Floats {
+            unsafe { self.0.load(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32, value: Self::Floats) {
+            unsafe { self.0.store(to, value) }
+        }
+
+        #[inline(always)]
+        fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+            self.0.add(a, b)
+        }
+
+        #[inline(always)]
+        fn sub(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+            self.0.sub(a, b)
+        }
+
+        #[inline(always)]
+        fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+            self.0.mul(a, b)
+        }
+
+        #[inline(always)]
+        fn div(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+            self.0.div(a, b)
+        }
+
+        #[inline(always)]
+        fn fused(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+            self.0.fused(a, b, c)
+        }
+
+        #[inline(always)]
+        fn max(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+            self.0.max(a, b)
+        }
+
+        #[inline(always)]
+        fn min(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+            self.0.min(a, b)
+        }
+
+        #[inline(always)]
+        fn lanes(self, value: Self::Floats) -> impl AsRef<[f32]> {
+            self.0.lanes(value)
+        }
+
+        #[inline(always)]
+        fn splat_word(self, value: i32) -> Self::Words {
+            self.0.splat_word(value)
+        }
+
+        #[inline(always)]
+        unsafe fn load_words(self, from: *const i32) -> Self::Words {
+            unsafe { self.0.load_words(from) }
+        }
+
+        #[inline(always)]
+        fn round(self, value: Self::Floats) -> Self::Words {
+            self.0.round(value)
+        }
+
+        #[inline(always)]
+        fn to_floats(self, value: Self::Words) -> Self::Floats {
+            self.0.to_floats(value)
+        }
+
+        #[inline(always)]
+        fn power_of_two(self, exponent: Self::Words) -> Self::Floats {
+            self.0.power_of_two(exponent)
+        }
+    };
+}
+
+impl Simd for Avx2 {
+    const LANES: usize = 8;
+    const TILE_ROWS: usize = 6;
+    const CODES: Codes = Codes::Signed16;
+    type Floats = __m256;
+    type Words = __m256i;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn run<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        unsafe { run(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m256 {
+        unsafe { _mm256_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> __m256 {
+        unsafe { _mm256_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, value: __m256) {
+        unsafe { _mm256_storeu_ps(to, value) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_div_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn fused(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m256, b: __m256) -> __m256 {
+        unsafe { _mm256_min_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn lanes(self, value: __m256) -> impl AsRef<[f32]> {
+        let mut lanes = [0.0; Self::LANES];
+        unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), value) };
+        lanes
+    }
+
+    #[inline(always)]
+    fn splat_word(self, value: i32) -> __m256i {
+        unsafe { _mm256_set1_epi32(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_words(self, from: *const i32) -> __m256i {
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+
+    #[inline(always)]
+    fn round(self, value: __m256) -> __m256i {
+        unsafe { _mm256_cvtps_epi32(value) }
+    }
+
+    #[inline(always)]
+    fn to_floats(self, value: __m256i) -> __m256 {
+        unsafe { _mm256_cvtepi32_ps(value) }
+    }
+
+    #[inline(always)]
+    fn power_of_two(self, exponent: __m256i) -> __m256 {
+        unsafe {
+            let biased = _mm256_add_epi32(exponent, _mm256_set1_epi32(127));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+        }
+    }
+
+    #[inline(always)]
+    fn dot(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_codes(self, to: *mut u8, value: __m256i) {
+        unsafe {
+            let halves = _mm_packs_epi32(_mm256_castsi256_si128(value), _mm256_extracti128_si256::<1>(value));
+            _mm_storeu_si128(to.cast(), halves);
+        }
+    }
+}
+
+impl Simd for AvxVnni {
+    const LANES: usize = 8;
+    const TILE_ROWS: usize = 6;
+    const CODES: Codes = Codes::Unsigned8;
+    inherit!(Avx2);
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma,avxvnni")]
+        unsafe fn run<K: Kernel>(simd: AvxVnni, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        unsafe { run(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn dot(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        unsafe { _mm256_dpbusd_avx_epi32(sum, a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_codes(self, to: *mut u8, value: __m256i) {
+        unsafe {
+            let halves = _mm_packus_epi32(_mm256_castsi256_si128(value), _mm256_extracti128_si256::<1>(value));
+            _mm_storel_epi64(to.cast(), _mm_packus_epi16(halves, halves));
+        }
+    }
+}
+
+impl Simd for Avx512 {
+    const LANES: usize = 16;
+    const TILE_ROWS: usize = 12;
+    const CODES: Codes = Codes::Signed16;
+    type Floats = __m512;
+    type Words = __m512i;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx512bw")]
+        unsafe fn run<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        unsafe { run(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> __m512 {
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, value: __m512) {
+        unsafe { _mm512_storeu_ps(to, value) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_div_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn fused(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_min_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn lanes(self, value: __m512) -> impl AsRef<[f32]> {
+        let mut lanes = [0.0; Self::LANES];
+        unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), value) };
+        lanes
+    }
+
+    #[inline(always)]
+    fn splat_word(self, value: i32) -> __m512i {
+        unsafe { _mm512_set1_epi32(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_words(self, from: *const i32) -> __m512i {
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    fn round(self, value: __m512) -> __m512i {
+        unsafe { _mm512_cvtps_epi32(value) }
+    }
+
+    #[inline(always)]
+    fn to_floats(self, value: __m512i) -> __m512 {
+        unsafe { _mm512_cvtepi32_ps(value) }
+    }
+
+    #[inline(always)]
+    fn power_of_two(self, exponent: __m512i) -> __m512 {
+        unsafe {
+            let biased = _mm512_add_epi32(exponent, _mm512_set1_epi32(127));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+        }
+    }
+
+    #[inline(always)]
+    fn dot(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_codes(self, to: *mut u8, value: __m512i) {
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtsepi32_epi16(value)) }
+    }
+}
+
+impl Simd for Avx512Vnni {
+    const LANES: usize = 16;
+    const TILE_ROWS: usize = 12;
+    const CODES: Codes = Codes::Unsigned8;
+    inherit!(Avx512);
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+        unsafe fn run<K: Kernel>(simd: Avx512Vnni, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        unsafe { run(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn dot(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        unsafe { _mm512_dpbusd_epi32(sum, a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_codes(self, to: *mut u8, value: __m512i) {
+        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(value)) }
+    }
+}
