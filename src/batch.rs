@@ -1,5 +1,7 @@
 //! Packs windows of unequal length behind one another, without padding.
 
+use std::ops::Range;
+
 /// Windows that run through the model together. All token arrays are flat: window 0, then window 1, and so on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -11,11 +13,20 @@ pub struct Batch {
     pub positions: Vec<u32>,
     /// Tokens per window.
     pub lengths: Vec<usize>,
+    /// The tokens of each window whose logits will be looked at, beside the first one.
+    pub read: Vec<Range<usize>>,
 }
 
 impl Batch {
-    /// Appends a window.
+    /// Appends a window all of whose logits are wanted.
     pub fn push(&mut self, ids: &[u32], segments: &[u32]) {
+        self.push_to_read(ids, segments, 0..ids.len());
+    }
+
+    /// Appends a window of which only the logits of the first token and of those in `read` are wanted. A model may leave the others
+    /// out: they are negative infinity then.
+    pub fn push_to_read(&mut self, ids: &[u32], segments: &[u32], read: Range<usize>) {
+        self.read.push(read);
         self.ids.extend_from_slice(ids);
         self.segments.extend_from_slice(segments);
         self.positions.extend(0..ids.len() as u32);
@@ -28,7 +39,7 @@ impl Batch {
     }
 
     /// The windows' places in the flat arrays.
-    pub fn ranges(&self) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
+    pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         self.lengths.iter().scan(0, |start, &length| {
             let range = *start..*start + length;
             *start = range.end;

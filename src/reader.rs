@@ -260,7 +260,8 @@ impl Reader {
         segments.extend(&template.middle_segments);
         segments.resize(segments.len() + context.len(), template.context_segment);
         segments.extend(&template.suffix_segments);
-        batch.push(&ids, &segments);
+        let context = asked.context_offset..asked.context_offset + context.len();
+        batch.push_to_read(&ids, &segments, context);
     }
 
     fn reply(&self, query: &Query, asked: &Asked, asking: &Asking) -> Reply {

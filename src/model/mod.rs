@@ -33,7 +33,7 @@ pub trait SpanModel: Send + Sync {
     fn vocabulary(&self) -> usize;
 
     /// The logits of each window of the batch, in order and exactly as long as the window. They do not depend on what else is in
-    /// the batch.
+    /// the batch. Those that [nobody reads](Batch::read) may be negative infinity.
     fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>>;
 
     /// Where it runs: never [`DeviceChoice::Auto`].

@@ -328,6 +328,12 @@ enum RowData {
 }
 
 impl Rows {
+    #[cfg(test)]
+    pub(super) fn from_numbers(numbers: Vec<f32>, columns: usize) -> Self {
+        let rows = numbers.len() / columns;
+        Rows { data: RowData::Owned(numbers), kind: Kind::F32, columns, rows, scale: Vec::new() }
+    }
+
     /// How many rows there are.
     pub(super) fn len(&self) -> usize {
         self.rows

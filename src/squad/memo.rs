@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use crate::batch::Batch;
@@ -32,10 +33,10 @@ pub fn open(files: &ModelFiles, runtime: &Runtime, limits: Limits) -> Result<Rea
 }
 
 /// Two hashes of different beginnings: one of 64 bits would meet itself sooner or later.
-fn key(ids: &[u32], segments: &[u32]) -> (u64, u64) {
+fn key(ids: &[u32], segments: &[u32], read: &Range<usize>) -> (u64, u64) {
     let hash = |salt: u64| {
         let mut hasher = DefaultHasher::new();
-        (salt, ids, segments).hash(&mut hasher);
+        (salt, ids, segments, read).hash(&mut hasher);
         hasher.finish()
     };
     (hash(1), hash(2))
@@ -51,15 +52,18 @@ impl<M: SpanModel> SpanModel for Memo<M> {
     }
 
     fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
-        let windows = || batch.ranges().map(|range| (&batch.ids[range.clone()], &batch.segments[range]));
-        let keys: Vec<(u64, u64)> = windows().map(|(ids, segments)| key(ids, segments)).collect();
+        let windows = || {
+            let read = batch.read.iter().cloned();
+            batch.ranges().zip(read).map(|(range, read)| (&batch.ids[range.clone()], &batch.segments[range], read))
+        };
+        let keys: Vec<(u64, u64)> = windows().map(|(ids, segments, read)| key(ids, segments, &read)).collect();
         let mut found: Vec<Option<WindowLogits>> = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             keys.iter().map(|key| known.get(key).cloned()).collect()
         };
         let mut unknown = Batch::default();
-        for ((ids, segments), _) in windows().zip(&found).filter(|(_, found)| found.is_none()) {
-            unknown.push(ids, segments);
+        for ((ids, segments, read), _) in windows().zip(&found).filter(|(_, found)| found.is_none()) {
+            unknown.push_to_read(ids, segments, read);
         }
         if !unknown.lengths.is_empty() {
             let mut fresh = self.model.logits(&unknown)?.into_iter();

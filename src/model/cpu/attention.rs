@@ -13,9 +13,6 @@ use super::math::exp;
 use super::memory::{Buffer, Canvas, Sheet, WIDEST_TILE};
 use super::simd::{Isa, Kernel, Simd};
 
-/// Rows that ask in one piece of work: few enough that one window keeps many cores busy, many enough to be worth turning the keys.
-const PIECE_ROWS: usize = 128;
-
 /// The shape of the heads.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Heads {
@@ -35,15 +32,42 @@ pub(super) struct Asking {
 }
 
 impl Asking {
-    /// All rows of a window, or some, in pieces.
-    pub(super) fn pieces(window: Range<usize>, rows: Range<usize>, to: usize) -> impl Iterator<Item = Asking> {
-        let first = rows.start;
-        rows.clone().step_by(PIECE_ROWS).map(move |start| Asking {
-            window: window.clone(),
-            rows: start..rows.end.min(start + PIECE_ROWS),
-            to: to + start - first,
+    /// Rows of windows that ask, each with its window, in order; the batch's tokens count from `first`. The results lie behind one
+    /// another; returns how many there are, too.
+    pub(super) fn lay_out<'a>(
+        first: usize,
+        windows: impl Iterator<Item = (&'a Range<usize>, &'a Range<usize>)>,
+    ) -> (Vec<Asking>, usize) {
+        let mut to = 0;
+        let from = |range: &Range<usize>| range.start - first..range.end - first;
+        let all = windows.filter(|(_, rows)| !rows.is_empty()).map(|(window, rows)| {
+            let asking = Asking { window: from(window), rows: from(rows), to };
+            to += rows.len();
+            asking
+        });
+        (all.collect(), to)
+    }
+
+    /// Cuts the rows in two halves, each long enough to be worth turning the keys for, or gives up.
+    fn halves(&self) -> Option<[Asking; 2]> {
+        const LEAST_ROWS: usize = 24;
+        let middle = self.rows.start + self.rows.len() / 2;
+        (self.rows.len() >= 2 * LEAST_ROWS).then(|| {
+            let first = Asking { rows: self.rows.start..middle, ..self.clone() };
+            let second = Asking { rows: middle..self.rows.end, to: self.to + first.rows.len(), ..self.clone() };
+            [first, second]
         })
     }
+}
+
+/// Cuts the work of few windows smaller until there are several pieces for each thread.
+fn spread(asking: &[Asking], heads: usize) -> Vec<Asking> {
+    let mut pieces = asking.to_vec();
+    while pieces.len() * heads < 4 * rayon::current_num_threads() {
+        let Some(halves) = pieces.iter().map(Asking::halves).collect::<Option<Vec<_>>>() else { break };
+        pieces = halves.concat();
+    }
+    pieces
 }
 
 /// Attends: `qkv` has query, key and value of all heads in each row; `output` gets the heads' results side by side.
@@ -56,6 +80,7 @@ pub(super) fn attend(
 ) {
     output.shape(rows, heads.count * heads.width);
     let canvas = output.canvas();
+    let asking = spread(asking, heads.count);
     (0..asking.len() * heads.count).into_par_iter().with_max_len(1).for_each(|piece| {
         let (asking, head) = (&asking[piece / heads.count], piece % heads.count);
         SCRATCH.with_borrow_mut(|scratch| isa.run(Attend { heads, head, qkv, asking, canvas, scratch }));

@@ -233,10 +233,11 @@ impl Product<'_> {
     fn finish<S: Simd>(&self, simd: S, column: usize) {
         if self.then == Then::Gelu {
             for row in self.rows.clone() {
-                for vector in 0..TILE_VECTORS {
-                    // SAFETY: this rectangle is this piece's own, and rows are padded to whole tiles.
-                    unsafe {
-                        let at = self.canvas.at(row, column + vector * S::LANES);
+                // SAFETY: this rectangle is this piece's own, and rows are padded to whole tiles.
+                unsafe {
+                    let start = self.canvas.at(row, column);
+                    for vector in 0..TILE_VECTORS {
+                        let at = start.add(vector * S::LANES);
                         simd.store(at, gelu(simd, simd.load(at)));
                     }
                 }
@@ -356,10 +357,8 @@ unsafe fn tile_codes<S: Simd, const ROWS: usize>(
     canvas: Canvas,
     column: usize,
 ) {
-    let rows: [&[i32]; ROWS] = std::array::from_fn(|tile_row| input.row(row + tile_row));
-    let base = rows[0].as_ptr();
-    let stride = input.stride();
-    // SAFETY: `row` returned slices of `words` words, `stride` apart; the rest is the promise of `tile_codes_of`.
+    let (base, stride) = (input.rows_from(row, ROWS).as_ptr(), input.stride());
+    // SAFETY: `rows_from` checked that the rows are there; the rest is the promise of `tile_codes_of`.
     unsafe {
         let mut sums = [[simd.splat_word(0); TILE_VECTORS]; ROWS];
         let mut b = panel.as_ptr();
@@ -373,15 +372,17 @@ unsafe fn tile_codes<S: Simd, const ROWS: usize>(
             }
             b = b.add(TILE_VECTORS * S::LANES);
         }
+        let c = canvas.at(row, column);
         for (tile_row, sums) in sums.into_iter().enumerate() {
             let (step, least) = input.meaning(row + tile_row);
+            let c = c.add(tile_row * canvas.stride());
             for (vector, sum) in sums.into_iter().enumerate() {
                 let lane = vector * S::LANES;
                 let total = simd.mul(simd.splat(least), simd.load(outer.total[lane..].as_ptr()));
                 let value = simd.fused(simd.to_floats(sum), simd.splat(step), total);
                 let scale = simd.load(outer.scale[lane..].as_ptr());
                 let bias = simd.load(outer.bias[lane..].as_ptr());
-                simd.store(canvas.at(row + tile_row, column + lane), simd.fused(value, scale, bias));
+                simd.store(c.add(lane), simd.fused(value, scale, bias));
             }
         }
     }

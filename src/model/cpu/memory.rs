@@ -42,12 +42,14 @@ impl<T: Copy + Default> Buffer<T> {
 impl<T> Deref for Buffer<T> {
     type Target = [T];
 
+    #[inline(always)]
     fn deref(&self) -> &[T] {
         &self.numbers[self.start..self.start + self.length]
     }
 }
 
 impl<T> DerefMut for Buffer<T> {
+    #[inline(always)]
     fn deref_mut(&mut self) -> &mut [T] {
         &mut self.numbers[self.start..self.start + self.length]
     }
@@ -73,33 +75,42 @@ impl<T: Copy + Default + Send + Sync> Sheet<T> {
         self.numbers.reserve(rows * self.stride);
     }
 
+    #[inline(always)]
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
 
+    #[inline(always)]
     pub(super) fn stride(&self) -> usize {
         self.stride
     }
 
     /// All rows with their padding.
+    #[inline(always)]
     pub(super) fn all(&self) -> &[T] {
         &self.numbers[..self.rows * self.stride]
     }
 
+    #[inline(always)]
+    pub(super) fn all_mut(&mut self) -> &mut [T] {
+        let length = self.rows * self.stride;
+        &mut self.numbers[..length]
+    }
+
+    #[inline(always)]
     pub(super) fn row(&self, row: usize) -> &[T] {
         &self.all()[row * self.stride..][..self.stride]
     }
 
     /// All rows in blocks of `count`, for several threads.
     pub(super) fn blocks_mut(&mut self, count: usize) -> rayon::slice::ChunksMut<'_, T> {
-        let length = self.rows * self.stride;
-        self.numbers[..length].par_chunks_mut((count * self.stride).max(1))
+        let length = (count * self.stride).max(1);
+        self.all_mut().par_chunks_mut(length)
     }
 
     /// Lets several threads write to places of their own.
     pub(super) fn canvas(&mut self) -> Canvas<'_, T> {
-        let length = self.rows * self.stride;
-        let start = self.numbers[..length].as_mut_ptr();
+        let start = self.all_mut().as_mut_ptr();
         Canvas { start, rows: self.rows, stride: self.stride, lifetime: PhantomData }
     }
 }
@@ -119,6 +130,7 @@ unsafe impl<T: Send> Send for Canvas<'_, T> {}
 unsafe impl<T: Send> Sync for Canvas<'_, T> {}
 
 impl<T> Canvas<'_, T> {
+    #[inline(always)]
     pub(super) fn stride(&self) -> usize {
         self.stride
     }
@@ -127,6 +139,7 @@ impl<T> Canvas<'_, T> {
     ///
     /// # Safety
     /// Threads that write at the same time must write to different places within the sheet.
+    #[inline(always)]
     pub(super) unsafe fn at(&self, row: usize, column: usize) -> *mut T {
         assert!(row < self.rows && column < self.stride, "({row}, {column}) is outside the sheet");
         // SAFETY: just checked.

@@ -153,49 +153,60 @@ impl Engine {
     pub(super) fn forward(&self, batch: &Batch, mut tap: Option<&mut Tap>) -> Result<Vec<WindowLogits>> {
         self.tables.check(batch)?;
         let windows: Vec<Range<usize>> = batch.ranges().collect();
-        let logits: Vec<Vec<WindowLogits>> = if tap.is_some() {
+        if tap.is_some() {
             // Whoever looks at the states wants all of them, in order.
-            vec![self.run(batch, &windows, tap.take())]
-        } else {
-            group(&windows).into_par_iter().with_max_len(1).map(|group| self.run(batch, group, None)).collect()
-        };
-        let logits: Vec<WindowLogits> = logits.into_iter().flatten().collect();
-        let read = |window: &WindowLogits| {
-            window.start.iter().chain(&window.end).all(|logit| logit.is_finite())
-        };
-        if logits.iter().all(read) { Ok(logits) } else { Err(Error::NotFinite { dtype: self.precision.name() }) }
+            let everything = windows.iter().map(|window| vec![window.clone()]).collect::<Vec<_>>();
+            return self.run(batch, &windows, &everything, tap.take());
+        }
+        let read: Vec<Vec<Range<usize>>> =
+            windows.iter().zip(&batch.read).map(|(window, read)| kept(window, read)).collect();
+        let groups = group(&windows);
+        let logits: Result<Vec<Vec<WindowLogits>>> = groups
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|group| self.run(batch, &windows[group.clone()], &read[group], None))
+            .collect();
+        Ok(logits?.into_iter().flatten().collect())
     }
 
-    /// Runs some neighbouring windows of a batch.
-    fn run(&self, batch: &Batch, windows: &[Range<usize>], tap: Option<&mut Tap>) -> Vec<WindowLogits> {
+    /// Runs some neighbouring windows of a batch. `read` are the tokens of each whose logits are wanted.
+    fn run(
+        &self,
+        batch: &Batch,
+        windows: &[Range<usize>],
+        read: &[Vec<Range<usize>>],
+        tap: Option<&mut Tap>,
+    ) -> Result<Vec<WindowLogits>> {
         let workspace = self.workspaces.lock().ok().and_then(|mut idle| idle.pop());
         let mut workspace = workspace.unwrap_or_default();
-        let logits = self.run_in(&mut workspace, batch, windows, tap);
+        self.encode(&mut workspace, batch, windows, read, tap);
+        let logits = self.score(&workspace.state, windows, read);
         if let Ok(mut idle) = self.workspaces.lock() {
             idle.push(workspace);
         }
         logits
     }
 
-    fn run_in(
+    /// Leaves the last layer's states of the tokens that are read in `workspace.state`, one behind the other.
+    fn encode(
         &self,
         workspace: &mut Workspace,
         batch: &Batch,
         windows: &[Range<usize>],
+        read: &[Vec<Range<usize>>],
         mut tap: Option<&mut Tap>,
-    ) -> Vec<WindowLogits> {
+    ) {
         let isa = self.isa;
+        let width = self.config.hidden;
         let heads = Heads { count: self.config.heads, width: self.config.head_width() };
-        let Workspace { state, qkv, attended, delta, inner, codes, kept } = workspace;
+        let Workspace { state, kept, qkv, attended, delta, inner, codes } = workspace;
         let first = windows.first().map_or(0, |window| window.start);
         let tokens = windows.last().map_or(0, |window| window.end) - first;
-        let asking: Vec<Asking> = windows
-            .iter()
-            .map(|window| window.start - first..window.end - first)
-            .flat_map(|rows| Asking::pieces(rows.clone(), rows.clone(), rows.start))
-            .collect();
+        let all = windows.iter().map(|window| (window, window));
+        let some = windows.iter().zip(read).flat_map(|(window, read)| read.iter().map(move |read| (window, read)));
+        let (all, _) = Asking::lay_out(first, all);
+        let (some, rows_read) = Asking::lay_out(first, some);
 
-        let width = self.config.hidden;
         state.shape(tokens, width);
         let stride = state.stride();
         state.blocks_mut(EMBED_ROWS).enumerate().for_each(|(block, rows)| {
@@ -205,9 +216,16 @@ impl Engine {
         });
         self.embedding_norm.normalise(isa, state);
         record(&mut tap, state, width);
-        for layer in &self.layers {
+        for (number, layer) in self.layers.iter().enumerate() {
             layer.qkv.forward(isa, state, codes, qkv, Then::Nothing);
-            attend(isa, heads, qkv, &asking, (attended, tokens));
+            if number + 1 < self.layers.len() {
+                attend(isa, heads, qkv, &all, (attended, tokens));
+            } else {
+                // From here on only the tokens that are read matter.
+                attend(isa, heads, qkv, &some, (attended, rows_read));
+                keep_rows(state, &some, kept, rows_read, width);
+                std::mem::swap(state, kept);
+            }
             layer.attention_out.forward(isa, attended, codes, delta, Then::Nothing);
             layer.attention_norm.add_and_normalise(isa, state, delta);
             layer.up.forward(isa, state, codes, inner, Then::Gelu);
@@ -215,18 +233,53 @@ impl Engine {
             layer.output_norm.add_and_normalise(isa, state, delta);
             record(&mut tap, state, width);
         }
-        let _ = kept;
-        let mut logits = Vec::with_capacity(windows.len());
-        for window in windows {
-            let mut found = WindowLogits::default();
-            for token in window.clone() {
-                let [start, end] = self.head.logits(isa, state.row(token - first));
-                found.start.push(start);
-                found.end.push(end);
+    }
+
+    /// The logits of the tokens that are read.
+    fn score(
+        &self,
+        state: &Sheet,
+        windows: &[Range<usize>],
+        read: &[Vec<Range<usize>>],
+    ) -> Result<Vec<WindowLogits>> {
+        let mut rows = 0..state.rows();
+        let mut all = Vec::with_capacity(windows.len());
+        for (window, read) in windows.iter().zip(read) {
+            let mut logits = WindowLogits {
+                start: vec![f32::NEG_INFINITY; window.len()],
+                end: vec![f32::NEG_INFINITY; window.len()],
+            };
+            for (token, row) in read.iter().flat_map(Range::clone).zip(&mut rows) {
+                let [start, end] = self.head.logits(self.isa, state.row(row));
+                if !start.is_finite() || !end.is_finite() {
+                    return Err(Error::NotFinite { dtype: self.precision.name() });
+                }
+                logits.start[token - window.start] = start;
+                logits.end[token - window.start] = end;
             }
-            logits.push(found);
+            all.push(logits);
         }
-        logits
+        Ok(all)
+    }
+}
+
+/// The tokens of a window that are read: its first and those of a range, which counts from the window's start.
+fn kept(window: &Range<usize>, read: &Range<usize>) -> Vec<Range<usize>> {
+    let end = window.end.min(window.start + read.end);
+    let start = (window.start + read.start).min(end);
+    let first = window.start..window.end.min(window.start + 1);
+    if start <= first.end { vec![window.start..end.max(first.end)] } else { vec![first, start..end] }
+}
+
+/// Copies the rows that still ask to where their results go.
+fn keep_rows(state: &Sheet, asking: &[Asking], kept: &mut Sheet, rows: usize, width: usize) {
+    kept.shape(rows, width);
+    let stride = kept.stride();
+    for asking in asking {
+        for (to, row) in asking.rows.clone().enumerate() {
+            let to = asking.to + to;
+            kept.all_mut()[to * stride..][..width].copy_from_slice(&state.row(row)[..width]);
+        }
     }
 }
 
@@ -236,14 +289,14 @@ pub fn peak_gflops(threads: usize) -> f64 {
 }
 
 /// Cuts the windows of a batch into neighbouring groups of about as many tokens as suit the caches.
-fn group(windows: &[Range<usize>]) -> Vec<&[Range<usize>]> {
+fn group(windows: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut groups = Vec::new();
-    let mut rest = windows;
-    while let Some(first) = rest.first() {
-        let fits = rest.iter().take_while(|window| window.end - first.start <= GROUP_TOKENS).count();
-        let (group, others) = rest.split_at(fits.max(1));
-        groups.push(group);
-        rest = others;
+    let mut next = 0;
+    while let Some(first) = windows.get(next) {
+        let fits = |window: &&Range<usize>| window.end - first.start <= GROUP_TOKENS;
+        let count = windows[next..].iter().take_while(fits).count().max(1);
+        groups.push(next..next + count);
+        next += count;
     }
     groups
 }

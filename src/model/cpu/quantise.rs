@@ -13,6 +13,8 @@ const BLOCK_ROWS: usize = 16;
 /// The largest code of a weight.
 const WEIGHT_STEPS: f32 = 127.0;
 
+const ROUNDER: f32 = 12_582_912.0;
+
 impl Codes {
     /// Writes the codes of one output's weights into every word that `words` yields. Returns the step and the sum of the codes.
     pub(super) fn encode_weights<'a>(
@@ -27,7 +29,8 @@ impl Codes {
         for (word, weights) in words.zip(weights.chunks(self.per_word())) {
             *word = 0;
             for (place, weight) in weights.iter().enumerate() {
-                let code = (weight * inverse).round_ties_even() as i32;
+                // In this range adding 1.5 * 2^23 rounds, without the library call that rounding is on old processors.
+                let code = ((weight * inverse + ROUNDER) - ROUNDER) as i32;
                 total += code;
                 *word |= (code & ((1 << bits) - 1)) << (bits * place);
             }
@@ -63,19 +66,24 @@ impl CodedSheet {
         });
     }
 
+    #[inline(always)]
     pub(super) fn words(&self) -> usize {
         self.words_per_row
     }
 
+    #[inline(always)]
     pub(super) fn stride(&self) -> usize {
         self.words.stride()
     }
 
-    pub(super) fn row(&self, row: usize) -> &[i32] {
-        &self.words.row(row)[..self.words_per_row]
+    /// The words of `count` rows, `stride` apart.
+    #[inline(always)]
+    pub(super) fn rows_from(&self, row: usize, count: usize) -> &[i32] {
+        &self.words.all()[row * self.words.stride()..(row + count) * self.words.stride()]
     }
 
     /// What a step of a row's codes is worth, and what code 0 is.
+    #[inline(always)]
     pub(super) fn meaning(&self, row: usize) -> (f32, f32) {
         self.meaning[row]
     }

@@ -61,6 +61,98 @@ pub(super) trait Simd: Copy + Send + Sync {
     unsafe fn store_codes(self, to: *mut u8, value: Self::Words);
 }
 
+/// The operations that a unit with byte products shares with the one it extends, its field 0.
+/// SAFETY, for the two that are unsafe: they pass their caller's promise on.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! inherit {
+    ($parent:ty) => {
+        type Floats = <$parent as Simd>::Floats;
+        type Words = <$parent as Simd>::Words;
+
+        #[inline(always)]
+        fn splat(self, value: f32) -> Self::Floats {
+            self.0.splat(value)
+        }
+
+        #[inline(always)]
+        unsafe fn load(self, from: *const f32) -> Self::Floats {
+            unsafe { self.0.load(from) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(self, to: *mut f32, value: Self::Floats) {
+            unsafe { self.0.store(to, value) }
+        }
+
+        #[inline(always)]
+        fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+            self.0.add(a, b)
+        }
+
+        #[inline(always)]
+        fn sub(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+            self.0.sub(a, b)
+        }
+
+        #[inline(always)]
+        fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+            self.0.mul(a, b)
+        }
+
+        #[inline(always)]
+        fn div(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+            self.0.div(a, b)
+        }
+
+        #[inline(always)]
+        fn fused(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+            self.0.fused(a, b, c)
+        }
+
+        #[inline(always)]
+        fn max(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+            self.0.max(a, b)
+        }
+
+        #[inline(always)]
+        fn min(self, a: Self::Floats, b: Self::Floats) -> Self::Floats {
+            self.0.min(a, b)
+        }
+
+        #[inline(always)]
+        fn lanes(self, value: Self::Floats) -> impl AsRef<[f32]> {
+            self.0.lanes(value)
+        }
+
+        #[inline(always)]
+        fn splat_word(self, value: i32) -> Self::Words {
+            self.0.splat_word(value)
+        }
+
+        #[inline(always)]
+        unsafe fn load_words(self, from: *const i32) -> Self::Words {
+            unsafe { self.0.load_words(from) }
+        }
+
+        #[inline(always)]
+        fn round(self, value: Self::Floats) -> Self::Words {
+            self.0.round(value)
+        }
+
+        #[inline(always)]
+        fn to_floats(self, value: Self::Words) -> Self::Floats {
+            self.0.to_floats(value)
+        }
+
+        #[inline(always)]
+        fn power_of_two(self, exponent: Self::Words) -> Self::Floats {
+            self.0.power_of_two(exponent)
+        }
+    };
+}
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(super) use inherit;
+
 /// Work that is compiled once for each vector unit. `run` must be `#[inline(always)]`.
 pub(super) trait Kernel {
     type Output;
