@@ -64,10 +64,10 @@ fn main() -> Result<()> {
     let runtime = Runtime {
         device: DeviceChoice::Cpu,
         threads: arguments.threads,
-        precision: match arguments.dtype {
+        precision: Some(match arguments.dtype {
             Dtype::F32 | Dtype::Reference => Precision::F32,
             Dtype::Int8 => Precision::Int8,
-        },
+        }),
         reference: matches!(arguments.dtype, Dtype::Reference),
     };
     let model = Model::load(&files, &runtime)?;
@@ -117,6 +117,10 @@ impl Worker {
                 let bytes: Vec<u8> = numbers.flat_map(|number| number.to_le_bytes()).collect();
                 std::fs::write(path, &bytes)?;
                 Ok(json!({"written": bytes.len() / 4}))
+            }
+            ["times"] => {
+                let times = self.model.times().into_iter();
+                Ok(times.map(|(stage, time)| (stage.to_owned(), json!(time.as_secs_f64()))).collect())
             }
             ["peak"] => {
                 let all = std::thread::available_parallelism()?.get();

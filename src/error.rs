@@ -131,6 +131,12 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// Integer products exist in the CPU engine only.
+    #[error("integer arithmetic (int8) is for the CPU and cannot be had on {device}")]
+    IntegersNeedCpu {
+        /// Where it was asked for.
+        device: String,
+    },
     /// The worker threads could not be started.
     #[error("cannot start worker threads: {reason}")]
     Threads {
@@ -366,6 +372,7 @@ impl Error {
             Error::OutOfTable { .. } => "out_of_table",
             Error::DeviceUnavailable { .. } => "device_unavailable",
             Error::Threads { .. } => "no_threads",
+            Error::IntegersNeedCpu { .. } => "dtype_unavailable",
             Error::NotFinite { .. } => "not_finite",
             Error::Tensor(_) => "tensor_failed",
             Error::EmptyQuestion => "empty_question",
@@ -432,6 +439,7 @@ impl Error {
             Error::DeviceUnavailable { .. } => {
                 Some("`--device cpu` always works; `spanqa doctor` says what else does".into())
             }
+            Error::IntegersNeedCpu { .. } => Some("add `--device cpu`, or try `--dtype f16`".into()),
             Error::Threads { .. } => Some("try `--threads 1`".into()),
             Error::NotFinite { .. } => {
                 Some("try `--dtype f32`; if it was f32 already, the weights are damaged".into())

@@ -133,6 +133,11 @@ impl Reader {
         &self.name
     }
 
+    /// How long each kind of computation has taken so far: see [`SpanModel::times`].
+    pub fn model_times(&self) -> Vec<(&'static str, Duration)> {
+        self.model.times()
+    }
+
     /// Where the model runs.
     pub fn device(&self) -> DeviceChoice {
         self.model.device()

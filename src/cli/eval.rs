@@ -256,6 +256,7 @@ impl Args {
             },
         );
         bar.finish();
+        self.reader.runtime.report_times(&reader);
         finished?;
         let seconds = started.elapsed().as_secs_f64();
 

@@ -124,29 +124,48 @@ pub struct RuntimeArgs {
     /// auto, cpu, cuda, cuda:N or metal; one that cannot be had is an error
     #[arg(long, value_name = "DEVICE", default_value_t = DeviceChoice::Auto)]
     pub device: DeviceChoice,
-    /// Number type of matrix products
-    #[arg(long, value_enum, value_name = "TYPE", default_value_t = DtypeArg::F32)]
-    pub dtype: DtypeArg,
+    /// Number type of matrix products [default: int8 for packed models on a CPU, otherwise f32]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub dtype: Option<DtypeArg>,
     /// CPU threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
     /// Tokens that go through the model together; replies do not depend on it
     #[arg(long, value_name = "TOKENS", default_value_t = DEFAULT_BATCH_TOKENS)]
     pub batch_tokens: usize,
+    /// Say at the end where the model's time went
+    #[arg(long)]
+    pub profile_time: bool,
 }
 
 impl RuntimeArgs {
     pub fn runtime(&self) -> Runtime {
         Runtime {
             device: self.device,
-            precision: match self.dtype {
+            precision: self.dtype.map(|dtype| match dtype {
                 DtypeArg::F32 => Precision::F32,
                 DtypeArg::F16 => Precision::F16,
                 DtypeArg::Bf16 => Precision::Bf16,
                 DtypeArg::Int8 => Precision::Int8,
-            },
+            }),
             threads: self.threads.map(usize::from),
             reference: false,
+        }
+    }
+
+    /// Says on stderr where the model's time went, if that was asked for.
+    pub fn report_times(&self, reader: &Reader) {
+        if !self.profile_time {
+            return;
+        }
+        let times = reader.model_times();
+        let total: f64 = times.iter().map(|(_, time)| time.as_secs_f64()).sum();
+        for (name, time) in &times {
+            let seconds = time.as_secs_f64();
+            eprintln!("time: {name:22} {seconds:9.3} s  {:5.1} %", 100.0 * seconds / total.max(f64::MIN_POSITIVE));
+        }
+        if times.is_empty() {
+            eprintln!("note: only the CPU engine (f32, int8) counts its time");
         }
     }
 }

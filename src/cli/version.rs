@@ -31,22 +31,5 @@ pub fn features() -> String {
 
 /// The instruction set that matrix products choose on this processor when they run.
 pub fn kernels() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if cfg!(feature = "accelerate") {
-            "accelerate"
-        } else if std::arch::is_x86_feature_detected!("fma") {
-            "avx2+fma"
-        } else {
-            "portable"
-        }
-    }
-    #[cfg(target_arch = "aarch64")]
-    {
-        if cfg!(feature = "accelerate") { "accelerate" } else { "neon" }
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    {
-        "portable"
-    }
+    if cfg!(feature = "accelerate") { "accelerate" } else { spanqa::model::kernels() }
 }

@@ -96,7 +96,7 @@ pub enum Precision {
 impl Precision {
     pub(super) fn dtype(self) -> DType {
         match self {
-            // Only the CPU engine computes in integers.
+            // Tensors hold no such integers; only the CPU engine computes in them.
             Precision::F32 | Precision::Int8 => DType::F32,
             Precision::F16 => DType::F16,
             Precision::Bf16 => DType::BF16,

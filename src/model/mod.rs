@@ -10,6 +10,8 @@ pub mod pack;
 mod tables;
 mod weights;
 
+use std::time::Duration;
+
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 pub use config::EncoderConfig;
@@ -21,7 +23,7 @@ use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::source::ModelFiles;
 use cpu::Engine;
-pub use cpu::peak_gflops;
+pub use cpu::{kernels, peak_gflops};
 use encoder::Encoder;
 
 /// Something that scores the tokens of windows: the seam between text and tensors.
@@ -35,6 +37,11 @@ pub trait SpanModel: Send + Sync {
     /// The logits of each window of the batch, in order and exactly as long as the window. They do not depend on what else is in
     /// the batch. Those that [nobody reads](Batch::read) may be negative infinity.
     fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>>;
+
+    /// How long each kind of computation has taken so far, summed over threads; empty if nobody counts.
+    fn times(&self) -> Vec<(&'static str, Duration)> {
+        Vec::new()
+    }
 
     /// Where it runs: never [`DeviceChoice::Auto`].
     fn device(&self) -> DeviceChoice {
@@ -63,8 +70,8 @@ pub struct Tap {
 pub struct Runtime {
     /// The device.
     pub device: DeviceChoice,
-    /// The type of matrix products.
-    pub precision: Precision,
+    /// The type of matrix products; `None` for integers if the weights are stored as such and a CPU runs them, else f32.
+    pub precision: Option<Precision>,
     /// Threads for the CPU; `None` for one per core.
     pub threads: Option<usize>,
     /// Compute with plain tensor operations even where the CPU engine would do: the yardstick of tests.
@@ -105,14 +112,20 @@ impl Model {
             .num_threads(runtime.threads.unwrap_or(0))
             .build()
             .map_err(|error| Error::Threads { reason: error.to_string() })?;
-        let backend = pool.install(|| match (runtime.precision, choice) {
-            (Precision::F32, DeviceChoice::Cpu) if !runtime.reference => {
-                Engine::load(config, &weights, runtime.precision).map(Backend::Engine)
+        let plain = runtime.reference || choice != DeviceChoice::Cpu;
+        let precision = match runtime.precision {
+            Some(precision) => precision,
+            None if weights.are_packed() && !plain => Precision::Int8,
+            None => Precision::F32,
+        };
+        // Whoever builds with Apple's library wants it to make the products.
+        let plain = plain || precision == Precision::F32 && cfg!(feature = "accelerate");
+        let backend = pool.install(|| match precision {
+            Precision::Int8 if plain => Err(Error::IntegersNeedCpu { device: choice.to_string() }),
+            Precision::Int8 | Precision::F32 if !plain => {
+                Engine::load(config, &weights, precision).map(Backend::Engine)
             }
-            (Precision::Int8, DeviceChoice::Cpu) => {
-                Engine::load(config, &weights, runtime.precision).map(Backend::Engine)
-            }
-            _ => Encoder::load(config, &weights, device, runtime.precision).map(Backend::Tensors),
+            _ => Encoder::load(config, &weights, device, precision).map(Backend::Tensors),
         })?;
         Ok(Self { backend, device: choice, pool })
     }
@@ -150,6 +163,13 @@ impl SpanModel for Model {
 
     fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
         self.pool.install(|| self.backend.forward(batch, None))
+    }
+
+    fn times(&self) -> Vec<(&'static str, Duration)> {
+        match &self.backend {
+            Backend::Engine(engine) => engine.times(),
+            Backend::Tensors(_) => Vec::new(),
+        }
     }
 
     fn device(&self) -> DeviceChoice {

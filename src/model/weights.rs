@@ -178,6 +178,11 @@ impl Weights {
         self.tensors.keys().map(String::as_str)
     }
 
+    /// Whether matrices are stored as 8-bit integers, as `spanqa models pack` leaves them.
+    pub fn are_packed(&self) -> bool {
+        self.tensors.values().any(|stored| matches!(stored.place, Place::Bytes { kind: Kind::I8, .. }))
+    }
+
     /// The shape of a tensor.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.tensors.get(name).map(|stored| stored.shape.as_slice())

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::batch::Batch;
 use crate::error::Result;
@@ -75,6 +76,10 @@ impl<M: SpanModel> SpanModel for Memo<M> {
             }
         }
         Ok(found.into_iter().flatten().collect())
+    }
+
+    fn times(&self) -> Vec<(&'static str, Duration)> {
+        self.model.times()
     }
 
     fn device(&self) -> DeviceChoice {

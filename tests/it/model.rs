@@ -201,7 +201,7 @@ fn half_precision_stays_near_and_finite() {
     for family in FAMILIES {
         let golden = golden(family);
         for (precision, tolerance) in [(Precision::F16, 0.05), (Precision::Bf16, 0.5)] {
-            let runtime = Runtime { precision, ..Runtime::default() };
+            let runtime = Runtime { precision: Some(precision), ..Runtime::default() };
             let logits = load_with(&fixture("tiny").join(family), &runtime)
                 .logits(&batch_of(windows(&golden)))
                 .unwrap();

@@ -202,6 +202,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         notes: Vec::new(),
     };
     let ended = run.stages(&reader, &asking, parser, first, &mut writer);
+    args.reader.runtime.report_times(&reader);
     let stopped = run.stopped.load(Ordering::SeqCst);
     if ended.as_ref().is_err_and(super::is_broken_pipe) {
         return ended.map(|_| Outcome::Success);

@@ -9,7 +9,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::gemm::{TILE_VECTORS, tile_of, tiles};
-use super::math::exp;
+use super::math::exp2;
 use super::memory::{Buffer, Canvas, Sheet, WIDEST_TILE};
 use super::simd::{Isa, Kernel, Simd};
 
@@ -132,10 +132,12 @@ impl Kernel for Attend<'_> {
         scratch.scores.reserve(S::TILE_ROWS * score_stride);
         scratch.result.reserve(S::TILE_ROWS * padded_width);
         let Scratch { keys, values, scores, result } = scratch;
+        let (keys, values, scores, result) = (&mut keys[..], &mut values[..], &mut scores[..], &mut result[..]);
 
-        turn_keys(qkv, asking.window.clone(), key_at, heads.width, tile_width, keys);
+        turn_keys(simd, qkv, asking.window.clone(), key_at, heads.width, keys);
         gather_values(qkv, asking.window.clone(), value_at, heads.width, tile_width, values);
-        let factor = 1.0 / (heads.width as f32).sqrt();
+        // Powers of two cost less than powers of e.
+        let factor = std::f32::consts::LOG2_E / (heads.width as f32).sqrt();
 
         for (row, count) in tiles::<S>(asking.rows.clone()) {
             let queries = &qkv.all()[row * qkv.stride() + query_at..];
@@ -152,7 +154,7 @@ impl Kernel for Attend<'_> {
             }
             let mut shares = [0.0; 16];
             for (scores, share) in scores.chunks_exact_mut(score_stride).zip(&mut shares[..count]) {
-                let sum = exponentials(simd, &mut scores[..padded_tokens], tokens, factor);
+                let sum = exponentials(simd, scores, tokens, factor);
                 *share = 1.0 / sum;
             }
             for column in (0..padded_width).step_by(tile_width) {
@@ -179,17 +181,27 @@ impl Kernel for Attend<'_> {
     }
 }
 
-fn turn_keys(qkv: &Sheet, window: Range<usize>, at: usize, width: usize, tile: usize, keys: &mut [f32]) {
-    for (panel, tokens) in keys.chunks_exact_mut(tile * width).zip(window.clone().step_by(tile)) {
-        for column in 0..tile {
-            let token = tokens + column;
-            if token < window.end {
-                let key = &qkv.row(token)[at..][..width];
-                for (place, number) in panel[column..].iter_mut().step_by(tile).zip(key) {
-                    *place = *number;
-                }
-            } else {
-                panel[column..].iter_mut().step_by(tile).for_each(|place| *place = 0.0);
+/// Padding of the last panel keeps whatever was there: its scores are never read.
+#[inline(always)]
+fn turn_keys<S: Simd>(simd: S, qkv: &Sheet, window: Range<usize>, at: usize, width: usize, keys: &mut [f32]) {
+    let tile = TILE_VECTORS * S::LANES;
+    for (panel, first) in keys.chunks_exact_mut(tile * width).zip(window.clone().step_by(tile)) {
+        for column in (0..tile).step_by(S::LANES) {
+            let tokens = first + column..window.end.min(first + column + S::LANES);
+            let blocks = if tokens.len() == S::LANES { width / S::LANES } else { 0 };
+            for number in (0..blocks).map(|block| block * S::LANES) {
+                let from = &qkv.all()[tokens.start * qkv.stride() + at + number..];
+                let to = &mut panel[number * tile + column..];
+                assert!(from.len() >= (S::LANES - 1) * qkv.stride() + S::LANES);
+                assert!(to.len() >= (S::LANES - 1) * tile + S::LANES);
+                // SAFETY: just checked.
+                unsafe { simd.turn((from.as_ptr(), qkv.stride()), (to.as_mut_ptr(), tile)) };
+            }
+            let rest = blocks * S::LANES..width;
+            for (place, token) in tokens.enumerate() {
+                let key = &qkv.row(token)[at..][rest.clone()];
+                let lines = panel.chunks_exact_mut(tile).skip(rest.start);
+                lines.zip(key).for_each(|(line, number)| line[column + place] = *number);
             }
         }
     }
@@ -207,26 +219,46 @@ fn gather_values(qkv: &Sheet, window: Range<usize>, at: usize, width: usize, til
     }
 }
 
-/// Turns scores into `e^(factor * (score - highest))` and returns their sum. Columns from `tokens` on are padding.
+/// Turns the scores of one row into `2^(factor * (score - highest))` and returns their sum. Columns from `tokens` on are padding.
 #[inline(always)]
 fn exponentials<S: Simd>(simd: S, scores: &mut [f32], tokens: usize, factor: f32) -> f32 {
-    // So far below every real score that it adds nothing to the sum.
-    scores[tokens..].fill(f32::MIN);
-    let mut highest = simd.splat(f32::MIN);
-    for chunk in scores.chunks_exact(S::LANES) {
+    /// Cuts padding down to what adds nothing to a sum; as wide as the widest vector on either side.
+    const BOUNDS: [f32; 32] = {
+        let mut bounds = [f32::INFINITY; 32];
+        let mut lane = 16;
+        while lane < 32 {
+            bounds[lane] = f32::MIN;
+            lane += 1;
+        }
+        bounds
+    };
+    let used = tokens.next_multiple_of(S::LANES);
+    let scores = &mut scores[..used];
+    let (whole, last) = scores.split_at_mut(used - S::LANES);
+    let bound = &BOUNDS[16 - (tokens - whole.len())..][..S::LANES];
+    // SAFETY: `last` and `bound` are one vector long. Of a score that is not a number this makes infinity, which the subtraction
+    // below turns back.
+    let mut final_scores = unsafe { simd.min(simd.load(last.as_ptr()), simd.load(bound.as_ptr())) };
+
+    let mut highest = final_scores;
+    for chunk in whole.chunks_exact(S::LANES) {
         // SAFETY: the chunk is one vector long.
         highest = simd.max(highest, unsafe { simd.load(chunk.as_ptr()) });
     }
     let highest = simd.lanes(highest).as_ref().iter().copied().fold(f32::MIN, f32::max);
-    let (factor, shift) = (simd.splat(factor), simd.splat(-highest * factor));
-    let mut sum = simd.splat(0.0);
-    for chunk in scores.chunks_exact_mut(S::LANES) {
+    let (factor, highest) = (simd.splat(factor), simd.splat(highest));
+    // Subtracting first makes the highest exactly 1, however large the scores are.
+    final_scores = exp2(simd, simd.mul(simd.sub(final_scores, highest), factor));
+    let mut sum = final_scores;
+    for chunk in whole.chunks_exact_mut(S::LANES) {
         // SAFETY: as above.
         unsafe {
-            let value = exp(simd, simd.fused(simd.load(chunk.as_ptr()), factor, shift));
+            let value = exp2(simd, simd.mul(simd.sub(simd.load(chunk.as_ptr()), highest), factor));
             simd.store(chunk.as_mut_ptr(), value);
             sum = simd.add(sum, value);
         }
     }
+    // SAFETY: `last` is one vector long.
+    unsafe { simd.store(last.as_mut_ptr(), final_scores) };
     simd.sum(sum)
 }

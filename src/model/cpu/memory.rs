@@ -1,34 +1,61 @@
 //! Memory that vector loads like: aligned to cache lines, rows padded so that whole vectors may be read and written.
 
+use std::alloc::{Layout, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
+use memmap2::MmapMut;
 use rayon::prelude::*;
 
-/// Bytes of a cache line, and of the widest vector.
+/// Bytes of a cache line.
 const LINE: usize = 64;
 
-/// A fixed number of numbers, zero at first, that begin at a cache line.
+/// Bytes of a large page.
+#[cfg(target_os = "linux")]
+const LARGE_PAGE: usize = 2 << 20;
+
+/// Numbers that are all zeros when their bytes are.
+///
+/// # Safety
+/// Zeroed memory must be valid numbers of the type, and dropping one must do nothing.
+pub(super) unsafe trait Number: Copy + Send + Sync {}
+
+// SAFETY: plain numbers.
+unsafe impl Number for f32 {}
+// SAFETY: plain numbers.
+unsafe impl Number for i32 {}
+
+/// A fixed number of numbers, zero at first, in pages of their own: aligned to any vector, asked for in large pages where the system
+/// has them, and free of charge until they are written to.
 #[derive(Debug)]
 pub(super) struct Buffer<T> {
-    numbers: Vec<T>,
-    start: usize,
+    pages: Option<MmapMut>,
     length: usize,
+    numbers: PhantomData<T>,
 }
 
 impl<T> Default for Buffer<T> {
     fn default() -> Self {
-        Self { numbers: Vec::new(), start: 0, length: 0 }
+        Self { pages: None, length: 0, numbers: PhantomData }
     }
 }
 
-impl<T: Copy + Default> Buffer<T> {
+impl<T: Number> Buffer<T> {
     pub(super) fn zeroed(length: usize) -> Self {
-        // The system hands out zeroed pages anyway, so this costs nothing until they are written to.
-        let spare = LINE / size_of::<T>();
-        let numbers = vec![T::default(); length + spare];
-        let start = numbers.as_ptr().align_offset(LINE).min(spare);
-        Self { numbers, start, length }
+        if length == 0 {
+            return Self::default();
+        }
+        let bytes = length * size_of::<T>();
+        let Ok(pages) = MmapMut::map_anon(bytes) else {
+            // What happens to everything else that finds no memory.
+            handle_alloc_error(Layout::array::<T>(length).unwrap_or(Layout::new::<T>()));
+        };
+        #[cfg(target_os = "linux")]
+        if bytes >= LARGE_PAGE {
+            // Merely a wish.
+            let _ = pages.advise(memmap2::Advice::HugePage);
+        }
+        Self { pages: Some(pages), length, numbers: PhantomData }
     }
 
     /// Makes room for at least `length` numbers; what stood there may be lost.
@@ -39,19 +66,27 @@ impl<T: Copy + Default> Buffer<T> {
     }
 }
 
-impl<T> Deref for Buffer<T> {
+impl<T: Number> Deref for Buffer<T> {
     type Target = [T];
 
     #[inline(always)]
     fn deref(&self) -> &[T] {
-        &self.numbers[self.start..self.start + self.length]
+        match &self.pages {
+            // SAFETY: the pages hold `length` numbers, which started as zeros; they are aligned to more than any number.
+            Some(pages) => unsafe { std::slice::from_raw_parts(pages.as_ptr().cast(), self.length) },
+            None => &[],
+        }
     }
 }
 
-impl<T> DerefMut for Buffer<T> {
+impl<T: Number> DerefMut for Buffer<T> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.numbers[self.start..self.start + self.length]
+        match &mut self.pages {
+            // SAFETY: as above, and the pages are borrowed exclusively.
+            Some(pages) => unsafe { std::slice::from_raw_parts_mut(pages.as_mut_ptr().cast(), self.length) },
+            None => &mut [],
+        }
     }
 }
 
@@ -59,14 +94,20 @@ impl<T> DerefMut for Buffer<T> {
 pub(super) const WIDEST_TILE: usize = 32;
 
 /// Rows of numbers, reused from one forward pass to the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sheet<T = f32> {
     numbers: Buffer<T>,
     rows: usize,
     stride: usize,
 }
 
-impl<T: Copy + Default + Send + Sync> Sheet<T> {
+impl<T> Default for Sheet<T> {
+    fn default() -> Self {
+        Self { numbers: Buffer::default(), rows: 0, stride: 0 }
+    }
+}
+
+impl<T: Number> Sheet<T> {
     /// Sets the shape. The numbers are whatever they were, but always numbers.
     pub(super) fn shape(&mut self, rows: usize, width: usize) {
         self.rows = rows;

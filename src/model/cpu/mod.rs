@@ -22,6 +22,7 @@ mod peak;
 mod quantise;
 mod rows;
 mod simd;
+mod times;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -29,6 +30,7 @@ mod x86;
 
 use std::ops::Range;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use rayon::prelude::*;
 
@@ -38,6 +40,7 @@ use self::memory::Sheet;
 use self::quantise::CodedSheet;
 use self::rows::{Head, Norm};
 use self::simd::Isa;
+use self::times::{Stage, Times};
 use super::config::EncoderConfig;
 use super::tables::Tables;
 use super::weights::{Rows, Weights};
@@ -61,6 +64,7 @@ pub(super) struct Engine {
     embedding_norm: Norm,
     layers: Vec<Layer>,
     head: Head,
+    times: Times,
     /// Put back after use, so that memory is asked for once.
     workspaces: Mutex<Vec<Workspace>>,
 }
@@ -141,12 +145,17 @@ impl Engine {
             },
             config,
             precision,
+            times: Times::default(),
             workspaces: Mutex::default(),
         })
     }
 
     pub(super) fn config(&self) -> &EncoderConfig {
         &self.config
+    }
+
+    pub(super) fn times(&self) -> Vec<(&'static str, Duration)> {
+        self.times.read()
     }
 
     /// Start and end logits of every token of every window.
@@ -207,6 +216,7 @@ impl Engine {
         let (all, _) = Asking::lay_out(first, all);
         let (some, rows_read) = Asking::lay_out(first, some);
 
+        let mut watch = self.times.start();
         state.shape(tokens, width);
         let stride = state.stride();
         state.blocks_mut(EMBED_ROWS).enumerate().for_each(|(block, rows)| {
@@ -215,9 +225,11 @@ impl Engine {
             }
         });
         self.embedding_norm.normalise(isa, state);
+        watch.lap(Stage::Embedding);
         record(&mut tap, state, width);
         for (number, layer) in self.layers.iter().enumerate() {
             layer.qkv.forward(isa, state, codes, qkv, Then::Nothing);
+            watch.lap(Stage::QueryKeyValue);
             if number + 1 < self.layers.len() {
                 attend(isa, heads, qkv, &all, (attended, tokens));
             } else {
@@ -226,11 +238,17 @@ impl Engine {
                 keep_rows(state, &some, kept, rows_read, width);
                 std::mem::swap(state, kept);
             }
+            watch.lap(Stage::Attention);
             layer.attention_out.forward(isa, attended, codes, delta, Then::Nothing);
+            watch.lap(Stage::AttentionOut);
             layer.attention_norm.add_and_normalise(isa, state, delta);
+            watch.lap(Stage::Normalisation);
             layer.up.forward(isa, state, codes, inner, Then::Gelu);
+            watch.lap(Stage::Up);
             layer.down.forward(isa, inner, codes, delta, Then::Nothing);
+            watch.lap(Stage::Down);
             layer.output_norm.add_and_normalise(isa, state, delta);
+            watch.lap(Stage::Normalisation);
             record(&mut tap, state, width);
         }
     }
@@ -283,6 +301,11 @@ fn keep_rows(state: &Sheet, asking: &[Asking], kept: &mut Sheet, rows: usize, wi
     }
 }
 
+/// The vector unit that the engine uses on this processor.
+pub fn kernels() -> &'static str {
+    Isa::all()[0].name()
+}
+
 /// Billions of f32 operations per second that this processor does at best, without touching memory.
 pub fn peak_gflops(threads: usize) -> f64 {
     peak::f32_gflops(threads)
@@ -290,10 +313,11 @@ pub fn peak_gflops(threads: usize) -> f64 {
 
 /// Cuts the windows of a batch into neighbouring groups of about as many tokens as suit the caches.
 fn group(windows: &[Range<usize>]) -> Vec<Range<usize>> {
+    static G: std::sync::LazyLock<usize>=std::sync::LazyLock::new(||std::env::var("T_GROUP").ok().and_then(|v|v.parse().ok()).unwrap_or(GROUP_TOKENS));
     let mut groups = Vec::new();
     let mut next = 0;
     while let Some(first) = windows.get(next) {
-        let fits = |window: &&Range<usize>| window.end - first.start <= GROUP_TOKENS;
+        let fits = |window: &&Range<usize>| window.end - first.start <= *G;
         let count = windows[next..].iter().take_while(fits).count().max(1);
         groups.push(next..next + count);
         next += count;

@@ -123,8 +123,16 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    fn power_of_two(self, exponent: int32x4_t) -> float32x4_t {
-        unsafe { vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(exponent, vdupq_n_s32(127)))) }
+    fn whole(self, value: float32x4_t) -> float32x4_t {
+        unsafe { vrndnq_f32(value) }
+    }
+
+    #[inline(always)]
+    fn scale(self, value: float32x4_t, power: float32x4_t) -> float32x4_t {
+        unsafe {
+            let biased = vaddq_s32(vcvtnq_s32_f32(power), vdupq_n_s32(127));
+            vmulq_f32(value, vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased)))
+        }
     }
 
     #[inline(always)]

@@ -36,12 +36,30 @@ pub(super) trait Simd: Copy + Send + Sync {
     fn max(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// The smaller; `b` if one is not a number.
     fn min(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// The nearest whole number, ties to even, of numbers below 2^22.
+    fn whole(self, value: Self::Floats) -> Self::Floats;
+    /// `value` times two to the power of a whole number between -126 and 127.
+    fn scale(self, value: Self::Floats, power: Self::Floats) -> Self::Floats;
     /// The lanes in memory order, for what is done once per row.
     fn lanes(self, value: Self::Floats) -> impl AsRef<[f32]>;
     /// The sum of the lanes, from first to last.
     #[inline(always)]
     fn sum(self, value: Self::Floats) -> f32 {
         self.lanes(value).as_ref().iter().sum()
+    }
+
+    /// Makes columns of the rows of a block of `LANES` by `LANES` numbers. Both blocks come with the distance of their rows.
+    ///
+    /// # Safety
+    /// All rows of the one block must be readable and of the other writable.
+    #[inline(always)]
+    unsafe fn turn(self, (from, from_stride): (*const f32, usize), (to, to_stride): (*mut f32, usize)) {
+        for row in 0..Self::LANES {
+            for column in 0..Self::LANES {
+                // SAFETY: the caller's promise.
+                unsafe { *to.add(column * to_stride + row) = *from.add(row * from_stride + column) };
+            }
+        }
     }
 
     fn splat_word(self, value: i32) -> Self::Words;
@@ -51,8 +69,6 @@ pub(super) trait Simd: Copy + Send + Sync {
     /// The nearest integer, ties to even. Undefined bits (not undefined behaviour) outside i32.
     fn round(self, value: Self::Floats) -> Self::Words;
     fn to_floats(self, value: Self::Words) -> Self::Floats;
-    /// Two to the power of a word between -126 and 127.
-    fn power_of_two(self, exponent: Self::Words) -> Self::Floats;
     /// Adds to each sum the products of the small integers that its word of `a` and its word of `b` hold, as [`Codes`] says.
     fn dot(self, sum: Self::Words, a: Self::Words, b: Self::Words) -> Self::Words;
     /// Writes words as the activations' small integers.
@@ -145,8 +161,18 @@ macro_rules! inherit {
         }
 
         #[inline(always)]
-        fn power_of_two(self, exponent: Self::Words) -> Self::Floats {
-            self.0.power_of_two(exponent)
+        fn whole(self, value: Self::Floats) -> Self::Floats {
+            self.0.whole(value)
+        }
+
+        #[inline(always)]
+        fn scale(self, value: Self::Floats, power: Self::Floats) -> Self::Floats {
+            self.0.scale(value, power)
+        }
+
+        #[inline(always)]
+        unsafe fn turn(self, from: (*const f32, usize), to: (*mut f32, usize)) {
+            unsafe { self.0.turn(from, to) }
         }
     };
 }
@@ -163,8 +189,10 @@ pub(super) trait Kernel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Codes {
     /// Four unsigned bytes against four signed bytes.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "an instruction of x86-64"))]
     Unsigned8,
     /// Four signed bytes against four signed bytes.
+    #[cfg_attr(not(target_arch = "aarch64"), expect(dead_code, reason = "an instruction of ARM"))]
     Signed8,
     /// Two 16-bit integers against two: no faster than f32 would be at half its size, and nearly without loss.
     Signed16,
@@ -271,6 +299,20 @@ impl Simd for Portable {
         each(a, b, |a, b| if a < b { a } else { b })
     }
 
+    /// In this range adding 1.5 * 2^23 rounds, without the library call that rounding is on old processors.
+    #[inline(always)]
+    fn whole(self, value: Four) -> Four {
+        const ROUNDER: f32 = 12_582_912.0;
+        value.map(|value| (value + ROUNDER) - ROUNDER)
+    }
+
+    #[inline(always)]
+    fn scale(self, value: Four, power: Four) -> Four {
+        each(value, power, |value, power| {
+            value * f32::from_bits(((power as i32).wrapping_add(127) << 23) as u32)
+        })
+    }
+
     #[inline(always)]
     fn lanes(self, value: Four) -> impl AsRef<[f32]> {
         value
@@ -289,7 +331,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn round(self, value: Four) -> [i32; 4] {
-        value.map(|value| value.round_ties_even() as i32)
+        self.whole(value).map(|value| value as i32)
     }
 
     #[inline(always)]
@@ -297,10 +339,6 @@ impl Simd for Portable {
         value.map(|value| value as f32)
     }
 
-    #[inline(always)]
-    fn power_of_two(self, exponent: [i32; 4]) -> Four {
-        exponent.map(|exponent| f32::from_bits((exponent.wrapping_add(127) << 23) as u32))
-    }
 
     #[inline(always)]
     fn dot(self, sum: [i32; 4], a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
@@ -401,7 +439,7 @@ impl Isa {
             Isa::NeonDot(_) => "NEON with dot products",
             #[cfg(target_arch = "aarch64")]
             Isa::Neon(_) => "NEON",
-            Isa::Portable(_) => "no vector unit",
+            Isa::Portable(_) => "portable",
         }
     }
 

@@ -142,10 +142,15 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn power_of_two(self, exponent: __m256i) -> __m256 {
+    fn whole(self, value: __m256) -> __m256 {
+        unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(value) }
+    }
+
+    #[inline(always)]
+    fn scale(self, value: __m256, power: __m256) -> __m256 {
         unsafe {
-            let biased = _mm256_add_epi32(exponent, _mm256_set1_epi32(127));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+            let biased = _mm256_add_epi32(_mm256_cvtps_epi32(power), _mm256_set1_epi32(127));
+            _mm256_mul_ps(value, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased)))
         }
     }
 
@@ -286,10 +291,45 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn power_of_two(self, exponent: __m512i) -> __m512 {
+    fn whole(self, value: __m512) -> __m512 {
+        unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(value) }
+    }
+
+    #[inline(always)]
+    fn scale(self, value: __m512, power: __m512) -> __m512 {
+        unsafe { _mm512_scalef_ps(value, power) }
+    }
+
+    #[inline(always)]
+    unsafe fn turn(self, (from, from_stride): (*const f32, usize), (to, to_stride): (*mut f32, usize)) {
         unsafe {
-            let biased = _mm512_add_epi32(exponent, _mm512_set1_epi32(127));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+            let rows: [__m512; 16] = std::array::from_fn(|row| _mm512_loadu_ps(from.add(row * from_stride)));
+            // Pairs of rows, number by number.
+            let pairs: [__m512; 16] = std::array::from_fn(|place| {
+                let (a, b) = (rows[place & !1], rows[place | 1]);
+                if place % 2 == 0 { _mm512_unpacklo_ps(a, b) } else { _mm512_unpackhi_ps(a, b) }
+            });
+            // Fours of rows: quarter `q` of `fours[4 * rows + c]` is column `4 * q + c` of four rows.
+            let pair = |place: usize| _mm512_castps_pd(pairs[place]);
+            let fours: [__m512; 16] = std::array::from_fn(|place| {
+                let (a, b) = (pair(place & !3 | place >> 1 & 1), pair(place & !3 | 2 | place >> 1 & 1));
+                let four = if place % 2 == 0 { _mm512_unpacklo_pd(a, b) } else { _mm512_unpackhi_pd(a, b) };
+                _mm512_castpd_ps(four)
+            });
+            for column in 0..4 {
+                let [a, b, c, d] = [0, 4, 8, 12].map(|rows| fours[rows + column]);
+                let (even, odd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+                let (even_too, odd_too) = (_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
+                let columns = [
+                    _mm512_shuffle_f32x4::<0x88>(even, even_too),
+                    _mm512_shuffle_f32x4::<0x88>(odd, odd_too),
+                    _mm512_shuffle_f32x4::<0xdd>(even, even_too),
+                    _mm512_shuffle_f32x4::<0xdd>(odd, odd_too),
+                ];
+                for (quarter, numbers) in columns.into_iter().enumerate() {
+                    _mm512_storeu_ps(to.add((4 * quarter + column) * to_stride), numbers);
+                }
+            }
         }
     }
 
