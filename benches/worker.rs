@@ -108,7 +108,8 @@ impl Worker {
             ["rate", length, count] => {
                 let (length, count) = (length.parse::<usize>()?, count.parse::<usize>()?);
                 let mut ids = self.windows.iter().flat_map(|window| &window.ids).copied().cycle();
-                let window = |_| Window { ids: ids.by_ref().take(length).collect(), segments: vec![0; length] };
+                let window =
+                    |_| Window { ids: ids.by_ref().take(length).collect(), segments: vec![0; length] };
                 self.timed(&(0..count).map(window).collect::<Vec<_>>())
             }
             ["logits", path] => {

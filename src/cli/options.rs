@@ -162,7 +162,10 @@ impl RuntimeArgs {
         let total: f64 = times.iter().map(|(_, time)| time.as_secs_f64()).sum();
         for (name, time) in &times {
             let seconds = time.as_secs_f64();
-            eprintln!("time: {name:22} {seconds:9.3} s  {:5.1} %", 100.0 * seconds / total.max(f64::MIN_POSITIVE));
+            eprintln!(
+                "time: {name:22} {seconds:9.3} s  {:5.1} %",
+                100.0 * seconds / total.max(f64::MIN_POSITIVE)
+            );
         }
         if times.is_empty() {
             eprintln!("note: only the CPU engine (f32, int8) counts its time");

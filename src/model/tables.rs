@@ -57,9 +57,10 @@ impl Tables {
             (segments, segment as usize, "segment table")
         });
         let position = batch.positions[token] as usize + self.position_offset;
-        [(&self.words, batch.ids[token] as usize, "vocabulary")]
-            .into_iter()
-            .chain(segments)
-            .chain([(&self.positions, position, "position table")])
+        [(&self.words, batch.ids[token] as usize, "vocabulary")].into_iter().chain(segments).chain([(
+            &self.positions,
+            position,
+            "position table",
+        )])
     }
 }

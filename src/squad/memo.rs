@@ -55,9 +55,13 @@ impl<M: SpanModel> SpanModel for Memo<M> {
     fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
         let windows = || {
             let read = batch.read.iter().cloned();
-            batch.ranges().zip(read).map(|(range, read)| (&batch.ids[range.clone()], &batch.segments[range], read))
+            batch
+                .ranges()
+                .zip(read)
+                .map(|(range, read)| (&batch.ids[range.clone()], &batch.segments[range], read))
         };
-        let keys: Vec<(u64, u64)> = windows().map(|(ids, segments, read)| key(ids, segments, &read)).collect();
+        let keys: Vec<(u64, u64)> =
+            windows().map(|(ids, segments, read)| key(ids, segments, &read)).collect();
         let mut found: Vec<Option<WindowLogits>> = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             keys.iter().map(|key| known.get(key).cloned()).collect()

@@ -54,7 +54,8 @@ impl Asking {
         let middle = self.rows.start + self.rows.len() / 2;
         (self.rows.len() >= 2 * LEAST_ROWS).then(|| {
             let first = Asking { rows: self.rows.start..middle, ..self.clone() };
-            let second = Asking { rows: middle..self.rows.end, to: self.to + first.rows.len(), ..self.clone() };
+            let second =
+                Asking { rows: middle..self.rows.end, to: self.to + first.rows.len(), ..self.clone() };
             [first, second]
         })
     }
@@ -132,7 +133,8 @@ impl Kernel for Attend<'_> {
         scratch.scores.reserve(S::TILE_ROWS * score_stride);
         scratch.result.reserve(S::TILE_ROWS * padded_width);
         let Scratch { keys, values, scores, result } = scratch;
-        let (keys, values, scores, result) = (&mut keys[..], &mut values[..], &mut scores[..], &mut result[..]);
+        let (keys, values, scores, result) =
+            (&mut keys[..], &mut values[..], &mut scores[..], &mut result[..]);
 
         turn_keys(simd, qkv, asking.window.clone(), key_at, heads.width, keys);
         gather_values(qkv, asking.window.clone(), value_at, heads.width, tile_width, values);
@@ -207,7 +209,14 @@ fn turn_keys<S: Simd>(simd: S, qkv: &Sheet, window: Range<usize>, at: usize, wid
     }
 }
 
-fn gather_values(qkv: &Sheet, window: Range<usize>, at: usize, width: usize, tile: usize, values: &mut [f32]) {
+fn gather_values(
+    qkv: &Sheet,
+    window: Range<usize>,
+    at: usize,
+    width: usize,
+    tile: usize,
+    values: &mut [f32],
+) {
     let tokens = window.len();
     for (panel, from) in values.chunks_exact_mut(tile * tokens).zip((0..width).step_by(tile)) {
         let used = tile.min(width - from);

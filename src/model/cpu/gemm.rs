@@ -18,7 +18,6 @@ pub(super) const TILE_VECTORS: usize = 2;
 
 /// Inputs that are worked through at a time, so that a panel of weights and a block of rows stay in cache.
 const DEPTH: usize = 768;
-fn tune(name:&str, default: usize)->usize{ std::env::var(name).ok().and_then(|v|v.parse().ok()).unwrap_or(default)}
 
 /// Rows that are worked through at a time, for the same reason.
 const BLOCK_ROWS: usize = 192;
@@ -127,10 +126,9 @@ impl Linear {
         };
         let canvas = output.canvas();
         let panels = self.bias.len() / isa.tile_width();
-        static B: std::sync::LazyLock<usize>=std::sync::LazyLock::new(||tune("T_ROWS",BLOCK_ROWS)); static P: std::sync::LazyLock<usize>=std::sync::LazyLock::new(||tune("T_PIECES",2));
-        let row_blocks = rows.div_ceil(*B);
+        let row_blocks = rows.div_ceil(BLOCK_ROWS);
         // Twice as many pieces as threads, so that none waits long for another.
-        let panel_blocks = (*P * rayon::current_num_threads()).div_ceil(row_blocks).min(panels);
+        let panel_blocks = (2 * rayon::current_num_threads()).div_ceil(row_blocks).min(panels);
         (0..row_blocks * panel_blocks).into_par_iter().with_max_len(1).for_each(|piece| {
             let (row_block, panel_block) = (piece / panel_blocks, piece % panel_blocks);
             isa.run(Product {
@@ -203,8 +201,7 @@ impl Product<'_> {
     fn floats<S: Simd>(&self, simd: S, weights: &[f32], input: &Sheet) {
         let width = TILE_VECTORS * S::LANES;
         let inputs = self.linear.inputs;
-        static D: std::sync::LazyLock<usize>=std::sync::LazyLock::new(||tune("T_DEPTH",DEPTH));
-        let parts = inputs.div_ceil(*D);
+        let parts = inputs.div_ceil(DEPTH);
         assert!(input.stride() >= inputs && input.rows() >= self.rows.end);
         for part in 0..parts {
             let depth = share(inputs, parts, part);

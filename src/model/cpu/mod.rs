@@ -22,9 +22,9 @@ mod peak;
 mod quantise;
 mod rows;
 mod simd;
-mod times;
 #[cfg(test)]
 mod tests;
+mod times;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -50,7 +50,7 @@ use crate::error::{Error, Result};
 
 /// Tokens of whole windows that one thread takes at a time: enough rows to be worth a pass over the weights, few enough that their
 /// states stay near.
-const GROUP_TOKENS: usize = 384;
+const GROUP_TOKENS: usize = 256;
 
 /// Rows whose embeddings one thread gathers at a time.
 const EMBED_ROWS: usize = 32;
@@ -212,7 +212,8 @@ impl Engine {
         let first = windows.first().map_or(0, |window| window.start);
         let tokens = windows.last().map_or(0, |window| window.end) - first;
         let all = windows.iter().map(|window| (window, window));
-        let some = windows.iter().zip(read).flat_map(|(window, read)| read.iter().map(move |read| (window, read)));
+        let some =
+            windows.iter().zip(read).flat_map(|(window, read)| read.iter().map(move |read| (window, read)));
         let (all, _) = Asking::lay_out(first, all);
         let (some, rows_read) = Asking::lay_out(first, some);
 
@@ -313,11 +314,10 @@ pub fn peak_gflops(threads: usize) -> f64 {
 
 /// Cuts the windows of a batch into neighbouring groups of about as many tokens as suit the caches.
 fn group(windows: &[Range<usize>]) -> Vec<Range<usize>> {
-    static G: std::sync::LazyLock<usize>=std::sync::LazyLock::new(||std::env::var("T_GROUP").ok().and_then(|v|v.parse().ok()).unwrap_or(GROUP_TOKENS));
     let mut groups = Vec::new();
     let mut next = 0;
     while let Some(first) = windows.get(next) {
-        let fits = |window: &&Range<usize>| window.end - first.start <= *G;
+        let fits = |window: &&Range<usize>| window.end - first.start <= GROUP_TOKENS;
         let count = windows[next..].iter().take_while(fits).count().max(1);
         groups.push(next..next + count);
         next += count;

@@ -124,7 +124,8 @@ fn encode_row<S: Simd>(simd: S, numbers: &[f32], words: &mut [i32]) -> (f32, f32
     }
     let tail = if rest.is_empty() { &[][..] } else { &tail[..S::LANES] };
     // SAFETY: every chunk, and the tail if there is one, is one vector long.
-    let vectors = || whole.clone().chain(tail.chunks_exact(S::LANES)).map(|chunk| unsafe { simd.load(chunk.as_ptr()) });
+    let vectors =
+        || whole.clone().chain(tail.chunks_exact(S::LANES)).map(|chunk| unsafe { simd.load(chunk.as_ptr()) });
 
     let mut least = simd.splat(f32::MAX);
     let mut most = simd.splat(f32::MIN);

@@ -339,7 +339,6 @@ impl Simd for Portable {
         value.map(|value| value as f32)
     }
 
-
     #[inline(always)]
     fn dot(self, sum: [i32; 4], a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
         let low = |word: i32| i32::from(word as i16);

@@ -111,7 +111,11 @@ fn integer_products_are_as_near_as_their_steps_allow() {
             }
             // Errors of unrelated signs nearly cancel; a mistake in an offset or a factor would not.
             let mean = (squares / found.len() as f64).sqrt();
-            assert!(mean <= 0.004 * (inputs as f64).sqrt(), "{} {rows}x{inputs}x{outputs}: {mean}", isa.name());
+            assert!(
+                mean <= 0.004 * (inputs as f64).sqrt(),
+                "{} {rows}x{inputs}x{outputs}: {mean}",
+                isa.name()
+            );
         }
     }
 }
@@ -208,7 +212,8 @@ fn extreme_products_are_exact_to_rounding() {
             let (expected, size) = exact_product(input, weights, &[0.0])[0];
             assert!((found - expected).abs() <= 1e-6 * size + 1e-44, "{} {input:?}: {found}", isa.name());
             let coded = f64::from(product(isa, input, weights, &[0.0], true, Then::Nothing)[0]);
-            let largest = |numbers: &[f32]| f64::from(numbers.iter().fold(0.0f32, |most, x| most.max(x.abs())));
+            let largest =
+                |numbers: &[f32]| f64::from(numbers.iter().fold(0.0f32, |most, x| most.max(x.abs())));
             let allowed = 0.03 * largest(input) * largest(weights) + 1e-38;
             assert!((coded - expected).abs() <= allowed, "{} {input:?}: {coded}", isa.name());
         }
@@ -280,7 +285,11 @@ fn functions_are_exact_to_rounding() {
         for (x, found) in places.iter().zip(&found) {
             let expected = f64::from(*x) * share_below(f64::from(*x));
             let gap = (f64::from(*found) - expected).abs();
-            assert!(gap <= 5e-7 * f64::from(x.abs().max(1.0)), "{} gelu({x}) = {found}, {expected}", isa.name());
+            assert!(
+                gap <= 5e-7 * f64::from(x.abs().max(1.0)),
+                "{} gelu({x}) = {found}, {expected}",
+                isa.name()
+            );
         }
         let mut found: Vec<f32> = places.iter().map(|x| x * 10.0).collect();
         isa.run(Map(&mut found, Exp2));
@@ -314,7 +323,8 @@ fn normalisation_is_exact_to_rounding() {
             assert!(numbers(&one, width) == numbers(&both, width));
             for (found, sums) in numbers(&both, width).chunks_exact(width).zip(sums.chunks_exact(width)) {
                 let mean = sums.iter().map(|x| f64::from(*x)).sum::<f64>() / width as f64;
-                let variance = sums.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / width as f64;
+                let variance =
+                    sums.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / width as f64;
                 for (place, x) in sums.iter().enumerate() {
                     let even = (f64::from(*x) - mean) / (variance + 1e-6).sqrt();
                     let expected = even * f64::from(norm.weight[place]) + f64::from(norm.bias[place]);
@@ -370,25 +380,36 @@ fn exact_attention(heads: Heads, qkv: &[f32]) -> Vec<f64> {
 
 #[test]
 fn attention_sees_its_whole_window_and_nothing_else() {
-    let lengths: &[usize] = if cfg!(miri) { &[1, 7, 18] } else { &[1, 2, 7, 15, 16, 17, 31, 33, 64, 130, 300] };
+    let lengths: &[usize] =
+        if cfg!(miri) { &[1, 7, 18] } else { &[1, 2, 7, 15, 16, 17, 31, 33, 64, 130, 300] };
     for isa in Isa::all() {
-        for heads in [Heads { count: 2, width: 32 }, Heads { count: 1, width: 64 }, Heads { count: 3, width: 5 }] {
+        for heads in
+            [Heads { count: 2, width: 32 }, Heads { count: 1, width: 64 }, Heads { count: 3, width: 5 }]
+        {
             let hidden = heads.count * heads.width;
             let tokens: usize = lengths.iter().sum();
             let qkv: Vec<f32> = noise(tokens * 3 * hidden, 20).iter().map(|x| x * 3.0).collect();
             let mut first = 0;
-            let windows: Vec<_> = lengths.iter().map(|length| { first += length; first - length..first }).collect();
+            let windows: Vec<_> = lengths
+                .iter()
+                .map(|length| {
+                    first += length;
+                    first - length..first
+                })
+                .collect();
             let (asking, rows) = Asking::lay_out(0, windows.iter().map(|window| (window, window)));
             let found = attended(isa, heads, &qkv, &asking, rows);
             for window in &windows {
-                let part = |range: std::ops::Range<usize>, width: usize| range.start * width..range.end * width;
+                let part =
+                    |range: std::ops::Range<usize>, width: usize| range.start * width..range.end * width;
                 let expected = exact_attention(heads, &qkv[part(window.clone(), 3 * hidden)]);
                 let worst = found[part(window.clone(), hidden)].iter().zip(&expected);
                 let worst = worst.map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
                 assert!(worst < 2e-5, "{} {} tokens, {heads:?}: {worst}", isa.name(), window.len());
             }
             // Some rows only: the same bits.
-            let some: Vec<_> = windows.iter().map(|window| window.start + window.len() / 3..window.end).collect();
+            let some: Vec<_> =
+                windows.iter().map(|window| window.start + window.len() / 3..window.end).collect();
             let (asking, rows) = Asking::lay_out(0, windows.iter().zip(&some));
             let kept = attended(isa, heads, &qkv, &asking, rows);
             let expected: Vec<f32> =

@@ -191,7 +191,8 @@ impl Simd for AvxVnni {
     #[inline(always)]
     unsafe fn store_codes(self, to: *mut u8, value: __m256i) {
         unsafe {
-            let halves = _mm_packus_epi32(_mm256_castsi256_si128(value), _mm256_extracti128_si256::<1>(value));
+            let halves =
+                _mm_packus_epi32(_mm256_castsi256_si128(value), _mm256_extracti128_si256::<1>(value));
             _mm_storel_epi64(to.cast(), _mm_packus_epi16(halves, halves));
         }
     }
@@ -303,23 +304,34 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn turn(self, (from, from_stride): (*const f32, usize), (to, to_stride): (*mut f32, usize)) {
         unsafe {
-            let rows: [__m512; 16] = std::array::from_fn(|row| _mm512_loadu_ps(from.add(row * from_stride)));
+            // Loops and no closures: those would be compiled without the vector unit wherever they are not inlined.
+            let mut rows = [_mm512_setzero_ps(); 16];
+            for (row, numbers) in rows.iter_mut().enumerate() {
+                *numbers = _mm512_loadu_ps(from.add(row * from_stride));
+            }
             // Pairs of rows, number by number.
-            let pairs: [__m512; 16] = std::array::from_fn(|place| {
-                let (a, b) = (rows[place & !1], rows[place | 1]);
-                if place % 2 == 0 { _mm512_unpacklo_ps(a, b) } else { _mm512_unpackhi_ps(a, b) }
-            });
-            // Fours of rows: quarter `q` of `fours[4 * rows + c]` is column `4 * q + c` of four rows.
-            let pair = |place: usize| _mm512_castps_pd(pairs[place]);
-            let fours: [__m512; 16] = std::array::from_fn(|place| {
-                let (a, b) = (pair(place & !3 | place >> 1 & 1), pair(place & !3 | 2 | place >> 1 & 1));
-                let four = if place % 2 == 0 { _mm512_unpacklo_pd(a, b) } else { _mm512_unpackhi_pd(a, b) };
-                _mm512_castpd_ps(four)
-            });
+            let mut pairs = rows;
+            for place in 0..8 {
+                let (a, b) = (rows[2 * place], rows[2 * place + 1]);
+                pairs[2 * place] = _mm512_unpacklo_ps(a, b);
+                pairs[2 * place + 1] = _mm512_unpackhi_ps(a, b);
+            }
+            // Fours of rows: quarter `q` of `fours[4 * f + c]` is column `4 * q + c` of rows `4 * f` to `4 * f + 3`.
+            let mut fours = pairs;
+            for four in 0..4 {
+                for half in 0..2 {
+                    let a = _mm512_castps_pd(pairs[4 * four + half]);
+                    let b = _mm512_castps_pd(pairs[4 * four + half + 2]);
+                    fours[4 * four + 2 * half] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                    fours[4 * four + 2 * half + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+                }
+            }
             for column in 0..4 {
-                let [a, b, c, d] = [0, 4, 8, 12].map(|rows| fours[rows + column]);
+                let [a, b] = [fours[column], fours[4 + column]];
+                let [c, d] = [fours[8 + column], fours[12 + column]];
                 let (even, odd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
-                let (even_too, odd_too) = (_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
+                let (even_too, odd_too) =
+                    (_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
                 let columns = [
                     _mm512_shuffle_f32x4::<0x88>(even, even_too),
                     _mm512_shuffle_f32x4::<0x88>(odd, odd_too),
