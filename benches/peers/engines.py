@@ -29,21 +29,33 @@ class Variant:
 
 def openvino_variants(formats):
     """Each network under both hints; with one thread they are the same."""
-    return [Variant(f"{label}, {hint.lower()} hint", name, {"hint": hint}, least_threads=least)
-            for name, label in formats.items() for hint, least in (("LATENCY", 1), ("THROUGHPUT", 2))]
+    return [
+        Variant(f"{label}, {hint.lower()} hint", name, {"hint": hint}, least_threads=least)
+        for name, label in formats.items()
+        for hint, least in (("LATENCY", 1), ("THROUGHPUT", 2))
+    ]
 
 
 # On processors that are not Intel's, CTranslate2 keeps to AVX2 unless told otherwise.
-CTRANSLATE2 = [Variant("own choice of instructions", "ctranslate2"),
-               Variant("AVX-512 forced", "ctranslate2", env={"CT2_FORCE_CPU_ISA": "AVX512"}, cpu_flag="avx512f")]
+CTRANSLATE2 = [
+    Variant("own choice of instructions", "ctranslate2"),
+    Variant("AVX-512 forced", "ctranslate2", env={"CT2_FORCE_CPU_ISA": "AVX512"}, cpu_flag="avx512f"),
+]
 
 PEERS = {
     ("pytorch", "f32"): [Variant("sdpa")],
-    ("pytorch", "int8"): [Variant(f"quantize_dynamic, {backend}", settings={"backend": backend}) for backend in ("fbgemm", "onednn")],
+    ("pytorch", "int8"): [
+        Variant(f"quantize_dynamic, {backend}", settings={"backend": backend}) for backend in ("fbgemm", "onednn")
+    ],
     ("onnxruntime", "f32"): [Variant("transformer fusions", "onnx-fused"), Variant("own optimisations only", "onnx")],
-    ("onnxruntime", "int8"): [Variant("dynamic, full range", "onnx-int8"), Variant("dynamic, reduced range", "onnx-int8-reduced")],
+    ("onnxruntime", "int8"): [
+        Variant("dynamic, full range", "onnx-int8"),
+        Variant("dynamic, reduced range", "onnx-int8-reduced"),
+    ],
     ("openvino", "f32"): openvino_variants({"openvino": "from ONNX", "openvino-sdpa": "from torch"}),
-    ("openvino", "int8"): openvino_variants({"openvino-int8": "static (nncf)", "openvino-int8-weights": "dynamic (nncf weights)"}),
+    ("openvino", "int8"): openvino_variants(
+        {"openvino-int8": "static (nncf)", "openvino-int8-weights": "dynamic (nncf weights)"}
+    ),
     ("ctranslate2", "f32"): CTRANSLATE2,
     ("ctranslate2", "int8"): CTRANSLATE2,
 }
@@ -76,9 +88,31 @@ def command_line(site, engine, dtype, variant, threads, windows, batch=None):
         tokens = batch or site.spanqa_batch_tokens
     else:
         settings = {**variant.settings, "format": variant.format, "env": variant.env}
-        command = [sys.executable, "-W", "ignore", str(WORKER), "--engine", engine, "--settings", json.dumps(settings),
-                   "--exports", str(site.exports), "--batch-windows", str(batch or 1)]
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            str(WORKER),
+            "--engine",
+            engine,
+            "--settings",
+            json.dumps(settings),
+            "--exports",
+            str(site.exports),
+            "--batch-windows",
+            str(batch or 1),
+        ]
         tokens = PEER_BATCH_TOKENS
-    command += ["--model", str(site.model), "--windows", str(windows), "--threads", str(threads), "--dtype", dtype,
-                "--batch-tokens", str(tokens)]
+    command += [
+        "--model",
+        str(site.model),
+        "--windows",
+        str(windows),
+        "--threads",
+        str(threads),
+        "--dtype",
+        dtype,
+        "--batch-tokens",
+        str(tokens),
+    ]
     return command, variant.env

@@ -1,4 +1,4 @@
-"""Turns a checkpoint into what a peer loads; one conversion per process, so that a failing one takes nothing else along.
+"""Turns a checkpoint into what a peer loads; one conversion per process, so that a failing one takes nothing along.
 
     python exports.py FORMAT --model DIR --out DIR [--windows FILE]
 
@@ -49,7 +49,9 @@ def load_traceable(model, attention):
     import torch
     from transformers import AutoModelForQuestionAnswering
 
-    reader = AutoModelForQuestionAnswering.from_pretrained(model, dtype=torch.float32, attn_implementation=attention).eval()
+    reader = AutoModelForQuestionAnswering.from_pretrained(
+        model, dtype=torch.float32, attn_implementation=attention
+    ).eval()
     names = input_names(read_config(model))
 
     class Traceable(torch.nn.Module):
@@ -77,8 +79,16 @@ def write_onnx(model, target, _source, _windows):
 
     module, inputs, names = load_traceable(model, "eager")
     axes = {name: {0: "batch", 1: "length"} for name in [*names, "start", "end"]}
-    torch.onnx.export(module, inputs, str(target), input_names=names, output_names=["start", "end"], dynamic_axes=axes,
-                      opset_version=OPSET, dynamo=False)
+    torch.onnx.export(
+        module,
+        inputs,
+        str(target),
+        input_names=names,
+        output_names=["start", "end"],
+        dynamic_axes=axes,
+        opset_version=OPSET,
+        dynamo=False,
+    )
 
 
 def write_fused(model, target, source, _windows):
@@ -100,10 +110,17 @@ def write_onnx_int8(reduce_range):
         import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
-        # The products only: an embedding is looked up, not multiplied. The type is named because inference of types stops at
-        # fused operators.
-        quantize_dynamic(source, target, op_types_to_quantize=["MatMul", "Attention"], per_channel=True, reduce_range=reduce_range,
-                         weight_type=QuantType.QInt8, extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT})
+        # The products only: an embedding is looked up, not multiplied. The type is named because inference of types
+        # stops at fused operators.
+        quantize_dynamic(
+            source,
+            target,
+            op_types_to_quantize=["MatMul", "Attention"],
+            per_channel=True,
+            reduce_range=reduce_range,
+            weight_type=QuantType.QInt8,
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
 
     return write
 
@@ -131,7 +148,9 @@ def write_openvino_sdpa(model, target, _source, _windows):
     import openvino
 
     module, inputs, names = load_traceable(model, "sdpa")
-    converted = openvino.convert_model(module, example_input=inputs, input=[openvino.PartialShape([-1, -1])] * len(inputs))
+    converted = openvino.convert_model(
+        module, example_input=inputs, input=[openvino.PartialShape([-1, -1])] * len(inputs)
+    )
     for port, name in zip(converted.inputs, names):
         port.get_tensor().set_names({name})
     save_openvino(converted, target)
@@ -155,8 +174,9 @@ def write_openvino_int8(_model, target, source, windows):
         return {name: every[name] for name in names}
 
     data = nncf.Dataset(windows[:CALIBRATION_WINDOWS], inputs_of)
-    quantised = nncf.quantize(network, data, model_type=nncf.ModelType.TRANSFORMER,
-                              subset_size=min(CALIBRATION_WINDOWS, len(windows)))
+    quantised = nncf.quantize(
+        network, data, model_type=nncf.ModelType.TRANSFORMER, subset_size=min(CALIBRATION_WINDOWS, len(windows))
+    )
     save_openvino(quantised, target)
 
 
@@ -165,7 +185,9 @@ def write_openvino_int8_weights(_model, target, source, _windows):
     import nncf
     import openvino
 
-    save_openvino(nncf.compress_weights(openvino.Core().read_model(source), mode=nncf.CompressWeightsMode.INT8_SYM), target)
+    save_openvino(
+        nncf.compress_weights(openvino.Core().read_model(source), mode=nncf.CompressWeightsMode.INT8_SYM), target
+    )
 
 
 def write_ctranslate2(model, target, _source, _windows):

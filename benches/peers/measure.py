@@ -18,6 +18,7 @@ LONGEST_TRIAL = 8.0
 # Runtimes may spin for up to 0.2 s after their last batch; the next engine's turn begins after that.
 SETTLE_SECONDS = 0.3
 LATENCY_LENGTH = 150
+LONGEST_WARM_UP = 15.0
 
 
 @dataclass
@@ -40,9 +41,12 @@ class Windows:
         windows = json.loads(self.path.read_text(encoding="utf-8"))["windows"]
         windows.sort(key=lambda window: len(window["ids"]))
         # Back and forth, so that no part gets the longer one of every pair.
-        dealt = [window for turn, begin in enumerate(range(0, len(windows), of))
-                 for place, window in enumerate(windows[begin : begin + of])
-                 if (place if turn % 2 == 0 else of - 1 - place) == index]
+        dealt = [
+            window
+            for turn, begin in enumerate(range(0, len(windows), of))
+            for place, window in enumerate(windows[begin : begin + of])
+            if (place if turn % 2 == 0 else of - 1 - place) == index
+        ]
         path.write_text(json.dumps({"windows": dealt}), encoding="utf-8")
         return Windows(path, [len(window["ids"]) for window in dealt])
 
@@ -75,12 +79,25 @@ class Seat:
     def name(self):
         return f"{self.engine} {self.dtype}"
 
+    def rate(self, threads):
+        """The best tokens/s that calibration saw."""
+        return max(
+            trial["tokens_per_s"] for trial in self.trials if trial["threads"] == threads and "tokens_per_s" in trial
+        )
+
 
 class Bench:
     """One shape: its site, its windows, and the seats."""
 
     def __init__(self, site, windows, check, logs, cpu_flags, say):
-        self.site, self.windows, self.check, self.logs, self.cpu_flags, self.say = site, windows, check, logs, cpu_flags, say
+        self.site, self.windows, self.check, self.logs, self.cpu_flags, self.say = (
+            site,
+            windows,
+            check,
+            logs,
+            cpu_flags,
+            say,
+        )
 
     def start(self, seat, variant, threads, windows, batch=None, tag=""):
         command, env = engines.command_line(self.site, seat.engine, seat.dtype, variant, threads, windows.path, batch)
@@ -148,7 +165,7 @@ class Bench:
         return min(process.ask(f"single {index}")["seconds"] for _ in range(4))
 
     def try_batch(self, seat, variant, threads, process, batch):
-        """Tokens/s that a batch size would give on the windows: its rate without padding, times their share in padded ones."""
+        """Tokens/s that a batch size would give: its rate without padding, times the real tokens in padded ones."""
         if seat.engine != engines.SPANQA:
             process.ask(f"batch {batch}")
         process.ask(f"rate {TRIAL_LENGTH} {batch}")
@@ -171,7 +188,9 @@ class Bench:
                     rates[batch] = self.try_batch(seat, variant, threads, process, batch)
         except WorkerError as error:
             # A batch too large for the engine: the sizes before it stand.
-            seat.trials.append({"threads": threads, "variant": variant.label, "batch_windows": batch, "error": str(error)})
+            seat.trials.append(
+                {"threads": threads, "variant": variant.label, "batch_windows": batch, "error": str(error)}
+            )
         finally:
             process.close()
         return max(rates, key=rates.get)
@@ -211,8 +230,7 @@ class Bench:
             tag = f"-{index + 1}of{processes}"
             worker, new = pool.get(key, lambda: self.start(seat, variant, threads, part, batch, tag), keys)
             seat.details[threads] = worker.ready.get("detail", "")
-            # The first pass meets every shape of batch for the first time; later turns only wake the worker.
-            worker.ask("pass" if new else "single 0")
+            self.warm(worker, part, seat, threads, new)
             workers.append(worker)
         time.sleep(SETTLE_SECONDS)
         watch = Watch(pool, workers)
@@ -224,9 +242,26 @@ class Bench:
             replies = list(readers.map(Process.receive, workers))
         wall = time.perf_counter() - began
         shares = watch.shares()
-        return {"tokens_per_s": sum(reply["tokens"] for reply in replies) / wall,
-                "questions_per_s": sum(reply["windows"] for reply in replies) / wall,
-                "peak_rss_bytes": sum(reply["peak_rss_bytes"] for reply in replies), **shares}
+        return {
+            "tokens_per_s": sum(reply["tokens"] for reply in replies) / wall,
+            "questions_per_s": sum(reply["windows"] for reply in replies) / wall,
+            "peak_rss_bytes": sum(reply["peak_rss_bytes"] for reply in replies),
+            **shares,
+        }
+
+    def warm(self, worker, part, seat, threads, new):
+        """An untimed pass, because a runtime prepares for every shape of batch when it first meets it.
+
+        A worker that ran before is only woken. Where a pass takes long, those preparations do not show in it, and the
+        largest batch is enough.
+        """
+        if not new:
+            worker.ask("single 0")
+        elif sum(part.lengths) / seat.rate(threads) < LONGEST_WARM_UP:
+            worker.ask("pass")
+        else:
+            batch = 1 if seat.engine == engines.SPANQA else seat.chosen[threads][1]
+            worker.ask(f"rate {max(part.lengths)} {batch}")
 
     def latency(self, seats, threads, passes, count):
         """Single windows of about 150 tokens, all of them by one seat after the other. {seat name: [seconds, ...]}"""
@@ -238,8 +273,9 @@ class Bench:
                     if seat.not_measured:
                         continue
                     try:
-                        worker, new = pool.get(seat.name, lambda: self.start(seat, seat.quickest, threads, self.windows,
-                                                                             tag="-latency"))
+                        worker, new = pool.get(
+                            seat.name, lambda: self.start(seat, seat.quickest, threads, self.windows, tag="-latency")
+                        )
                         time.sleep(SETTLE_SECONDS)
                         for index in indices if new else indices[:2]:
                             worker.ask(f"single {index}")
@@ -259,7 +295,9 @@ def ask_peak(bench, threads):
     """GEMM GFLOP/s as the spanqa worker measures it, or None when it does not know the command."""
     seat = Seat(engines.SPANQA, "f32")
     try:
-        process = bench.start(seat, engines.variants_of(seat.engine, "f32", threads, set())[0], threads, bench.check, tag="-peak")
+        process = bench.start(
+            seat, engines.variants_of(seat.engine, "f32", threads, set())[0], threads, bench.check, tag="-peak"
+        )
         try:
             return process.ask("peak")
         finally:

@@ -3,8 +3,8 @@
     python prepare.py checkpoint OUT_DIR SHAPE
     python prepare.py windows OUT_FILE SHAPE --squad FILE... --vocab vocab.txt --count N
 
-The weights come from the generator that the parity fixtures use. The text goes through the uncased WordPiece vocabulary for all
-shapes: speed depends on lengths, not on what the ids stand for.
+The weights come from the generator that the parity fixtures use. The text goes through the uncased WordPiece vocabulary
+for all shapes: speed depends on lengths, not on what the ids stand for.
 """
 
 import argparse
@@ -30,7 +30,9 @@ def make_checkpoint(out, shape):
     import torch
     from safetensors.torch import save_file
 
-    config = getattr(common, shape.dialect)(shape.vocab, shape.hidden, shape.layers, shape.heads, shape.inner, shape.positions)
+    config = getattr(common, shape.dialect)(
+        shape.vocab, shape.hidden, shape.layers, shape.heads, shape.inner, shape.positions
+    )
     with torch.no_grad():
         model = common.build(config)
     common.randomise(model, full_size.GAINS, SEED)

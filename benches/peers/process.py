@@ -25,7 +25,9 @@ class Process:
         environment = {**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": str(threads), **env}
         with open(log, "wb") as errors:
             try:
-                self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment)
+                self.child = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment
+                )
             except OSError as error:
                 raise WorkerError(f"{command[0]}: {error.strerror}") from error
         try:

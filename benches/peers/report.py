@@ -21,7 +21,9 @@ def percentile(values, share):
 
 def best_layout(turns, threads):
     """Of the ways to use `threads`, the one with the highest median."""
-    return max(layouts_of(threads), key=lambda layout: statistics.median(turn["tokens_per_s"] for turn in turns[layout]))
+    return max(
+        layouts_of(threads), key=lambda layout: statistics.median(turn["tokens_per_s"] for turn in turns[layout])
+    )
 
 
 def summarise_seat(turns, baseline, thread_counts, seconds, flops, peak):
@@ -34,7 +36,9 @@ def summarise_seat(turns, baseline, thread_counts, seconds, flops, peak):
             "layout": layout,
             "tokens_per_s": spread(rates),
             "questions_per_s": statistics.median(turn["questions_per_s"] for turn in turns[layout]),
-            "layouts": {f"{p} x {t}": spread([turn["tokens_per_s"] for turn in turns[p, t]]) for p, t in layouts_of(count)},
+            "layouts": {
+                f"{p} x {t}": spread([turn["tokens_per_s"] for turn in turns[p, t]]) for p, t in layouts_of(count)
+            },
         }
         if baseline:
             others = baseline[best_layout(baseline, count)]
@@ -51,9 +55,10 @@ def summarise_seat(turns, baseline, thread_counts, seconds, flops, peak):
     }
 
 
-def table(header, rows):
-    """A Markdown table; the first column is text, the others are set right."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(["---"] + ["---:"] * (len(header) - 1)) + "|"]
+def table(header, rows, text_columns=1):
+    """A Markdown table; the first columns are text, the others are set right."""
+    rule = ["---"] * text_columns + ["---:"] * (len(header) - text_columns)
+    lines = ["| " + " | ".join(header) + " |", "|" + "|".join(rule) + "|"]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
@@ -68,7 +73,11 @@ def ranged(values):
 def speed_table(shape, thread_counts):
     header = ["engine"]
     for count in thread_counts:
-        header += [f"tokens/s, {count} thread{'s' if count > 1 else ''}"] + (["processes x threads"] if count > 1 else []) + ["ratio"]
+        header += (
+            [f"tokens/s, {count} thread{'s' if count > 1 else ''}"]
+            + (["processes x threads"] if count > 1 else [])
+            + ["ratio"]
+        )
     header += ["questions/s", "p50 ms", "p95 ms", "peak RSS MB", "of f32 peak"]
     most = max(thread_counts)
     rows = []
@@ -85,8 +94,13 @@ def speed_table(shape, thread_counts):
             row.append(f"{entry['ratio']['median']:.2f}" if "ratio" in entry else "")
         share = summary["threads"][most].get("share_of_f32_peak")
         latency = summary["latency_s"]
-        row += [number(summary["threads"][most]["questions_per_s"]), f"{latency['p50'] * 1e3:.1f}", f"{latency['p95'] * 1e3:.1f}",
-                f"{summary['peak_rss_bytes'] / 1e6:,.0f}", f"{share:.0%}" if share and name.endswith("f32") else ""]
+        row += [
+            number(summary["threads"][most]["questions_per_s"]),
+            f"{latency['p50'] * 1e3:.1f}",
+            f"{latency['p95'] * 1e3:.1f}",
+            f"{summary['peak_rss_bytes'] / 1e6:,.0f}",
+            f"{share:.0%}" if share and name.endswith("f32") else "",
+        ]
         rows.append(row)
     return table(header, rows)
 
@@ -97,35 +111,60 @@ def settings_table(shape):
     for name, seat in shape["seats"].items():
         for threads, chosen in seat["chosen"].items():
             agreement = seat["agreements"][chosen["variant"]]
-            batch = f"{chosen['batch']:,} {'tokens' if name.startswith(SPANQA) else 'windows'}"
-            rows.append([f"{name}, {threads} thread{'s' if threads > 1 else ''}", chosen["variant"], batch,
-                         f"{agreement['largest']:.1e}", f"{agreement['correlation']:.5f}", f"{agreement['same_argmax']:.1%}"])
-    return table(["engine", "setting", "batch", "largest logit difference", "correlation", "same argmax"], rows)
+            unit = "token" if name.startswith(SPANQA) else "window"
+            batch = f"{chosen['batch']:,} {unit}{'s' if chosen['batch'] > 1 else ''}"
+            rows.append(
+                [
+                    f"{name}, {threads} thread{'s' if threads > 1 else ''}",
+                    chosen["variant"],
+                    batch,
+                    f"{agreement['largest']:.1e}",
+                    f"{agreement['correlation']:.5f}",
+                    f"{agreement['same_argmax']:.1%}",
+                ]
+            )
+    return table(["engine", "setting", "batch", "largest logit difference", "correlation", "same argmax"], rows, 2)
 
 
 def shape_section(name, shape, thread_counts):
     """The Markdown of one shape."""
-    tokens, count = shape["tokens"], shape["windows"]
-    parts = [f"### {name}", "",
-             f"{count} windows, mean {tokens / count:.0f} tokens; median (least-greatest) of {shape['passes']} interleaved passes; "
-             f"ratio to ONNX Runtime f32 within a round; questions/s and memory with {max(thread_counts)} threads, memory of one "
-             f"process; latency of one window of about 150 tokens with {max(thread_counts)} threads.", "",
-             speed_table(shape, thread_counts), "", settings_table(shape), ""]
-    missing = [f"- {seat_name}: {seat['not_measured']}" for seat_name, seat in shape["seats"].items() if seat["not_measured"]]
+    tokens, count, most = shape["tokens"], shape["windows"], max(thread_counts)
+    parts = [
+        f"### {name}",
+        "",
+        f"{count} windows, mean {tokens / count:.0f} tokens; median (least-greatest) of {shape['passes']} interleaved "
+        f"passes; ratio to ONNX Runtime f32 within a round; questions/s and memory with {most} threads, memory of one "
+        f"process; latency of one window of about 150 tokens with {most} threads.",
+        "",
+        speed_table(shape, thread_counts),
+        "",
+        settings_table(shape),
+        "",
+    ]
+    missing = [
+        f"- {seat_name}: {seat['not_measured']}" for seat_name, seat in shape["seats"].items() if seat["not_measured"]
+    ]
     for seat_name, seat in shape["seats"].items():
         if not seat["not_measured"]:
             missing += [f"- {seat_name}, {label}: {why}" for label, why in seat["failures"].items()]
     if missing:
         parts += ["Not measured:", "", *missing, ""]
     if shape["disturbance"]:
-        parts += [f"Beside the engine being timed, idle workers used at most {shape['disturbance']['idle_workers']:.1%} of a core and "
-                  f"the rest of the machine at most {shape['disturbance']['foreign']:.0%}.", ""]
+        parts += [
+            f"Beside the engine being timed, idle workers used at most "
+            f"{shape['disturbance']['idle_workers']:.1%} of a core and "
+            f"the rest of the machine at most {shape['disturbance']['foreign']:.0%}.",
+            "",
+        ]
     return "\n".join(parts)
 
 
 def peak_line(peak, thread_counts):
     if not peak:
         return "The spanqa worker did not report a GEMM peak; no share of it is given."
-    return (f"GEMM peak, f32, as spanqa measures it: {peak['f32_gflops_1']:.0f} GFLOP/s with one thread, "
-            f"{peak['f32_gflops_all']:.0f} with all {max(thread_counts)}. Share of peak = tokens/s x FLOPs per token / peak; "
-            f"{FLOPS_FORMULA}.")
+    return (
+        f"GEMM peak, f32, as spanqa measures it: {peak['f32_gflops_1']:.0f} GFLOP/s with one thread, "
+        f"{peak['f32_gflops_all']:.0f} with all {max(thread_counts)}. "
+        f"Share of peak = tokens/s x FLOPs per token / peak; "
+        f"{FLOPS_FORMULA}."
+    )

@@ -38,16 +38,21 @@ class Shape:
         return 4 * (self.layer_weights() * self.layers + (self.vocab + self.positions) * self.hidden)
 
 
-FLOPS_FORMULA = ("FLOPs per token = 2 x (4 hidden^2 + 2 hidden x inner) x layers + 4 x length x hidden x layers, where length is "
-                 "the mean over tokens of their window's length")
+FLOPS_FORMULA = (
+    "FLOPs per token = 2 x (4 hidden^2 + 2 hidden x inner) x layers + 4 x length x hidden x layers, where length is "
+    "the mean over tokens of their window's length"
+)
 
-SHAPES = {shape.name: shape for shape in (
-    Shape("minilm-l6", "bert_config", 30522, 384, 6, 12, 1536, 512, "bert"),
-    Shape("minilm-l12", "bert_config", 30522, 384, 12, 12, 1536, 512, "bert"),
-    Shape("distilbert", "distilbert_config", 30522, 768, 6, 12, 3072, 512, "bert"),
-    Shape("roberta-base", "roberta_config", 50265, 768, 12, 12, 3072, 514, "roberta"),
-    Shape("bert-large", "bert_config", 30522, 1024, 24, 16, 4096, 512, "bert"),
-)}
+SHAPES = {
+    shape.name: shape
+    for shape in (
+        Shape("minilm-l6", "bert_config", 30522, 384, 6, 12, 1536, 512, "bert"),
+        Shape("minilm-l12", "bert_config", 30522, 384, 12, 12, 1536, 512, "bert"),
+        Shape("distilbert", "distilbert_config", 30522, 768, 6, 12, 3072, 512, "bert"),
+        Shape("roberta-base", "roberta_config", 50265, 768, 12, 12, 3072, 514, "roberta"),
+        Shape("bert-large", "bert_config", 30522, 1024, 24, 16, 4096, 512, "bert"),
+    )
+}
 
 
 def mean_met_length(lengths):

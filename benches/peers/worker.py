@@ -55,7 +55,9 @@ class PyTorch:
         torch.set_grad_enabled(False)
         self.torch = torch
         self.names = exports.input_names(config)
-        model = AutoModelForQuestionAnswering.from_pretrained(args.model, dtype=torch.float32, attn_implementation="sdpa").eval()
+        model = AutoModelForQuestionAnswering.from_pretrained(
+            args.model, dtype=torch.float32, attn_implementation="sdpa"
+        ).eval()
         self.detail = f"torch {torch.__version__}, sdpa"
         if args.dtype == "int8":
             torch.backends.quantized.engine = settings["backend"]
@@ -101,20 +103,27 @@ class OpenVino:
         import openvino
 
         # Pinning would put the only thread of two processes on the same core.
-        properties = {"INFERENCE_NUM_THREADS": args.threads, "PERFORMANCE_HINT": settings["hint"], "ENABLE_CPU_PINNING": False,
-                      "INFERENCE_PRECISION_HINT": "f32", **settings.get("properties", {})}
+        properties = {
+            "INFERENCE_NUM_THREADS": args.threads,
+            "PERFORMANCE_HINT": settings["hint"],
+            "ENABLE_CPU_PINNING": False,
+            "INFERENCE_PRECISION_HINT": "f32",
+            **settings.get("properties", {}),
+        }
         path = args.exports / exports.FORMATS[settings["format"]][0]
         self.network = openvino.Core().compile_model(str(path), "CPU", properties)
         self.names = [port.get_any_name() for port in self.network.inputs]
         streams = self.network.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         self.queue = openvino.AsyncInferQueue(self.network, streams) if streams > 1 else None
         self.request = None if self.queue else self.network.create_infer_request()
-        self.detail = f"openvino {openvino.get_version()}, {path.name}, {settings['hint'].lower()} hint, requests: {streams}"
+        self.detail = (
+            f"openvino {openvino.get_version()}, {path.name}, {settings['hint'].lower()} hint, requests: {streams}"
+        )
 
     def run(self, batches):
         if self.queue is None:
             for batch in batches:
-                result = self.request.infer(batch.inputs(self.names), share_inputs=True)
+                result = self.request.infer(batch.inputs(self.names))
                 yield result[0], result[1]
             return
         done = {}
@@ -124,7 +133,7 @@ class OpenVino:
 
         self.queue.set_callback(keep)
         for index, batch in enumerate(batches):
-            self.queue.start_async(batch.inputs(self.names), index, share_inputs=True)
+            self.queue.start_async(batch.inputs(self.names), index)
         self.queue.wait_all()
         yield from (done[index] for index in sorted(done))
 
@@ -139,8 +148,9 @@ class CTranslate2:
         self.ctranslate2 = ctranslate2
         compute_type = {"f32": "float32", "int8": "int8_float32"}[args.dtype]
         folder = (args.exports / exports.FORMATS["ctranslate2"][0]).parent
-        self.encoder = ctranslate2.Encoder(str(folder), device="cpu", compute_type=compute_type, intra_threads=args.threads,
-                                           inter_threads=1)
+        self.encoder = ctranslate2.Encoder(
+            str(folder), device="cpu", compute_type=compute_type, intra_threads=args.threads, inter_threads=1
+        )
         weights = load_file(args.model / "model.safetensors")
         self.weight, self.bias = weights["qa_outputs.weight"].T.copy(), weights["qa_outputs.bias"].copy()
         self.segmented = config["model_type"] != "distilbert"
@@ -152,8 +162,11 @@ class CTranslate2:
         view = self.ctranslate2.StorageView.from_array
         for batch in batches:
             segments = {"token_type_ids": batch.token_type_ids.tolist()} if self.segmented else {}
-            output = self.encoder.forward_batch(view(batch.input_ids.astype(numpy.int32)),
-                                                view(numpy.array(batch.lengths, dtype=numpy.int32)), **segments)
+            output = self.encoder.forward_batch(
+                view(batch.input_ids.astype(numpy.int32)),
+                view(numpy.array(batch.lengths, dtype=numpy.int32)),
+                **segments,
+            )
             hidden = numpy.asarray(output.last_hidden_state)
             logits = hidden @ self.weight + self.bias
             yield logits[:, :, 0], logits[:, :, 1]
@@ -173,7 +186,7 @@ class Worker:
         self.engine = ENGINES[args.engine](args, json.loads(args.settings), config)
 
     def batches(self, windows):
-        """Longest first, so that the largest memory is taken once; padded batches within both limits, with their indices."""
+        """Padded batches within both limits, with their indices; longest first: the largest memory is taken once."""
         order = sorted(range(len(windows)), key=lambda i: -len(windows[i]["ids"]))
         begin = 0
         while begin < len(order):
@@ -186,8 +199,12 @@ class Worker:
         began = time.perf_counter()
         for _ in self.engine.run(batch for _, batch in self.batches(windows)):
             pass
-        return {"seconds": time.perf_counter() - began, "tokens": sum(len(w["ids"]) for w in windows), "windows": len(windows),
-                "peak_rss_bytes": peak_rss()}
+        return {
+            "seconds": time.perf_counter() - began,
+            "tokens": sum(len(w["ids"]) for w in windows),
+            "windows": len(windows),
+            "peak_rss_bytes": peak_rss(),
+        }
 
     def command_pass(self):
         return self.timed(self.windows)
