@@ -13,6 +13,7 @@ from pathlib import Path
 import engines
 import measure
 import peers
+import report
 import svg
 from process import WorkerError
 from shapes import SHAPES
@@ -103,7 +104,7 @@ def calibrated(args, shape):
 
 def draw(args, found, shape):
     """One SVG per curve that has points."""
-    threads = f"{args.most_threads} thread{'s' if args.most_threads > 1 else ''}"
+    threads = report.threads_text(args.most_threads)
     charts = {
         "length": (
             f"{shape.name}, {threads}: window length",

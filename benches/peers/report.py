@@ -66,6 +66,10 @@ def number(value):
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
+def threads_text(count):
+    return f"{count} thread{'s' if count > 1 else ''}"
+
+
 def ranged(values):
     return f"{number(values['median'])} ({number(values['min'])}-{number(values['max'])})"
 
@@ -73,11 +77,7 @@ def ranged(values):
 def speed_table(shape, thread_counts):
     header = ["engine"]
     for count in thread_counts:
-        header += (
-            [f"tokens/s, {count} thread{'s' if count > 1 else ''}"]
-            + (["processes x threads"] if count > 1 else [])
-            + ["ratio"]
-        )
+        header += [f"tokens/s, {threads_text(count)}"] + (["processes x threads"] if count > 1 else []) + ["ratio"]
     header += ["questions/s", "p50 ms", "p95 ms", "peak RSS MB", "of f32 peak"]
     most = max(thread_counts)
     rows = []
@@ -115,7 +115,7 @@ def settings_table(shape):
             batch = f"{chosen['batch']:,} {unit}{'s' if chosen['batch'] > 1 else ''}"
             rows.append(
                 [
-                    f"{name}, {threads} thread{'s' if threads > 1 else ''}",
+                    f"{name}, {threads_text(threads)}",
                     chosen["variant"],
                     batch,
                     f"{agreement['largest']:.1e}",
@@ -133,8 +133,8 @@ def shape_section(name, shape, thread_counts):
         f"### {name}",
         "",
         f"{count} windows, mean {tokens / count:.0f} tokens; median (least-greatest) of {shape['passes']} interleaved "
-        f"passes; ratio to ONNX Runtime f32 within a round; questions/s and memory with {most} threads, memory of one "
-        f"process; latency of one window of about 150 tokens with {most} threads.",
+        f"passes; ratio to ONNX Runtime f32 within a round; questions/s and memory with {threads_text(most)}, "
+        f"memory of one process; latency of one window of about 150 tokens with {threads_text(most)}.",
         "",
         speed_table(shape, thread_counts),
         "",
