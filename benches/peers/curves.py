@@ -26,8 +26,9 @@ COLOURS = {engines.SPANQA: "#d9730d", "onnxruntime": "#2f81f7"}
 
 def take(process, length, least, args):
     """Tokens/s over windows of one length, at least `least` of them; None when a point would take too long."""
-    first = process.ask(f"rate {length} {min(least, 4)}")
-    predicted = first["seconds"] * least / min(least, 4)
+    few = min(least, 4)
+    process.ask(f"rate {length} {few}")
+    predicted = process.ask(f"rate {length} {few}")["seconds"] * least / few
     if predicted > args.limit:
         return None
     # Untimed once: a new shape of batch is prepared for when it is first met.
@@ -35,6 +36,11 @@ def take(process, length, least, args):
     count = least * max(1, round(args.seconds / warm["seconds"]))
     reply = process.ask(f"rate {length} {count}")
     return reply["tokens"] / reply["seconds"]
+
+
+def millions(shape):
+    """Weights in the layers, which is what a token meets; the embeddings are only looked up."""
+    return round(shape.layer_weights() * shape.layers / 1e6, 1)
 
 
 class Curves:
@@ -86,7 +92,7 @@ class Curves:
 
     def over_size(self, bench, seats, shape):
         for seat in seats:
-            self.point("size", shape.layer_weights() * shape.layers / 1e6, bench, seat, self.best_batch(seat))
+            self.point("size", millions(shape), bench, seat, self.best_batch(seat))
 
 
 def calibrated(args, shape):
@@ -117,11 +123,17 @@ def draw(args, found, shape):
             {"x_log": True, "x_marks": BUDGETS},
         ),
         "threads": (f"{shape.name}: threads", "threads", {"x_marks": range(1, args.most_threads + 1)}),
-        "size": (f"Model size, {threads}", "million weights in the layers", {"x_log": True, "y_log": True}),
+        "size": (
+            f"Model size, {threads}",
+            "million weights in the layers",
+            {"x_log": True, "y_log": True, "x_marks": [millions(SHAPES[name]) for name in args.shapes]},
+        ),
     }
     for curve, (title, x_label, options) in charts.items():
+        lines = found.get(curve, {})
+        order = [f"{engine} {dtype}" for engine in args.engines for dtype in args.dtypes]
         series = [
-            (name, COLOURS[name.split()[0]], name.endswith("int8"), line) for name, line in found.get(curve, {}).items()
+            (name, COLOURS[name.split()[0]], name.endswith("int8"), lines[name]) for name in order if name in lines
         ]
         if series:
             (args.out / f"{curve}.svg").write_text(

@@ -4,7 +4,7 @@ import math
 from html import escape
 
 WIDTH, HEIGHT = 640, 360
-LEFT, RIGHT, TOP, BOTTOM = 72, 150, 40, 52
+LEFT, RIGHT, TOP, BOTTOM = 72, 164, 40, 52
 
 # The page's background shows through; text and grid follow the reader's scheme where the viewer knows it.
 STYLE = """text{font:12px system-ui,sans-serif;fill:#57606a}.title{font-size:14px;font-weight:600}
@@ -16,13 +16,15 @@ class Axis:
 
     def __init__(self, values, begin, end, logarithmic, marks=None):
         self.logarithmic, self.begin, self.end = logarithmic, begin, end
+        marks = marks or (self.decades(values) if logarithmic else None)
         if logarithmic:
-            self.low, self.high = math.log(min(values)), math.log(max(values))
+            every = [*values, *marks]
+            self.low, self.high = math.log(min(every)), math.log(max(every))
         else:
             self.low, self.high = 0.0, max(values) * 1.05
         if self.high == self.low:
             self.low, self.high = self.low - 1, self.high + 1
-        self.marks = marks or (self.decades(values) if logarithmic else self.round_steps())
+        self.marks = marks or self.round_steps()
 
     def place(self, value):
         scaled = math.log(value) if self.logarithmic else value
@@ -39,8 +41,11 @@ class Axis:
 
     @staticmethod
     def decades(values):
+        """1, 2, 5, 10, ... from the last that is not above the least value to the first that reaches the greatest."""
         found = [factor * 10**power for power in range(-2, 10) for factor in (1, 2, 5)]
-        return [mark for mark in found if min(values) <= mark <= max(values)]
+        first = max(mark for mark in found if mark <= min(values))
+        last = min(mark for mark in found if mark >= max(values))
+        return [mark for mark in found if first <= mark <= last]
 
 
 def label(value):
