@@ -238,7 +238,7 @@ def common_arguments(parser):
         "--work",
         type=Path,
         required=True,
-        help="checkpoints and exports are made here once: about 20 GB for all shapes",
+        help="checkpoints and exports are made here once: about 16 GB for all shapes",
     )
     parser.add_argument(
         "--squad", type=Path, nargs="+", required=True, help="files of SQuAD form, for real questions and contexts"
