@@ -8,7 +8,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::math::gelu;
-use super::memory::{Buffer, Canvas, Sheet};
+use super::memory::{Block, Buffer, Canvas, Sheet};
 use super::quantise::CodedSheet;
 use super::simd::{Isa, Kernel, Simd};
 use crate::model::weights::Rows;
@@ -107,7 +107,7 @@ impl Linear {
     pub(super) fn forward(
         &self,
         isa: Isa,
-        input: &Sheet,
+        input: Block,
         codes: &mut CodedSheet,
         output: &mut Sheet,
         then: Then,
@@ -149,7 +149,7 @@ fn share(count: usize, parts: usize, part: usize) -> Range<usize> {
 }
 
 enum Operand<'a> {
-    Floats(&'a Sheet),
+    Floats(Block<'a>),
     Codes(&'a CodedSheet),
 }
 
@@ -171,7 +171,7 @@ impl Kernel for Product<'_> {
         let width = TILE_VECTORS * S::LANES;
         assert!(self.linear.bias.len() >= self.panels.end * width, "panels were packed for another tile");
         match (&self.linear.weights, self.operand) {
-            (Panels::Floats(weights), Operand::Floats(input)) => self.floats(simd, weights, input),
+            (Panels::Floats(weights), Operand::Floats(input)) => self.floats(simd, weights, *input),
             (Panels::Codes { words, scale, total }, Operand::Codes(input)) => {
                 for panel in self.panels.clone() {
                     let column = panel * width;
@@ -198,7 +198,7 @@ impl Kernel for Product<'_> {
 
 impl Product<'_> {
     #[inline(always)]
-    fn floats<S: Simd>(&self, simd: S, weights: &[f32], input: &Sheet) {
+    fn floats<S: Simd>(&self, simd: S, weights: &[f32], input: Block) {
         let width = TILE_VECTORS * S::LANES;
         let inputs = self.linear.inputs;
         let parts = inputs.div_ceil(DEPTH);

@@ -2,7 +2,8 @@
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
+use std::sync::{Mutex, PoisonError};
 
 use memmap2::MmapMut;
 use rayon::prelude::*;
@@ -51,7 +52,7 @@ impl<T: Number> Buffer<T> {
             handle_alloc_error(Layout::array::<T>(length).unwrap_or(Layout::new::<T>()));
         };
         #[cfg(target_os = "linux")]
-        if bytes >= LARGE_PAGE {
+        if bytes >= LARGE_PAGE && !cfg!(miri) {
             // Merely a wish.
             let _ = pages.advise(memmap2::Advice::HugePage);
         }
@@ -153,6 +154,67 @@ impl<T: Number> Sheet<T> {
     pub(super) fn canvas(&mut self) -> Canvas<'_, T> {
         let start = self.all_mut().as_mut_ptr();
         Canvas { start, rows: self.rows, stride: self.stride, lifetime: PhantomData }
+    }
+}
+
+impl Sheet {
+    /// All rows.
+    pub(super) fn whole(&self) -> Block<'_> {
+        self.block(0..self.rows)
+    }
+
+    /// Some rows.
+    pub(super) fn block(&self, rows: Range<usize>) -> Block<'_> {
+        Block { numbers: &self.all()[rows.start * self.stride..rows.end * self.stride], stride: self.stride }
+    }
+}
+
+/// Neighbouring rows of a sheet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Block<'a> {
+    numbers: &'a [f32],
+    stride: usize,
+}
+
+impl<'a> Block<'a> {
+    pub(super) fn new(numbers: &'a [f32], stride: usize) -> Self {
+        Self { numbers, stride }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.numbers.len() / self.stride
+    }
+
+    #[inline(always)]
+    pub(super) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// All rows with their padding.
+    #[inline(always)]
+    pub(super) fn all(&self) -> &'a [f32] {
+        self.numbers
+    }
+}
+
+/// Things that are put back after use, so that their memory is asked for once.
+#[derive(Debug)]
+pub(super) struct Idle<T>(Mutex<Vec<T>>);
+
+impl<T> Default for Idle<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Default> Idle<T> {
+    /// Lends one to `work`; what it holds is whatever was left in it.
+    pub(super) fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
+        let idle = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut item = idle().pop().unwrap_or_default();
+        let result = work(&mut item);
+        idle().push(item);
+        result
     }
 }
 

@@ -29,14 +29,13 @@ mod times;
 mod x86;
 
 use std::ops::Range;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use rayon::prelude::*;
 
 use self::attention::{Asking, Heads, attend};
 use self::gemm::{Linear, Then};
-use self::memory::Sheet;
+use self::memory::{Block, Idle, Sheet};
 use self::quantise::CodedSheet;
 use self::rows::{Head, Norm};
 use self::simd::Isa;
@@ -52,6 +51,9 @@ use crate::error::{Error, Result};
 /// states stay near.
 const GROUP_TOKENS: usize = 256;
 
+/// Rows that go from attention to the end of a layer together: 96 are whole tiles of every unit.
+const LAYER_ROWS: usize = 96;
+
 /// Rows whose embeddings one thread gathers at a time.
 const EMBED_ROWS: usize = 32;
 
@@ -65,8 +67,8 @@ pub(super) struct Engine {
     layers: Vec<Layer>,
     head: Head,
     times: Times,
-    /// Put back after use, so that memory is asked for once.
-    workspaces: Mutex<Vec<Workspace>>,
+    workspaces: Idle<Workspace>,
+    scratch: Idle<Scratch>,
 }
 
 struct Layer {
@@ -83,12 +85,18 @@ struct Layer {
 #[derive(Default)]
 struct Workspace {
     state: Sheet,
+    kept: Sheet,
     qkv: Sheet,
     attended: Sheet,
+    codes: CodedSheet,
+}
+
+/// The intermediate results of some rows of a group.
+#[derive(Default)]
+struct Scratch {
     delta: Sheet,
     inner: Sheet,
     codes: CodedSheet,
-    kept: Sheet,
 }
 
 impl Engine {
@@ -146,7 +154,8 @@ impl Engine {
             config,
             precision,
             times: Times::default(),
-            workspaces: Mutex::default(),
+            workspaces: Idle::default(),
+            scratch: Idle::default(),
         })
     }
 
@@ -186,14 +195,10 @@ impl Engine {
         read: &[Vec<Range<usize>>],
         tap: Option<&mut Tap>,
     ) -> Result<Vec<WindowLogits>> {
-        let workspace = self.workspaces.lock().ok().and_then(|mut idle| idle.pop());
-        let mut workspace = workspace.unwrap_or_default();
-        self.encode(&mut workspace, batch, windows, read, tap);
-        let logits = self.score(&workspace.state, windows, read);
-        if let Ok(mut idle) = self.workspaces.lock() {
-            idle.push(workspace);
-        }
-        logits
+        self.workspaces.with(|workspace| {
+            self.encode(workspace, batch, windows, read, tap);
+            self.score(&workspace.state, windows, read)
+        })
     }
 
     /// Leaves the last layer's states of the tokens that are read in `workspace.state`, one behind the other.
@@ -208,7 +213,7 @@ impl Engine {
         let isa = self.isa;
         let width = self.config.hidden;
         let heads = Heads { count: self.config.heads, width: self.config.head_width() };
-        let Workspace { state, kept, qkv, attended, delta, inner, codes } = workspace;
+        let Workspace { state, kept, qkv, attended, codes } = workspace;
         let first = windows.first().map_or(0, |window| window.start);
         let tokens = windows.last().map_or(0, |window| window.end) - first;
         let all = windows.iter().map(|window| (window, window));
@@ -224,12 +229,12 @@ impl Engine {
             for (row, out) in rows.chunks_exact_mut(stride).enumerate() {
                 self.tables.embed(batch, first + block * EMBED_ROWS + row, &mut out[..width]);
             }
+            self.embedding_norm.normalise(isa, rows, stride);
         });
-        self.embedding_norm.normalise(isa, state);
         watch.lap(Stage::Embedding);
         record(&mut tap, state, width);
         for (number, layer) in self.layers.iter().enumerate() {
-            layer.qkv.forward(isa, state, codes, qkv, Then::Nothing);
+            layer.qkv.forward(isa, state.whole(), codes, qkv, Then::Nothing);
             watch.lap(Stage::QueryKeyValue);
             if number + 1 < self.layers.len() {
                 attend(isa, heads, qkv, &all, (attended, tokens));
@@ -240,18 +245,39 @@ impl Engine {
                 std::mem::swap(state, kept);
             }
             watch.lap(Stage::Attention);
-            layer.attention_out.forward(isa, attended, codes, delta, Then::Nothing);
-            watch.lap(Stage::AttentionOut);
-            layer.attention_norm.add_and_normalise(isa, state, delta);
-            watch.lap(Stage::Normalisation);
-            layer.up.forward(isa, state, codes, inner, Then::Gelu);
-            watch.lap(Stage::Up);
-            layer.down.forward(isa, inner, codes, delta, Then::Nothing);
-            watch.lap(Stage::Down);
-            layer.output_norm.add_and_normalise(isa, state, delta);
-            watch.lap(Stage::Normalisation);
+            let blocks = state.rows().div_ceil(LAYER_ROWS).max(1);
+            let rows = state.rows().div_ceil(blocks);
+            state.blocks_mut(rows).enumerate().for_each(|(block, states)| {
+                let start = block * rows;
+                let attended = attended.block(start..start + states.len() / stride);
+                self.scratch.with(|scratch| self.finish_layer(layer, states, stride, attended, scratch));
+            });
+            watch = self.times.start();
             record(&mut tap, state, width);
         }
+    }
+
+    /// What a layer does after attention, on some rows: small enough a block that everything in between stays in cache.
+    fn finish_layer(
+        &self,
+        layer: &Layer,
+        states: &mut [f32],
+        stride: usize,
+        attended: Block,
+        Scratch { delta, inner, codes }: &mut Scratch,
+    ) {
+        let isa = self.isa;
+        let mut watch = self.times.start();
+        layer.attention_out.forward(isa, attended, codes, delta, Then::Nothing);
+        watch.lap(Stage::AttentionOut);
+        layer.attention_norm.add_and_normalise(isa, states, stride, delta.whole());
+        watch.lap(Stage::Normalisation);
+        layer.up.forward(isa, Block::new(states, stride), codes, inner, Then::Gelu);
+        watch.lap(Stage::Up);
+        layer.down.forward(isa, inner.whole(), codes, delta, Then::Nothing);
+        watch.lap(Stage::Down);
+        layer.output_norm.add_and_normalise(isa, states, stride, delta.whole());
+        watch.lap(Stage::Normalisation);
     }
 
     /// The logits of the tokens that are read.

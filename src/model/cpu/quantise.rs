@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use super::memory::Sheet;
+use super::memory::{Block, Sheet};
 use super::simd::{Codes, Isa, Kernel, Simd};
 
 /// Rows that one thread encodes at a time.
@@ -51,7 +51,7 @@ pub(super) struct CodedSheet {
 
 impl CodedSheet {
     /// Encodes the first `width` numbers of every row.
-    pub(super) fn encode(&mut self, isa: Isa, input: &Sheet, width: usize) {
+    pub(super) fn encode(&mut self, isa: Isa, input: Block, width: usize) {
         self.words_per_row = width.div_ceil(isa.codes().per_word());
         self.words.shape(input.rows(), self.words_per_row);
         self.meaning.resize(input.rows(), (0.0, 0.0));

@@ -1,12 +1,7 @@
 //! What is done to rows one by one: normalisation, and the span head.
 
-use rayon::prelude::*;
-
-use super::memory::Sheet;
+use super::memory::Block;
 use super::simd::{Isa, Kernel, Simd};
-
-/// Rows that one thread works on at a time.
-const BLOCK_ROWS: usize = 16;
 
 /// Layer normalisation.
 pub(super) struct Norm {
@@ -17,22 +12,14 @@ pub(super) struct Norm {
 
 impl Norm {
     /// `state = norm(state + delta)`, row by row.
-    pub(super) fn add_and_normalise(&self, isa: Isa, state: &mut Sheet, delta: &Sheet) {
-        let (stride, delta_stride) = (state.stride(), delta.stride());
-        let deltas = delta.all().par_chunks(BLOCK_ROWS * delta_stride);
-        state.blocks_mut(BLOCK_ROWS).zip(deltas).for_each(|(states, deltas)| {
-            let rows = states.chunks_exact_mut(stride).zip(deltas.chunks_exact(delta_stride));
-            isa.run(Normalise { norm: self, rows: rows.map(|(state, delta)| (state, Some(delta))) });
-        });
+    pub(super) fn add_and_normalise(&self, isa: Isa, states: &mut [f32], stride: usize, delta: Block) {
+        let rows = states.chunks_exact_mut(stride).zip(delta.all().chunks_exact(delta.stride()));
+        isa.run(Normalise { norm: self, rows: rows.map(|(state, delta)| (state, Some(delta))) });
     }
 
     /// `state = norm(state)`, row by row.
-    pub(super) fn normalise(&self, isa: Isa, state: &mut Sheet) {
-        let stride = state.stride();
-        state.blocks_mut(BLOCK_ROWS).for_each(|states| {
-            let rows = states.chunks_exact_mut(stride).map(|state| (state, None));
-            isa.run(Normalise { norm: self, rows });
-        });
+    pub(super) fn normalise(&self, isa: Isa, states: &mut [f32], stride: usize) {
+        isa.run(Normalise { norm: self, rows: states.chunks_exact_mut(stride).map(|state| (state, None)) });
     }
 }
 

@@ -1,5 +1,7 @@
 //! Every kernel on every vector unit of this machine, against plain arithmetic in f64.
 
+use std::path::Path;
+
 use half::bf16;
 use proptest::prelude::*;
 
@@ -10,7 +12,11 @@ use super::memory::Sheet;
 use super::quantise::CodedSheet;
 use super::rows::{Head, Norm};
 use super::simd::{Isa, Kernel, Simd};
-use crate::model::weights::Rows;
+use super::{Engine, Precision};
+use crate::batch::Batch;
+use crate::model::config::EncoderConfig;
+use crate::model::weights::{Rows, Weights};
+use crate::source::ModelFiles;
 
 /// Numbers without a pattern, the same in every run, between -1 and 1.
 fn noise(count: usize, seed: u32) -> Vec<f32> {
@@ -46,7 +52,7 @@ fn product(isa: Isa, input: &[f32], weights: &[f32], bias: &[f32], integer: bool
     let linear = Linear::pack(isa, &[rows], bias, inputs, integer);
     let mut output = Sheet::default();
     let input = sheet(input, input.len() / inputs, inputs);
-    linear.forward(isa, &input, &mut CodedSheet::default(), &mut output, then);
+    linear.forward(isa, input.whole(), &mut CodedSheet::default(), &mut output, then);
     numbers(&output, outputs)
 }
 
@@ -316,10 +322,11 @@ fn normalisation_is_exact_to_rounding() {
             let (state, delta) = (noise(rows * width, 14), noise(rows * width, 15));
             let norm = Norm { weight: noise(width, 16), bias: noise(width, 17), epsilon: 1e-6 };
             let mut both = sheet(&state, rows, width);
-            norm.add_and_normalise(isa, &mut both, &sheet(&delta, rows, width));
+            let stride = both.stride();
+            norm.add_and_normalise(isa, both.all_mut(), stride, sheet(&delta, rows, width).whole());
             let sums: Vec<f32> = state.iter().zip(&delta).map(|(a, b)| a + b).collect();
             let mut one = sheet(&sums, rows, width);
-            norm.normalise(isa, &mut one);
+            norm.normalise(isa, one.all_mut(), stride);
             assert!(numbers(&one, width) == numbers(&both, width));
             for (found, sums) in numbers(&both, width).chunks_exact(width).zip(sums.chunks_exact(width)) {
                 let mean = sums.iter().map(|x| f64::from(*x)).sum::<f64>() / width as f64;
@@ -440,6 +447,44 @@ fn extreme_scores_do_no_harm() {
         assert!(run(&qkv).iter().all(|number| number.is_nan()), "{}", isa.name());
         qkv[5 * 12 + 5] = f32::INFINITY;
         assert!(run(&qkv).iter().any(|number| number.is_nan()), "{}", isa.name());
+    }
+}
+
+/// Whole encoders of all families: the same logits on every unit, whichever wrote them first.
+#[test]
+#[cfg_attr(miri, ignore = "reads files")]
+fn units_agree_on_whole_models() {
+    for family in ["minilm", "distilbert", "roberta", "bert-large", "xlm-roberta"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny").join(family);
+        let files = ModelFiles::from_dir(&folder).unwrap();
+        let weights = Weights::open(&files).unwrap();
+        let mut batch = Batch::default();
+        for length in [1, 2, 9, 30, 17] {
+            let ids: Vec<u32> = (0..length).map(|token| 5 + (token * 31 + length) % 50).collect();
+            let segments: Vec<u32> = (0..length).map(|token| u32::from(token > length / 2)).collect();
+            batch.push(&ids, &segments);
+        }
+        for (precision, tolerance) in [(Precision::F32, 2e-5), (Precision::Int8, 0.3)] {
+            let run = |isa| {
+                let config = EncoderConfig::from_files(&files).unwrap();
+                Engine::load_for(isa, config, &weights, precision).unwrap().forward(&batch, None).unwrap()
+            };
+            let all = Isa::all();
+            let expected = run(all[all.len() - 1]);
+            for isa in all {
+                for (found, expected) in run(isa).iter().zip(&expected) {
+                    let logits =
+                        found.start.iter().chain(&found.end).zip(expected.start.iter().chain(&expected.end));
+                    let worst = logits.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    assert!(
+                        worst <= tolerance,
+                        "{family} on {} in {}: {worst}",
+                        isa.name(),
+                        precision.name()
+                    );
+                }
+            }
+        }
     }
 }
 
