@@ -12,7 +12,7 @@ use clap::{Parser, ValueEnum};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use spanqa::batch::{Batch, pack};
-use spanqa::model::{DeviceChoice, Model, Precision, Runtime, SpanModel, peak_gflops};
+use spanqa::model::{DeviceChoice, Model, Precision, Runtime, SpanModel, speed};
 use spanqa::reader::DEFAULT_BATCH_TOKENS;
 use spanqa::source::ModelFiles;
 
@@ -125,7 +125,7 @@ impl Worker {
             }
             ["peak"] => {
                 let all = std::thread::available_parallelism()?.get();
-                Ok(json!({"f32_gflops_1": peak_gflops(1), "f32_gflops_all": peak_gflops(all)}))
+                Ok(json!({"f32_gflops_1": speed::peak(1), "f32_gflops_all": speed::peak(all)}))
             }
             _ => Err(format!("unknown command: {}", words.join(" ")).into()),
         }

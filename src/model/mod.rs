@@ -23,7 +23,7 @@ use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::source::ModelFiles;
 use cpu::Engine;
-pub use cpu::{kernels, peak_gflops};
+pub use cpu::{kernels, speed};
 use encoder::Encoder;
 
 /// Something that scores the tokens of windows: the seam between text and tensors.

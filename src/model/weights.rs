@@ -333,7 +333,7 @@ enum RowData {
 }
 
 impl Rows {
-    #[cfg(test)]
+    /// A table of numbers that are here already.
     pub(super) fn from_numbers(numbers: Vec<f32>, columns: usize) -> Self {
         let rows = numbers.len() / columns;
         Rows { data: RowData::Owned(numbers), kind: Kind::F32, columns, rows, scale: Vec::new() }

@@ -91,6 +91,30 @@ fn a_tiny_model_gives_its_golden_record() {
     records.iter().zip(&golden).for_each(|(record, golden)| assert_alike(golden, record));
 }
 
+/// The number type changes how answers are computed, not which; and the time that went into them can be seen.
+#[test]
+fn number_types_agree_on_the_answer() {
+    let text = fixture("text/lighthouse.txt");
+    let ask = |more: &[&str]| {
+        run(&[&["ask", "Who was the last keeper?", text.to_str().unwrap(), "--offline"], more].concat())
+    };
+    let [packed, f32, int8] = [&[][..], &["--dtype", "f32"], &["--dtype", "int8"]].map(ask);
+    assert_eq!(packed.stdout, int8.stdout);
+    assert_ne!(f32.stdout, int8.stdout);
+    for asked in [&f32, &int8] {
+        assert_eq!(asked.records()[0]["answers"][0]["text"], "Olav Brekke");
+        assert!(!asked.stderr.contains("time:"));
+    }
+    let asked = ask(&["--profile-time"]);
+    assert_eq!(asked.stdout, packed.stdout);
+    for stage in ["embedding", "attention", "feed-forward up, GELU", "add, normalise"] {
+        assert!(asked.stderr.contains(&format!("time: {stage}")), "{}", asked.stderr);
+    }
+    let asked = ask(&["--dtype", "f16", "--profile-time"]);
+    assert!(asked.stderr.contains("only the CPU engine"), "{}", asked.stderr);
+    assert_eq!(ask(&["--dtype", "int4"]).code, Some(2));
+}
+
 fn assert_alike(golden: &Value, found: &Value) {
     match (golden, found) {
         (Value::Object(golden), Value::Object(found)) => {

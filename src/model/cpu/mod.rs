@@ -18,10 +18,10 @@ mod math;
 mod memory;
 #[cfg(target_arch = "aarch64")]
 mod neon;
-mod peak;
 mod quantise;
 mod rows;
 mod simd;
+pub mod speed;
 #[cfg(test)]
 mod tests;
 mod times;
@@ -331,11 +331,6 @@ fn keep_rows(state: &Sheet, asking: &[Asking], kept: &mut Sheet, rows: usize, wi
 /// The vector unit that the engine uses on this processor.
 pub fn kernels() -> &'static str {
     Isa::all()[0].name()
-}
-
-/// Billions of f32 operations per second that this processor does at best, without touching memory.
-pub fn peak_gflops(threads: usize) -> f64 {
-    peak::f32_gflops(threads)
 }
 
 /// Cuts the windows of a batch into neighbouring groups of about as many tokens as suit the caches.

@@ -212,8 +212,15 @@ impl Codes {
         4 / self.bytes()
     }
 
-    /// The range that an activation's codes use: `first + 0` to `first + steps`. A sum of 8,192 products of 11 bits by 7 bits
-    /// still fits 31 bits.
+    /// The most products whose sum surely fits 31 bits: weights are below 2^7, activations below 2^8 or 2^10.
+    pub(super) const fn most_inputs(self) -> usize {
+        match self {
+            Codes::Unsigned8 | Codes::Signed8 => 1 << 16,
+            Codes::Signed16 => 1 << 14,
+        }
+    }
+
+    /// The range that an activation's codes use: from the first, so many steps.
     pub(super) const fn range(self) -> (i32, i32) {
         match self {
             Codes::Unsigned8 => (0, 255),

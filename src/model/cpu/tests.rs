@@ -12,23 +12,12 @@ use super::memory::Sheet;
 use super::quantise::CodedSheet;
 use super::rows::{Head, Norm};
 use super::simd::{Isa, Kernel, Simd};
+use super::speed::noise;
 use super::{Engine, Precision};
 use crate::batch::Batch;
 use crate::model::config::EncoderConfig;
 use crate::model::weights::{Rows, Weights};
 use crate::source::ModelFiles;
-
-/// Numbers without a pattern, the same in every run, between -1 and 1.
-fn noise(count: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(2_654_435_769) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
 
 fn sheet(numbers: &[f32], rows: usize, width: usize) -> Sheet {
     let mut sheet = Sheet::default();
@@ -143,15 +132,22 @@ fn integer_products_of_codes_are_exact() {
     }
 }
 
-/// The largest sum that codes can make, at the largest depth that real models have.
+/// The largest sums that codes can make, at the largest depth that integers are used for.
 #[test]
 fn integer_sums_do_not_overflow() {
     for isa in Isa::all() {
-        let inputs = 8192;
+        let inputs = isa.codes().most_inputs();
         let mut input = vec![1.0; inputs];
         input[0] = -1.0;
-        let found = product(isa, &input, &vec![1.0; inputs], &[0.0], true, Then::Nothing);
-        assert!((found[0] - 8190.0).abs() < 1.0, "{}: {found:?}", isa.name());
+        for weight in [1.0, -1.0] {
+            let found = product(isa, &input, &vec![weight; inputs], &[0.0], true, Then::Nothing);
+            let expected = weight * (inputs - 2) as f32;
+            assert!((found[0] - expected).abs() < 2.0, "{}: {found:?}, {expected}", isa.name());
+        }
+        // One more, and it is computed in f32 instead.
+        input.push(0.1234);
+        let found = product(isa, &input, &vec![1.0; inputs + 1], &[0.0], true, Then::Nothing);
+        assert!((found[0] - (inputs - 2) as f32 - 0.1234).abs() < 0.02, "{}: {found:?}", isa.name());
     }
 }
 
