@@ -418,6 +418,12 @@ fn attention_sees_its_whole_window_and_nothing_else() {
             let expected: Vec<f32> =
                 some.iter().flat_map(|rows| found[rows.start * hidden..rows.end * hidden].to_vec()).collect();
             assert!(kept == expected, "{} {heads:?}", isa.name());
+            // One window for many threads is cut into pieces: the same bits.
+            let longest = windows.len() - 1;
+            let (asking, rows) = Asking::lay_out(0, [(&windows[longest], &some[longest])].into_iter());
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(8).build().unwrap();
+            let alone = pool.install(|| attended(isa, heads, &qkv, &asking, rows));
+            assert!(alone == expected[expected.len() - alone.len()..], "{} {heads:?} alone", isa.name());
         }
     }
 }
