@@ -1,13 +1,12 @@
 //! The neural part: plain integers in, plain numbers out. The only folder that knows about tensors.
 
-mod attention;
 mod config;
 mod cpu;
 mod device;
-mod encoder;
 mod names;
 pub mod pack;
 mod tables;
+mod tensors;
 mod weights;
 
 use std::time::Duration;
@@ -24,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::source::ModelFiles;
 use cpu::Engine;
 pub use cpu::{kernels, speed};
-use encoder::Encoder;
+use tensors::Encoder;
 
 /// Something that scores the tokens of windows: the seam between text and tensors.
 pub trait SpanModel: Send + Sync {

@@ -8,10 +8,11 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::gemm::{TILE_VECTORS, tile_of, tiles};
+use super::gemm::{tile_of, tiles};
+use super::isa::Isa;
 use super::math::exp2;
 use super::memory::{Buffer, Canvas, Sheet, WIDEST_TILE};
-use super::simd::{Isa, Kernel, Simd};
+use super::simd::{Kernel, Simd, TILE_VECTORS};
 
 /// The shape of the heads.
 #[derive(Debug, Clone, Copy)]

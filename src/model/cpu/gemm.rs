@@ -12,14 +12,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::isa::Isa;
 use super::math::gelu;
 use super::memory::{Block, Buffer, Canvas, Sheet};
 use super::quantise::CodedSheet;
-use super::simd::{Isa, Kernel, Simd};
+use super::simd::{Kernel, Simd, TILE_VECTORS};
 use crate::model::weights::Rows;
-
-/// Vectors that a tile is wide.
-pub(super) const TILE_VECTORS: usize = 2;
 
 /// Inputs that are worked through at a time, so that a panel of weights and a block of rows stay in cache.
 const DEPTH: usize = 768;

@@ -10,14 +10,16 @@
 //! Every step cuts its own work into pieces, too, and idle threads take them: many windows keep all cores busy one group each,
 //! a single window keeps them busy row by row. No piece knows how the rest was cut, so neither batch nor threads show in the bits.
 //!
-//! [`Encoder`](super::encoder::Encoder) computes the same equations with plain tensor operations and is what tests compare with.
+//! [`Encoder`](super::tensors::Encoder) computes the same equations with plain tensor operations and is what tests compare with.
 
 mod attention;
 mod gemm;
+mod isa;
 mod math;
 mod memory;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+mod portable;
 mod quantise;
 mod rows;
 mod simd;
@@ -35,10 +37,10 @@ use rayon::prelude::*;
 
 use self::attention::{Asking, Heads, attend};
 use self::gemm::{Linear, Then};
+use self::isa::Isa;
 use self::memory::{Block, Idle, Sheet};
 use self::quantise::CodedSheet;
 use self::rows::{Head, Norm};
-use self::simd::Isa;
 use self::times::{Stage, Times};
 use super::config::EncoderConfig;
 use super::tables::Tables;

@@ -4,8 +4,9 @@
 
 use rayon::prelude::*;
 
+use super::isa::Isa;
 use super::memory::{Block, Sheet};
-use super::simd::{Codes, Isa, Kernel, Simd};
+use super::simd::{Codes, Kernel, Simd};
 
 /// Rows that one thread encodes at a time.
 const BLOCK_ROWS: usize = 16;

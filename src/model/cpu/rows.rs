@@ -1,7 +1,8 @@
 //! What is done to rows one by one: normalisation, and the span head.
 
+use super::isa::Isa;
 use super::memory::Block;
-use super::simd::{Isa, Kernel, Simd};
+use super::simd::{Kernel, Simd};
 
 /// Layer normalisation.
 pub(super) struct Norm {

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use rayon::ThreadPoolBuilder;
 
 use super::attention::{Asking, Heads, attend};
-use super::gemm::{Linear, TILE_VECTORS, Then};
+use super::gemm::{Linear, Then};
+use super::isa::Isa;
 use super::memory::Sheet;
 use super::quantise::CodedSheet;
-use super::simd::{Isa, Kernel, Simd};
+use super::simd::{Kernel, Simd, TILE_VECTORS};
 use crate::model::Precision;
 use crate::model::weights::Rows;
 

@@ -7,11 +7,12 @@ use proptest::prelude::*;
 
 use super::attention::{Asking, Heads, attend};
 use super::gemm::{Linear, Then};
+use super::isa::Isa;
 use super::math::{exp2, gelu};
 use super::memory::Sheet;
 use super::quantise::CodedSheet;
 use super::rows::{Head, Norm};
-use super::simd::{Isa, Kernel, Simd};
+use super::simd::{Kernel, Simd};
 use super::speed::noise;
 use super::{Engine, Precision};
 use crate::batch::Batch;

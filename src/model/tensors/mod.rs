@@ -3,13 +3,15 @@
 //! It runs on GPUs, in half precision, and as the reference that the CPU engine is compared with.
 //!
 //! Tokens of all windows lie behind one another in one `[tokens, hidden]` matrix. Everything but attention treats a token by
-//! itself, so only [`attention`](super::attention) knows where windows begin and end.
+//! itself, so only [`attention`] knows where windows begin and end.
+
+mod attention;
 
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops::layer_norm;
 use rayon::prelude::*;
 
-use super::attention::{Layout, attention};
+use self::attention::{Layout, attention};
 use super::config::EncoderConfig;
 use super::device::Precision;
 use super::tables::Tables;
