@@ -3,6 +3,7 @@
 mod config;
 mod cpu;
 mod device;
+mod layer;
 mod names;
 pub mod pack;
 mod tables;

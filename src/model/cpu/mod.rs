@@ -45,7 +45,7 @@ use self::times::{Stage, Times};
 use super::config::EncoderConfig;
 use super::tables::Tables;
 use super::weights::{Rows, Weights};
-use super::{Precision, Tap, WindowLogits};
+use super::{Precision, Tap, WindowLogits, layer};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 
@@ -73,15 +73,7 @@ pub(super) struct Engine {
     scratch: Idle<Scratch>,
 }
 
-struct Layer {
-    /// Query, key and value in one product.
-    qkv: Linear,
-    attention_out: Linear,
-    attention_norm: Norm,
-    up: Linear,
-    down: Linear,
-    output_norm: Norm,
-}
+type Layer = layer::Layer<Linear, Norm>;
 
 /// The intermediate results of one group.
 #[derive(Default)]
@@ -129,26 +121,14 @@ impl Engine {
             }
             Ok(Linear::pack(isa, &matrices, &bias, columns, precision == Precision::Int8))
         };
-        let layer = |number: usize| -> Result<Layer> {
-            let module = |name: &str| format!("{prefix}{}{number}.{name}", names.layer);
-            Ok(Layer {
-                qkv: linear(&[names.query, names.key, names.value].map(module), hidden, hidden)?,
-                attention_out: linear(&[module(names.attention_out)], hidden, hidden)?,
-                attention_norm: norm(&module(names.attention_norm))?,
-                up: linear(&[module(names.up)], config.inner, hidden)?,
-                down: linear(&[module(names.down)], hidden, config.inner)?,
-                output_norm: norm(&module(names.output_norm))?,
-            })
-        };
-        // Collected before it is looked through, so that of several errors the first layer's is reported.
-        let layers: Vec<Result<Layer>> = (0..config.layers).into_par_iter().map(layer).collect();
+        let layers = Layer::load_all(&config, &prefix, linear, norm)?;
         let head_weight = weights.matrix(&format!("{head}.weight"), 2, hidden)?;
         let head_bias = weights.vector(&[format!("{head}.bias")], 2)?;
         Ok(Self {
             isa,
             tables: Tables::load(weights, &prefix, &config)?,
             embedding_norm: norm(&format!("{prefix}{}", names.embedding_norm))?,
-            layers: layers.into_iter().collect::<Result<_>>()?,
+            layers,
             head: Head {
                 weight: [head_weight[..hidden].to_vec(), head_weight[hidden..].to_vec()],
                 bias: [head_bias[0], head_bias[1]],

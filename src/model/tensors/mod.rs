@@ -3,20 +3,19 @@
 //! It runs on GPUs, in half precision, and as the reference that the CPU engine is compared with.
 //!
 //! Tokens of all windows lie behind one another in one `[tokens, hidden]` matrix. Everything but attention treats a token by
-//! itself, so only [`attention`] knows where windows begin and end.
+//! itself, so only [`attention()`] knows where windows begin and end.
 
 mod attention;
 
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops::layer_norm;
-use rayon::prelude::*;
 
 use self::attention::{Layout, attention};
 use super::config::EncoderConfig;
 use super::device::Precision;
 use super::tables::Tables;
 use super::weights::Weights;
-use super::{Tap, WindowLogits};
+use super::{Tap, WindowLogits, layer};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 
@@ -31,15 +30,7 @@ pub(super) struct Encoder {
     head: Head,
 }
 
-struct Layer {
-    /// Query, key and value in one matrix.
-    qkv: Linear,
-    attention_out: Linear,
-    attention_norm: Norm,
-    up: Linear,
-    down: Linear,
-    output_norm: Norm,
-}
+type Layer = layer::Layer<Linear, Norm>;
 
 /// A matrix, stored `[in, out]`, and a bias. With the checkpoint's `[out, in]` the CPU product takes another path, and rounds
 /// differently, when a batch is small.
@@ -156,24 +147,16 @@ impl Encoder {
         let head = weights.head_module()?;
         let loader = Loader { weights, device: &device, precision, epsilon: config.epsilon };
         let hidden = config.hidden;
-        let layer = |number: usize| {
-            let module = |name: &str| format!("{prefix}{}{number}.{name}", names.layer);
-            let linear = |name: &str, rows, columns| loader.linear(&[module(name)], rows, columns);
-            Ok(Layer {
-                qkv: loader.linear(&[names.query, names.key, names.value].map(module), hidden, hidden)?,
-                attention_out: linear(names.attention_out, hidden, hidden)?,
-                attention_norm: loader.norm(&module(names.attention_norm), hidden)?,
-                up: linear(names.up, config.inner, hidden)?,
-                down: linear(names.down, hidden, config.inner)?,
-                output_norm: loader.norm(&module(names.output_norm), hidden)?,
-            })
-        };
-        // Collected before it is looked through, so that of several errors the first layer's is reported.
-        let layers: Vec<Result<Layer>> = (0..config.layers).into_par_iter().map(layer).collect();
+        let layers = Layer::load_all(
+            &config,
+            &prefix,
+            |modules, rows, columns| loader.linear(modules, rows, columns),
+            |module| loader.norm(module, hidden),
+        )?;
         Ok(Self {
             tables: Tables::load(weights, &prefix, &config)?,
             embedding_norm: loader.norm(&format!("{prefix}{}", names.embedding_norm), hidden)?,
-            layers: layers.into_iter().collect::<Result<_>>()?,
+            layers,
             head: loader.head(&head, hidden)?,
             config,
             device,
