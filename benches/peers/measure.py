@@ -10,7 +10,6 @@ import engines
 import logits
 from process import Pool, Process, Watch, WorkerError
 
-BATCHES = (1, 4, 8, 16, 32)
 FIRST_BATCH = 4  # at which variants are compared
 TRIAL_LENGTH = 180
 TRIAL_SECONDS = 1.0
@@ -89,15 +88,9 @@ class Seat:
 class Bench:
     """One shape: its site, its windows, and the seats."""
 
-    def __init__(self, site, windows, check, logs, cpu_flags, say):
-        self.site, self.windows, self.check, self.logs, self.cpu_flags, self.say = (
-            site,
-            windows,
-            check,
-            logs,
-            cpu_flags,
-            say,
-        )
+    def __init__(self, site, windows, check, logs, cpu_flags, batches, say):
+        self.site, self.windows, self.check, self.logs = site, windows, check, logs
+        self.cpu_flags, self.batches, self.say = cpu_flags, batches, say
 
     def start(self, seat, variant, threads, windows, batch=None, tag=""):
         command, env = engines.command_line(self.site, seat.engine, seat.dtype, variant, threads, windows.path, batch)
@@ -183,7 +176,7 @@ class Bench:
         rates = {FIRST_BATCH: first_rate}
         process = self.start(seat, variant, threads, self.check, tag="-calibration")
         try:
-            for batch in BATCHES:
+            for batch in self.batches:
                 if batch not in rates and 2 * batch * TRIAL_LENGTH / first_rate < LONGEST_TRIAL:
                     rates[batch] = self.try_batch(seat, variant, threads, process, batch)
         except WorkerError as error:

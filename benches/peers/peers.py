@@ -155,7 +155,8 @@ def make_bench(args, shape, count):
     site = engines.Site(folder, exports_dir(args.work, shape), args.spanqa, args.batch_tokens)
     logs = args.work / "logs" / shape.name
     logs.mkdir(parents=True, exist_ok=True)
-    return measure.Bench(site, windows, check, logs, flags, lambda text: say(f"{shape.name}: {text}")), failures
+    bench = measure.Bench(site, windows, check, logs, flags, args.batches, lambda text: say(f"{shape.name}: {text}"))
+    return bench, failures
 
 
 def measure_shape(args, shape, bench, export_failures, peak):
@@ -248,6 +249,9 @@ def common_arguments(parser):
     parser.add_argument("--shapes", type=listed(SHAPES), default=list(SHAPES))
     parser.add_argument("--batch-tokens", type=int, default=2048, help="what the spanqa worker may pack into a batch")
     parser.add_argument("--windows", type=int, default=256, help="for the smallest shape; larger ones get fewer")
+    parser.add_argument(
+        "--batches", type=numbers, default=[1, 4, 8, 16, 32], help="windows in a peer's batch that calibration tries"
+    )
 
 
 def finish_arguments(parser, args):
