@@ -5,8 +5,8 @@
 //!
 //! Crates were measured first, on two cores of a Zen 4 at eight shapes of the encoders, in shares of the f32 peak in registers, one
 //! thread, worst and best shape: gemm 0.19 with AVX-512 87 to 92 %, rten-gemm 0.27 82 to 91 %, matrixmultiply 0.3 79 to 86 %; the integer
-//! products of rten-gemm 63 to 81 % of the peak of `vpdpbusd`. These tiles reach 97 to 99 %, finish a product while it is in cache, and a
-//! single row gives the same bits as many, which gemm does not promise.
+//! products of rten-gemm 63 to 81 % of the peak of `vpdpbusd`. In whole models the products here run at 91 to 94 %, 87 % with GELU, finish
+//! while the numbers are in cache, and give a single row the same bits as many, which gemm does not promise.
 
 use std::ops::Range;
 
