@@ -150,13 +150,13 @@ impl Engine {
     }
 
     /// Start and end logits of every token of every window.
-    pub(super) fn forward(&self, batch: &Batch, mut tap: Option<&mut Tap>) -> Result<Vec<WindowLogits>> {
+    pub(super) fn forward(&self, batch: &Batch, tap: Option<&mut Tap>) -> Result<Vec<WindowLogits>> {
         self.tables.check(batch)?;
         let windows: Vec<Range<usize>> = batch.ranges().collect();
-        if tap.is_some() {
+        if let Some(tap) = tap {
             // Whoever looks at the states wants all of them, in order.
             let everything = windows.iter().map(|window| vec![window.clone()]).collect::<Vec<_>>();
-            return self.run(batch, &windows, &everything, tap.take());
+            return self.run(batch, &windows, &everything, Some(tap));
         }
         let read: Vec<Vec<Range<usize>>> =
             windows.iter().zip(&batch.read).map(|(window, read)| kept(window, read)).collect();
