@@ -245,7 +245,7 @@ impl Reader {
         let places: Vec<Place> = places.collect();
         Ok(Asked {
             unread: places.iter().map(|place| place.layout.len()).sum(),
-            context_offset: template.prefix.len() + question.len() + template.middle.len(),
+            context_offset: template.context_offset(question.len()),
             places,
             question,
             truncated,
@@ -258,13 +258,7 @@ impl Reader {
         let Ok(asked) = &asked[job.query] else { return };
         let window = asked.places[job.passage].layout[job.window].clone();
         let context = &queries[job.query].passages[job.passage].tokens.ids[window];
-        let template = self.tokenizer.template();
-        let ids = [&template.prefix, &asked.question, &template.middle, context, &template.suffix].concat();
-        let mut segments = template.prefix_segments.clone();
-        segments.resize(segments.len() + asked.question.len(), template.question_segment);
-        segments.extend(&template.middle_segments);
-        segments.resize(segments.len() + context.len(), template.context_segment);
-        segments.extend(&template.suffix_segments);
+        let (ids, segments) = self.tokenizer.template().join(&asked.question, context);
         let context = asked.context_offset..asked.context_offset + context.len();
         batch.push_to_read(&ids, &segments, context);
     }

@@ -32,6 +32,22 @@ impl PairTemplate {
         self.prefix.len() + self.middle.len() + self.suffix.len()
     }
 
+    /// Where the context starts in a window whose question has so many tokens.
+    pub fn context_offset(&self, question: usize) -> usize {
+        self.prefix.len() + question + self.middle.len()
+    }
+
+    /// A window of a question and a stretch of context: its ids and segments.
+    pub fn join(&self, question: &[u32], context: &[u32]) -> (Vec<u32>, Vec<u32>) {
+        let ids = [&self.prefix, question, &self.middle, context, &self.suffix].concat();
+        let mut segments = self.prefix_segments.clone();
+        segments.resize(segments.len() + question.len(), self.question_segment);
+        segments.extend(&self.middle_segments);
+        segments.resize(segments.len() + context.len(), self.context_segment);
+        segments.extend(&self.suffix_segments);
+        (ids, segments)
+    }
+
     /// Every id of the template, with repetitions.
     pub fn ids(&self) -> impl Iterator<Item = u32> + '_ {
         self.prefix.iter().chain(&self.middle).chain(&self.suffix).copied()
