@@ -137,6 +137,22 @@ pub enum Error {
         /// Where it was asked for.
         device: String,
     },
+    /// There is no arithmetic for learning in that type there.
+    #[error("a model cannot be trained in {dtype} on {device}")]
+    CannotLearnIn {
+        /// The type that was asked for.
+        dtype: &'static str,
+        /// The device.
+        device: String,
+    },
+    /// More layers should stay as they are than there are.
+    #[error("{asked} layers cannot be frozen: the model has {layers}")]
+    TooManyFrozen {
+        /// How many were asked for.
+        asked: usize,
+        /// How many there are.
+        layers: usize,
+    },
     /// The worker threads could not be started.
     #[error("cannot start worker threads: {reason}")]
     Threads {
@@ -337,6 +353,9 @@ pub enum Error {
     /// Data sets, predictions and their scores.
     #[error(transparent)]
     Squad(#[from] crate::squad::SquadError),
+    /// Training.
+    #[error(transparent)]
+    Train(#[from] crate::train::TrainError),
     /// The cache cannot be written: read-only, not a folder, full disk.
     #[error("cannot write to the model cache at {path}: {source}", path = path.display())]
     CacheNotWritable {
@@ -372,7 +391,8 @@ impl Error {
             Error::OutOfTable { .. } => "out_of_table",
             Error::DeviceUnavailable { .. } => "device_unavailable",
             Error::Threads { .. } => "no_threads",
-            Error::IntegersNeedCpu { .. } => "dtype_unavailable",
+            Error::IntegersNeedCpu { .. } | Error::CannotLearnIn { .. } => "dtype_unavailable",
+            Error::TooManyFrozen { .. } => "too_many_frozen",
             Error::NotFinite { .. } => "not_finite",
             Error::Tensor(_) => "tensor_failed",
             Error::EmptyQuestion => "empty_question",
@@ -398,6 +418,7 @@ impl Error {
             Error::DownloadCut { .. } => "download_cut",
             Error::DownloadDamaged { .. } => "download_damaged",
             Error::Squad(error) => error.code(),
+            Error::Train(error) => error.code(),
             Error::CacheNotWritable { .. } => "cache_not_writable",
             Error::CacheLocked { .. } => "cache_locked",
         }
@@ -438,6 +459,10 @@ impl Error {
             }
             Error::DeviceUnavailable { .. } => {
                 Some("`--device cpu` always works; `spanqa doctor` says what else does".into())
+            }
+            Error::CannotLearnIn { .. } => Some("a CPU trains in f32, a GPU in bf16 (the default), f16 or f32".into()),
+            Error::TooManyFrozen { layers, .. } => {
+                Some(format!("freeze at most {layers}; with `--freeze-layers {layers}` only the span head learns"))
             }
             Error::IntegersNeedCpu { .. } => Some("add `--device cpu`, or try `--dtype f16`".into()),
             Error::Threads { .. } => Some("try `--threads 1`".into()),
@@ -508,6 +533,7 @@ impl Error {
                 Some("run it again; if it stays, a proxy or mirror (HF_ENDPOINT) alters files".into())
             }
             Error::Squad(error) => error.hint(),
+            Error::Train(error) => error.hint(),
             Error::CacheNotWritable { .. } => {
                 Some("free some space, or `export HF_HUB_CACHE=/a/writable/folder`".into())
             }

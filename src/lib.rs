@@ -41,11 +41,13 @@ pub mod batch;
 pub mod decode;
 pub mod error;
 pub mod model;
+pub mod random;
 pub mod reader;
 pub mod request;
 pub mod source;
 pub mod squad;
 pub mod stream;
 pub mod text;
+pub mod train;
 
 pub use error::{Error, Result};

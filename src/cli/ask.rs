@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use spanqa::reader::{Asking, Passage, Query, Reader};
+use spanqa::reader::{Asking, Passage, Query};
 use spanqa::source::Origin;
 
 use super::inputs::{DEFAULT_MAX_BYTES, Inputs};
@@ -82,10 +82,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         unit: args.offset_unit.into(),
         why: args.why,
     };
-    let reader = args.reader.open(&resolved)?;
-    if args.reader.runtime.device != reader.device() {
-        note_device(&reader, &mut note);
-    }
+    let reader = args.reader.open(&resolved, args.quiet)?;
 
     let mut passages: Vec<Passage> = Vec::with_capacity(texts.len());
     for text in texts {
@@ -123,13 +120,6 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         notice::built_in_model(|text| eprintln!("note: {text}"));
     }
     Ok(outcome)
-}
-
-/// Says which device was taken, once something else than the processor could have been.
-fn note_device(reader: &Reader, note: &mut dyn FnMut(String)) {
-    if cfg!(any(feature = "cuda", feature = "metal")) {
-        note(format!("running on {}", reader.device()));
-    }
 }
 
 impl Args {

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use spanqa::random::Random;
 use spanqa::squad::metrics::Rules;
 use spanqa::squad::mlqa::Language;
-use spanqa::squad::stats::Random;
 use spanqa::squad::{Dataset, Options};
 
 use super::Usage;

@@ -214,8 +214,8 @@ impl Args {
         asking.decoding.always_answer |=
             rules != Rules::Squad2 && self.reader.decoding.null_threshold.is_none();
         let limits = self.reader.limits.limits();
-        let settings = format!("{:?} {limits:?} {:?}", asking.decoding, self.reader.runtime.dtype);
-        let reader = self.reader.open(&resolved)?;
+        let settings = format!("{:?} {limits:?} {:?}", asking.decoding, self.reader.runtime.device.dtype);
+        let reader = self.reader.open(&resolved, self.quiet)?;
 
         let model = match &resolved.files.revision {
             Some(revision) => format!("{}@{revision}", resolved.files.name),

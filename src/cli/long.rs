@@ -55,7 +55,7 @@ impl Args {
         let decoding = self.reader.decoding.decoding_by(ScoreArg::Joint, &resolved, false)?;
         let mut measured = Vec::new();
         for &tokens in &self.long {
-            let reader = self.reader.open_by(&resolved, memo::open)?;
+            let reader = self.reader.open_by(&resolved, self.quiet, memo::open)?;
             let mut joined =
                 long::join(&dataset, tokens, &mut |text| Ok(reader.tokenizer().encode(text)?.len()))?;
             // Only now: a document consists of whole paragraphs, asked about or not.

@@ -14,6 +14,7 @@ mod options;
 mod output;
 mod progress;
 mod shell;
+mod train;
 mod tune;
 mod verify;
 mod version;
@@ -51,6 +52,8 @@ enum Command {
     Compare(Box<compare::Args>),
     /// Choose when a model should say "no answer", and how sure it may sound
     Tune(Box<tune::Args>),
+    /// Fine-tune a model on questions with known answers
+    Train(Box<train::Args>),
     /// List, fetch, inspect and check models
     Models(models::ModelsArgs),
     /// Print what a bug report needs: build, processor, devices, caches, environment
@@ -94,6 +97,7 @@ pub fn run(cli: Cli) -> Result<Outcome> {
         Command::Eval(args) => eval::run(&args, &mut stdout),
         Command::Compare(args) => compare::run(&args, &mut stdout),
         Command::Tune(args) => tune::run(&args, &mut stdout),
+        Command::Train(args) => train::run(&args, &mut stdout),
         Command::Models(args) => models::run(&args, &mut stdout),
         Command::Doctor(args) => doctor::run(&args, &mut stdout),
         Command::Completions(args) => shell::completions(&args, &mut stdout),

@@ -76,18 +76,24 @@ impl ReaderArgs {
     }
 
     /// Loads the model as the flags say.
-    pub fn open(&self, resolved: &Resolved) -> Result<Reader> {
-        self.open_by(resolved, Reader::open)
+    pub fn open(&self, resolved: &Resolved, quiet: bool) -> Result<Reader> {
+        self.open_by(resolved, quiet, Reader::open)
     }
 
     /// Loads the model by another way of opening one.
     pub fn open_by(
         &self,
         resolved: &Resolved,
+        quiet: bool,
         open: impl FnOnce(&ModelFiles, &Runtime, Limits) -> spanqa::Result<Reader>,
     ) -> Result<Reader> {
-        let reader = open(&resolved.files, &self.runtime.runtime(), self.limits.limits())
+        let reader = open(&resolved.files, &self.runtime.device.runtime(), self.limits.limits())
             .with_context(|| format!("cannot use model {}", self.model.model))?;
+        // Worth saying once something else than the processor could have been taken.
+        let could_differ = cfg!(any(feature = "cuda", feature = "metal"));
+        if could_differ && !quiet && self.runtime.device.device != reader.device() {
+            eprintln!("note: running on {}", reader.device());
+        }
         Ok(reader.with_batch_tokens(self.runtime.batch_tokens))
     }
 }
@@ -117,28 +123,22 @@ impl LimitArgs {
     }
 }
 
-/// Where and how the model runs.
+/// Where and in which numbers a model runs.
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Running")]
-pub struct RuntimeArgs {
+pub struct DeviceArgs {
     /// auto, cpu, cuda, cuda:N or metal; one that cannot be had is an error
     #[arg(long, value_name = "DEVICE", default_value_t = DeviceChoice::Auto)]
     pub device: DeviceChoice,
-    /// Number type of matrix products [default: int8 for packed models on a CPU, otherwise f32]
+    /// Number type of matrix products [default: int8 for packed models on a CPU, otherwise f32; to train on a GPU bf16]
     #[arg(long, value_enum, value_name = "TYPE")]
     pub dtype: Option<DtypeArg>,
     /// CPU threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
-    /// Tokens that go through the model together; replies do not depend on it
-    #[arg(long, value_name = "TOKENS", default_value_t = DEFAULT_BATCH_TOKENS)]
-    pub batch_tokens: usize,
-    /// Say at the end where the model's time went
-    #[arg(long)]
-    pub profile_time: bool,
 }
 
-impl RuntimeArgs {
+impl DeviceArgs {
     pub fn runtime(&self) -> Runtime {
         Runtime {
             device: self.device,
@@ -152,7 +152,23 @@ impl RuntimeArgs {
             reference: false,
         }
     }
+}
 
+/// Where and how the model runs.
+#[derive(Args, Debug, Clone)]
+#[command(next_help_heading = "Running")]
+pub struct RuntimeArgs {
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Tokens that go through the model together; replies do not depend on it
+    #[arg(long, value_name = "TOKENS", default_value_t = DEFAULT_BATCH_TOKENS)]
+    pub batch_tokens: usize,
+    /// Say at the end where the model's time went
+    #[arg(long)]
+    pub profile_time: bool,
+}
+
+impl RuntimeArgs {
     /// Says on stderr where the model's time went, if that was asked for.
     pub fn report_times(&self, reader: &Reader) {
         if !self.profile_time {
@@ -293,6 +309,14 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) => Err("it must be at least 1".into()),
         Ok(number) => Ok(number),
         Err(_) => Err("it must be a whole number".into()),
+    }
+}
+
+/// A number from 0 to 1.
+pub fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if (0.0..=1.0).contains(&number) => Ok(number),
+        _ => Err("it must be a number from 0 to 1".into()),
     }
 }
 

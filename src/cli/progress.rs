@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use spanqa::reader::Progress;
 use spanqa::squad::run::RunProgress;
+use spanqa::train::journal::Record;
 
 /// Fewer windows are read before a bar could be looked at.
 const WORTH_SHOWING: usize = 24;
@@ -88,6 +89,85 @@ impl QuestionBar {
         } else if !self.quiet && self.said.elapsed() >= PLAIN_LINE_EVERY {
             self.said = Instant::now();
             eprintln!("asked {done} of {} questions, {speed:.0} tokens/s", self.total);
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A bar over the steps of a training run: drawn on a terminal, and a plain line now and then elsewhere.
+pub struct TrainBar {
+    bar: Option<ProgressBar>,
+    total: u64,
+    first: u64,
+    started: Instant,
+    said: Instant,
+    quiet: bool,
+    /// Smoothed: single batches say little.
+    loss: Option<f64>,
+}
+
+impl TrainBar {
+    /// A bar for `total` steps of which `before` were taken earlier.
+    pub fn new(total: u64, before: u64, quiet: bool) -> Self {
+        let bar = (!quiet && io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            if let Ok(style) =
+                ProgressStyle::with_template("training {bar:24} {pos}/{len} steps, {msg}, {eta} left")
+            {
+                bar.set_style(style);
+            }
+            let bar = bar.with_position(before);
+            bar.reset_eta();
+            bar
+        });
+        let now = Instant::now();
+        Self { bar, total, first: before, started: now, said: now, quiet, loss: None }
+    }
+
+    /// Shows a step or an evaluation.
+    pub fn record(&mut self, record: &Record) {
+        if self.quiet {
+            return;
+        }
+        match record {
+            Record::Step(step) => {
+                const INERTIA: f64 = 0.95;
+                let loss = self.loss.map_or(step.loss, |loss| INERTIA * loss + (1.0 - INERTIA) * step.loss);
+                self.loss = Some(loss);
+                let message =
+                    format!("loss {loss:.3}, rate {:.1e}, {:.0} tokens/s", step.rate, step.tokens_per_second);
+                if let Some(bar) = &self.bar {
+                    bar.set_position(step.step);
+                    bar.set_message(message);
+                } else if self.said.elapsed() >= PLAIN_LINE_EVERY {
+                    self.said = Instant::now();
+                    let per_step =
+                        self.started.elapsed().as_secs_f64() / (step.step - self.first).max(1) as f64;
+                    let minutes = per_step * self.total.saturating_sub(step.step) as f64 / 60.0;
+                    eprintln!("step {} of {}, {message}, {minutes:.0} minutes left", step.step, self.total);
+                }
+            }
+            Record::Dev(dev) => {
+                let best = if dev.best { ", the best so far" } else { "" };
+                let line = format!("step {}: exact {:.2}, F1 {:.2}{best}", dev.step, dev.exact, dev.f1);
+                match &self.bar {
+                    Some(bar) => bar.println(line),
+                    None => eprintln!("{line}"),
+                }
+            }
+        }
+    }
+
+    /// Shows how far an evaluation has come.
+    pub fn asked(&mut self, progress: RunProgress) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("evaluating, {} questions asked", progress.questions));
         }
     }
 

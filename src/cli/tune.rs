@@ -58,7 +58,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let mut asking =
         Asking { decoding: args.reader.decoding.decoding(&resolved, false)?, ..Asking::default() };
     asking.decoding.always_answer = false;
-    let reader = args.reader.open_by(&resolved, memo::open)?;
+    let reader = args.reader.open_by(&resolved, args.quiet, memo::open)?;
 
     let passes = args.passes(&reader, &dataset, asking)?;
     let first = passes.first().map(Vec::as_slice).unwrap_or_default();

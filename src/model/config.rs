@@ -31,11 +31,16 @@ pub struct EncoderConfig {
     pub epsilon: f64,
     /// How the checkpoint's tensors are called.
     pub names: &'static NameTable,
+    /// What transformers puts before these names.
+    pub prefix: &'static str,
+    /// What transformers calls this encoder with a span head.
+    pub architecture: &'static str,
 }
 
 /// How one family writes its config.json.
 struct Dialect {
-    model_types: &'static [&'static str],
+    /// `model_type`, and what transformers calls such an encoder with a span head.
+    model_types: &'static [(&'static str, &'static str)],
     hidden: &'static str,
     layers: &'static str,
     heads: &'static str,
@@ -46,10 +51,11 @@ struct Dialect {
     /// Positions start one row after the padding token's id.
     positions_after_padding: bool,
     names: &'static NameTable,
+    prefix: &'static str,
 }
 
 const BERT: Dialect = Dialect {
-    model_types: &["bert"],
+    model_types: &[("bert", "BertForQuestionAnswering")],
     hidden: "hidden_size",
     layers: "num_hidden_layers",
     heads: "num_attention_heads",
@@ -59,13 +65,23 @@ const BERT: Dialect = Dialect {
     default_epsilon: 1e-12,
     positions_after_padding: false,
     names: &BERT_NAMES,
+    prefix: "bert.",
 };
 
-const DIALECTS: [Dialect; 3] = [
+static DIALECTS: [Dialect; 3] = [
     BERT,
-    Dialect { model_types: &["roberta", "xlm-roberta"], positions_after_padding: true, ..BERT },
     Dialect {
-        model_types: &["distilbert"],
+        model_types: &[
+            ("roberta", "RobertaForQuestionAnswering"),
+            ("xlm-roberta", "XLMRobertaForQuestionAnswering"),
+        ],
+        positions_after_padding: true,
+        prefix: "roberta.",
+        ..BERT
+    },
+    Dialect {
+        model_types: &[("distilbert", "DistilBertForQuestionAnswering")],
+        prefix: "distilbert.",
         hidden: "dim",
         layers: "n_layers",
         heads: "n_heads",
@@ -95,11 +111,13 @@ impl EncoderConfig {
         let Some(model_type) = json.get("model_type").and_then(Value::as_str) else {
             return Err(refuse("model_type", "none".into()));
         };
-        let known = |dialect: &&Dialect| dialect.model_types.contains(&model_type);
-        let Some(dialect) = DIALECTS.iter().find(known) else {
+        let find = |dialect: &'static Dialect| {
+            let names = dialect.model_types.iter().find(|(name, _)| *name == model_type);
+            names.map(|(family, architecture)| (dialect, *family, *architecture))
+        };
+        let Some((dialect, family, architecture)) = DIALECTS.iter().find_map(find) else {
             return Err(refuse("model_type", model_type.into()));
         };
-        let family = dialect.model_types.iter().find(|name| **name == model_type).copied().unwrap_or("bert");
 
         let number = |key: &str| match json.get(key).and_then(Value::as_u64) {
             Some(value) if (1..=LARGEST).contains(&value) => Ok(value as usize),
@@ -160,6 +178,8 @@ impl EncoderConfig {
             segments,
             epsilon: json.get("layer_norm_eps").and_then(Value::as_f64).unwrap_or(dialect.default_epsilon),
             names: dialect.names,
+            prefix: dialect.prefix,
+            architecture,
         })
     }
 

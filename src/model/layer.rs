@@ -25,20 +25,29 @@ impl<L: Send, N: Send> Layer<L, N> {
         linear: impl Fn(&[String], usize, usize) -> Result<L> + Sync,
         norm: impl Fn(&str) -> Result<N> + Sync,
     ) -> Result<Vec<Self>> {
-        let (names, hidden, inner) = (config.names, config.hidden, config.inner);
-        let load = |number: usize| -> Result<Self> {
-            let module = |name: &str| format!("{prefix}{}{number}.{name}", names.layer);
-            Ok(Self {
-                qkv: linear(&[names.query, names.key, names.value].map(module), hidden, hidden)?,
-                attention_out: linear(&[module(names.attention_out)], hidden, hidden)?,
-                attention_norm: norm(&module(names.attention_norm))?,
-                up: linear(&[module(names.up)], inner, hidden)?,
-                down: linear(&[module(names.down)], hidden, inner)?,
-                output_norm: norm(&module(names.output_norm))?,
-            })
-        };
+        let load = |number: usize| Self::load(config, prefix, number, &linear, &norm);
         // Collected before it is looked through, so that of several errors the first layer's is reported.
         let layers: Vec<Result<Self>> = (0..config.layers).into_par_iter().map(load).collect();
         layers.into_iter().collect()
+    }
+
+    /// Loads one layer; see [`Layer::load_all`].
+    pub(super) fn load(
+        config: &EncoderConfig,
+        prefix: &str,
+        number: usize,
+        linear: impl Fn(&[String], usize, usize) -> Result<L>,
+        norm: impl Fn(&str) -> Result<N>,
+    ) -> Result<Self> {
+        let (names, hidden, inner) = (config.names, config.hidden, config.inner);
+        let module = |name: &str| format!("{prefix}{}{number}.{name}", names.layer);
+        Ok(Self {
+            qkv: linear(&[names.query, names.key, names.value].map(module), hidden, hidden)?,
+            attention_out: linear(&[module(names.attention_out)], hidden, hidden)?,
+            attention_norm: norm(&module(names.attention_norm))?,
+            up: linear(&[module(names.up)], inner, hidden)?,
+            down: linear(&[module(names.down)], hidden, inner)?,
+            output_norm: norm(&module(names.output_norm))?,
+        })
     }
 }

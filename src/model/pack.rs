@@ -4,13 +4,12 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, serialize_to_file};
-use tempfile::NamedTempFile;
+use safetensors::Dtype;
 
 use super::config::EncoderConfig;
+use super::store::{Stored, little_endian, write};
 use super::weights::{SCALE_SUFFIX, Weights};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::source::ModelFiles;
 
 /// Matrices with fewer numbers are not worth rounding.
@@ -24,55 +23,32 @@ pub fn pack(files: &ModelFiles, output: &Path) -> Result<u64> {
     // Reading the config first refuses what could not be loaded again anyway.
     EncoderConfig::from_files(files)?;
     let weights = Weights::open(files)?;
-    let unwritable = |source: std::io::Error| Error::Write { path: output.to_path_buf(), source };
-
-    let mut stored: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+    let mut stored = Vec::new();
+    let mut store = |name: &str, dtype, shape, bytes| {
+        stored.push(Stored { name: name.into(), dtype, shape, bytes });
+    };
     let names: Vec<String> = weights.names().map(str::to_owned).collect();
     for name in names.iter().filter(|name| !UNUSED.iter().any(|unused| name.contains(unused))) {
         let shape = weights.shape(name).unwrap_or_default().to_vec();
         match shape[..] {
             [rows, columns] if rows * columns >= WORTH_PACKING => {
                 let (bytes, scales) = quantise(&weights.matrix(name, rows, columns)?, columns);
-                stored.push((name.clone(), Dtype::I8, shape, bytes));
-                stored.push((
-                    format!("{name}{SCALE_SUFFIX}"),
-                    Dtype::F32,
-                    vec![rows],
-                    little_endian(&scales),
-                ));
+                store(name, Dtype::I8, shape, bytes);
+                let scales_name = format!("{name}{SCALE_SUFFIX}");
+                store(&scales_name, Dtype::F32, vec![rows], little_endian(&scales));
             }
             [rows, columns] => {
                 let numbers = weights.matrix(name, rows, columns)?;
-                stored.push((name.clone(), Dtype::F32, shape, little_endian(&numbers)));
+                store(name, Dtype::F32, shape, little_endian(&numbers));
             }
             [length] => {
                 let numbers = weights.vector(std::slice::from_ref(name), length)?;
-                stored.push((name.clone(), Dtype::F32, shape, little_endian(&numbers)));
+                store(name, Dtype::F32, shape, little_endian(&numbers));
             }
             _ => {}
         }
     }
-
-    let broken = |error: safetensors::SafeTensorError| unwritable(std::io::Error::other(error));
-    let mut views = Vec::with_capacity(stored.len());
-    for (name, dtype, shape, bytes) in &stored {
-        views.push((name, TensorView::new(*dtype, shape.clone(), bytes).map_err(broken)?));
-    }
-    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary = temporary_file(folder).map_err(unwritable)?;
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    serialize_to_file(views, Some(metadata), temporary.path()).map_err(broken)?;
-    let size = temporary.path().metadata().map_err(unwritable)?.len();
-    temporary.persist(output).map_err(|error| unwritable(error.error))?;
-    Ok(size)
-}
-
-/// A temporary file that, once renamed, others may read as far as the user's mask lets them.
-fn temporary_file(folder: &Path) -> std::io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
+    write(output, &stored, HashMap::from([("format".to_owned(), "pt".to_owned())]))
 }
 
 /// Rounds each row to -127..=127 times a factor.
@@ -86,10 +62,6 @@ fn quantise(numbers: &[f32], columns: usize) -> (Vec<u8>, Vec<f32>) {
         bytes.extend(row.iter().map(|value| (value / scale).round().clamp(-127.0, 127.0) as i8 as u8));
     }
     (bytes, scales)
-}
-
-fn little_endian(numbers: &[f32]) -> Vec<u8> {
-    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
 #[cfg(test)]

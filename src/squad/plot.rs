@@ -9,6 +9,12 @@ pub enum Series {
     Line(Vec<(f64, f64)>),
     /// A dashed line, for comparison.
     Dashed(Vec<(f64, f64)>),
+    /// A line with a dot on every point, for measurements that are few.
+    Dotted(Vec<(f64, f64)>),
+    /// Faint dots that no line joins, for measurements that scatter.
+    Cloud(Vec<(f64, f64)>),
+    /// Rings around points that stand out.
+    Rings(Vec<(f64, f64)>),
     /// Bars from one x to another.
     Bars(Vec<(f64, f64, f64)>),
     /// A vertical line.
@@ -109,18 +115,19 @@ impl Chart {
 
     fn series(&self, svg: &mut String, index: usize, series: &Series) {
         match series {
-            Series::Line(points) | Series::Dashed(points) => {
-                let dashed = if matches!(series, Series::Dashed(_)) { " dashed" } else { "" };
-                let step = points.len().div_ceil(POINTS).max(1);
-                let last = points.len().saturating_sub(1);
-                let mut path = String::new();
-                for (at, (x, y)) in points.iter().enumerate() {
-                    if at % step == 0 || at == last {
-                        let command = if path.is_empty() { 'M' } else { 'L' };
-                        let _ = write!(path, "{command}{:.1} {:.1}", self.at_x(*x), self.at_y(*y));
-                    }
+            Series::Line(points) => self.line(svg, index, "", points),
+            Series::Dashed(points) => self.line(svg, index, " dashed", points),
+            Series::Dotted(points) => {
+                self.line(svg, index, "", points);
+                self.dots(svg, index, "", points);
+            }
+            Series::Cloud(points) => self.dots(svg, index, " faint", points),
+            Series::Rings(points) => {
+                for (x, y) in points {
+                    let (x, y) = (self.at_x(*x), self.at_y(*y));
+                    let _ =
+                        write!(svg, "<circle class=\"line s{index}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"6\"/>");
                 }
-                let _ = write!(svg, "<path class=\"line s{index}{dashed}\" d=\"{path}\"/>");
             }
             Series::Bars(bars) => {
                 for (from, to, y) in bars {
@@ -144,6 +151,28 @@ impl Chart {
         }
     }
 
+    fn line(&self, svg: &mut String, index: usize, more: &str, points: &[(f64, f64)]) {
+        if points.len() == 1 {
+            // A line that leads nowhere is not drawn.
+            return self.dots(svg, index, "", points);
+        }
+        let mut path = String::new();
+        for (x, y) in thinned(points) {
+            let command = if path.is_empty() { 'M' } else { 'L' };
+            let _ = write!(path, "{command}{:.1} {:.1}", self.at_x(*x), self.at_y(*y));
+        }
+        let _ = write!(svg, "<path class=\"line s{index}{more}\" d=\"{path}\"/>");
+    }
+
+    /// Lines without length, which their round ends make dots: one element, however many there are.
+    fn dots(&self, svg: &mut String, index: usize, more: &str, points: &[(f64, f64)]) {
+        let mut path = String::new();
+        for (x, y) in thinned(points) {
+            let _ = write!(path, "M{:.1} {:.1}h0", self.at_x(*x), self.at_y(*y));
+        }
+        let _ = write!(svg, "<path class=\"dots s{index}{more}\" d=\"{path}\"/>");
+    }
+
     fn legend(&self, svg: &mut String) {
         let mut x = LEFT;
         for (index, (name, _)) in self.series.iter().enumerate().filter(|(_, (name, _))| !name.is_empty()) {
@@ -158,6 +187,13 @@ impl Chart {
     }
 }
 
+/// As many points as can be told apart, with the last one.
+fn thinned(points: &[(f64, f64)]) -> impl Iterator<Item = &(f64, f64)> {
+    let step = points.len().div_ceil(POINTS).max(1);
+    let last = points.len().saturating_sub(1);
+    points.iter().enumerate().filter(move |(at, _)| at % step == 0 || *at == last).map(|(_, point)| point)
+}
+
 /// Where a number stands between two others, at most at their ends.
 fn scaled(value: f64, (low, high): (f64, f64)) -> f64 {
     let width = high - low;
@@ -167,7 +203,8 @@ fn scaled(value: f64, (low, high): (f64, f64)) -> f64 {
 /// About five round numbers between two ends.
 fn ticks((low, high): (f64, f64)) -> Vec<f64> {
     let width = high - low;
-    if !(width > 0.0 && width.is_finite()) {
+    // Steps of a width that is nearly nothing would be nothing.
+    if !(width > 0.0 && width.is_normal()) {
         return Vec::new();
     }
     let rough = width / 5.0;
@@ -179,10 +216,11 @@ fn ticks((low, high): (f64, f64)) -> Vec<f64> {
     (first..=last).map(|n| n as f64 * step).collect()
 }
 
-fn number(value: f64) -> String {
-    let rounded = (value * 1000.0).round() / 1000.0;
-    // No minus before a zero.
-    format!("{}", rounded + 0.0)
+/// A number as short as it may be.
+pub(crate) fn number(value: f64) -> String {
+    // Ten digits: more than a tick has, and too few to show how it was rounded. No minus before a zero.
+    let rounded = format!("{value:.9e}").parse().unwrap_or(value) + 0.0;
+    if rounded != 0.0 && rounded.abs() < 1e-3 { format!("{rounded:e}") } else { format!("{rounded}") }
 }
 
 /// Text as a web page may hold it.
@@ -213,6 +251,34 @@ mod tests {
         assert!(ticks((1.0, 1.0)).is_empty() && ticks((0.0, f64::NAN)).is_empty());
         assert_eq!(number(-0.0), "0");
         assert_eq!(number(0.30000000000000004), "0.3");
+        assert_eq!(number(1_234_567.0), "1234567");
+    }
+
+    #[test]
+    fn ticks_of_small_numbers_can_be_told_apart() {
+        let labels = |ends| ticks(ends).into_iter().map(number).collect::<Vec<_>>();
+        assert_eq!(labels((0.0, 5e-5)), ["0", "1e-5", "2e-5", "3e-5", "4e-5", "5e-5"]);
+        assert_eq!(labels((0.0, 0.0125)), ["0", "0.0025", "0.005", "0.0075", "0.01", "0.0125"]);
+        assert!(ticks((0.0, 5e-324)).is_empty());
+    }
+
+    #[test]
+    fn lone_points_and_scattered_ones_are_dots() {
+        let chart = |series| Chart {
+            x: (0.0, 1.0),
+            y: (0.0, 1.0),
+            series: vec![(String::new(), series)],
+            ..Chart::default()
+        };
+        let (one, two) = (vec![(0.5, 0.5)], vec![(0.0, 0.0), (1.0, 1.0)]);
+        let count = |series, what| chart(series).svg().matches(what).count();
+        assert_eq!(count(Series::Line(one.clone()), "h0"), 1);
+        assert_eq!(count(Series::Line(two.clone()), "h0"), 0);
+        assert_eq!(count(Series::Cloud(two.clone()), "h0"), 2);
+        assert_eq!(count(Series::Cloud(two.clone()), "class=\"line"), 0);
+        assert_eq!(count(Series::Dotted(two.clone()), "h0"), 2);
+        assert_eq!(count(Series::Dotted(two.clone()), "class=\"line"), 1);
+        assert_eq!(count(Series::Rings(two), "<circle"), 2);
     }
 
     #[test]

@@ -42,33 +42,20 @@ th:first-child,td:first-child{text-align:left}.text td{text-align:left;white-spa
 .charts{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr))}figure{margin:0}figcaption{font-weight:600;font-size:.95rem}\
 svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--dim)}.grid{stroke:var(--rule);fill:none}.axis{stroke:var(--dim);fill:none}\
 .line{fill:none;stroke-width:2}.dashed{stroke-dasharray:4 4}.s0{--c:var(--c0)}.s1{--c:var(--c1)}.s2{--c:var(--c2)}.s3{--c:var(--c3)}.s4{--c:var(--dim)}\
-.line{stroke:var(--c)}.bar,.key{fill:var(--c)}.bar{opacity:.75}details{margin:.4em 0}summary{cursor:pointer}\
+.line,.dots{stroke:var(--c)}.dots{fill:none;stroke-width:5;stroke-linecap:round}.faint{stroke-width:3;opacity:.4}\
+.bar,.key{fill:var(--c)}.bar{opacity:.75}details{margin:.4em 0}summary{cursor:pointer}\
 @media(max-width:34rem){td .dim{display:block}th,td{padding:.25em .45em}}";
 
 impl Report<'_> {
     /// The page.
     pub fn html(&self) -> String {
-        let title = escape(self.title);
-        let mut page = format!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
-        );
+        let mut page = opening(self.title);
         for line in &self.about {
             page.push_str(&format!("<p class=\"dim\">{}</p>\n", escape(line)));
         }
         self.scores(&mut page);
-        page.push_str("<h2>Charts</h2>\n<div class=\"charts\">\n");
-        for (chart, remark) in self.charts() {
-            let _ = writeln!(
-                page,
-                "<figure><figcaption>{}</figcaption>{}<p class=\"dim\">{}</p></figure>",
-                escape(&chart.title),
-                chart.svg(),
-                escape(&remark)
-            );
-        }
-        page.push_str("</div>\n");
+        page.push_str("<h2>Charts</h2>\n");
+        figures(&mut page, &self.charts());
         let groups = [
             ("By question word", &self.groups.question_word),
             ("By words of the shortest gold answer", &self.groups.answer_words),
@@ -79,7 +66,7 @@ impl Report<'_> {
             page.push_str(&table(title, groups));
         }
         self.lost(&mut page);
-        page.push_str("</body>\n</html>\n");
+        page.push_str(CLOSING);
         page
     }
 
@@ -232,6 +219,34 @@ impl Report<'_> {
             page.push_str("</tbody></table></div></details>\n");
         }
     }
+}
+
+/// The top of a page in this style, up to its heading. [`CLOSING`] ends it.
+pub(crate) fn opening(title: &str) -> String {
+    let title = escape(title);
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+    )
+}
+
+/// The end of a page.
+pub(crate) const CLOSING: &str = "</body>\n</html>\n";
+
+/// Charts with a remark each, beside each other where there is room.
+pub(crate) fn figures(page: &mut String, charts: &[(Chart, String)]) {
+    page.push_str("<div class=\"charts\">\n");
+    for (chart, remark) in charts {
+        let _ = writeln!(
+            page,
+            "<figure><figcaption>{}</figcaption>{}<p class=\"dim\">{}</p></figure>",
+            escape(&chart.title),
+            chart.svg(),
+            escape(remark)
+        );
+    }
+    page.push_str("</div>\n");
 }
 
 fn curve(sweep: &Sweep) -> (Chart, String) {

@@ -2,50 +2,7 @@
 
 use serde::Serialize;
 
-/// A small generator of random numbers (SplitMix64), so that results do not depend on a library's version.
-#[derive(Debug, Clone)]
-pub struct Random(u64);
-
-impl Random {
-    /// Starts at a seed.
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
-    }
-
-    /// A number below `bound`, which is at least 1.
-    pub fn below(&mut self, bound: usize) -> usize {
-        ((u128::from(self.bits()) * bound as u128) >> 64) as usize
-    }
-
-    /// `count` different numbers below `bound`, ascending.
-    pub fn choose(&mut self, count: usize, bound: usize) -> Vec<usize> {
-        let mut all: Vec<usize> = (0..bound).collect();
-        let count = count.min(bound);
-        for place in 0..count {
-            let other = place + self.below(bound - place);
-            all.swap(place, other);
-        }
-        all.truncate(count);
-        all.sort_unstable();
-        all
-    }
-
-    /// Brings a list into random order.
-    pub fn shuffle<T>(&mut self, list: &mut [T]) {
-        for place in (1..list.len()).rev() {
-            let other = self.below(place + 1);
-            list.swap(place, other);
-        }
-    }
-}
+use crate::random::Random;
 
 /// How often samples are drawn anew.
 pub const RESAMPLES: usize = 2000;

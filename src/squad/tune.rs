@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::analysis::{Given, Row, sweep};
 use super::error::SquadError;
-use super::stats::{Calibration, Random};
+use super::stats::Calibration;
 use crate::error::Result;
+use crate::random::Random;
 
 /// The temperatures that are tried.
 pub const TEMPERATURES: [f64; 11] = [0.5, 0.6, 0.75, 0.9, 1.0, 1.15, 1.35, 1.6, 2.0, 2.5, 3.0];

@@ -12,3 +12,4 @@ mod model;
 mod reader;
 mod support;
 mod tokenizers;
+mod train;

@@ -16,7 +16,7 @@ mod output;
 mod prepare;
 mod record;
 mod report;
-mod signals;
+pub(super) mod signals;
 mod table;
 
 use std::collections::BTreeMap;
@@ -258,7 +258,7 @@ impl Args {
             unit: self.offset_unit.into(),
             why: self.why,
         };
-        let reader = self.reader.open(&resolved)?;
+        let reader = self.reader.open(&resolved, self.quiet)?;
         Ok((reader, asking, resolved.origin == Origin::BuiltIn))
     }
 }

@@ -231,7 +231,7 @@ fn gather_values(
 
 /// Turns the scores of one row into `2^(factor * (score - highest))` and returns their sum. Columns from `tokens` on are padding.
 #[inline(always)]
-fn exponentials<S: Simd>(simd: S, scores: &mut [f32], tokens: usize, factor: f32) -> f32 {
+pub(super) fn exponentials<S: Simd>(simd: S, scores: &mut [f32], tokens: usize, factor: f32) -> f32 {
     /// Cuts padding down to what adds nothing to a sum; as wide as the widest vector on either side.
     const BOUNDS: [f32; 32] = {
         let mut bounds = [f32::INFINITY; 32];

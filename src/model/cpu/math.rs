@@ -24,6 +24,21 @@ pub(super) fn exp2<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
 /// by its tanh approximation. Absolute error below 5e-7 times the greater of 1 and `|x|`.
 #[inline(always)]
 pub(super) fn gelu<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
+    simd.mul(x, share_below(simd, x))
+}
+
+/// The slope of [`gelu`] at `x`. Absolute error below 1e-6.
+#[inline(always)]
+pub(super) fn gelu_slope<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
+    const DENSITY_AT_ZERO: f32 = 0.398_942_3;
+    let half = simd.splat(-0.5 * std::f32::consts::LOG2_E);
+    let density = simd.mul(simd.splat(DENSITY_AT_ZERO), exp2(simd, simd.mul(simd.mul(x, x), half)));
+    simd.fused(x, density, share_below(simd, x))
+}
+
+/// The share of the normal distribution below `x`.
+#[inline(always)]
+fn share_below<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
     /// Where the distribution is 0 or 1 in f32. The fit is stretched by a few units in the last place so that it surely gets there
     /// and can be cut off: a share that were not quite zero would count at huge negative numbers.
     const EDGE: f32 = 5.6;
@@ -41,5 +56,5 @@ pub(super) fn gelu<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
     }
     let beyond_half = simd.div(simd.mul(simd.mul(bounded, simd.splat(STRETCH)), over), under);
     let beyond_half = simd.min(simd.splat(0.5), simd.max(simd.splat(-0.5), beyond_half));
-    simd.mul(x, simd.add(beyond_half, simd.splat(0.5)))
+    simd.add(beyond_half, simd.splat(0.5))
 }

@@ -13,6 +13,7 @@
 //! [`Encoder`](super::tensors::Encoder) computes the same equations with plain tensor operations and is what tests compare with.
 
 mod attention;
+mod backprop;
 mod gemm;
 mod isa;
 mod math;
@@ -36,6 +37,7 @@ use std::time::Duration;
 use rayon::prelude::*;
 
 use self::attention::{Asking, Heads, attend};
+pub(super) use self::backprop::Backprop;
 use self::gemm::{Linear, Then};
 use self::isa::Isa;
 use self::memory::{Block, Idle, Sheet};

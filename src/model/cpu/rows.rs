@@ -67,7 +67,7 @@ fn add<S: Simd>(simd: S, row: &mut [f32], delta: &[f32]) {
 }
 
 #[inline(always)]
-fn sum<S: Simd>(simd: S, row: &[f32]) -> f32 {
+pub(super) fn sum<S: Simd>(simd: S, row: &[f32]) -> f32 {
     let mut sum = simd.splat(0.0);
     for chunk in row.chunks_exact(S::LANES) {
         // SAFETY: the chunk is one vector long.
@@ -77,7 +77,7 @@ fn sum<S: Simd>(simd: S, row: &[f32]) -> f32 {
 }
 
 #[inline(always)]
-fn sum_of_squares<S: Simd>(simd: S, row: &[f32], mean: f32) -> f32 {
+pub(super) fn sum_of_squares<S: Simd>(simd: S, row: &[f32], mean: f32) -> f32 {
     let mut sum = simd.splat(0.0);
     for chunk in row.chunks_exact(S::LANES) {
         // SAFETY: the chunk is one vector long.
@@ -118,9 +118,10 @@ impl Head {
     }
 }
 
-struct Dot<'a> {
-    a: &'a [f32],
-    b: &'a [f32],
+/// The product of the first numbers of `a` with `b`, summed up.
+pub(super) struct Dot<'a> {
+    pub(super) a: &'a [f32],
+    pub(super) b: &'a [f32],
 }
 
 impl Kernel for Dot<'_> {

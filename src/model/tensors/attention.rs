@@ -4,7 +4,6 @@
 //! products would cost more than padding does, so there the windows are spread over one padded array behind a mask.
 
 use candle_core::{DType, Device, Result, Tensor};
-use candle_nn::ops::softmax_last_dim;
 
 /// Where the windows of a packed batch lie.
 pub(super) struct Layout {
@@ -59,7 +58,14 @@ impl Layout {
 
 /// Scaled dot-product attention. `qkv` is `[tokens, 3 * heads * width]`; the result `[tokens, heads * width]`, in the same type.
 /// Scores and their softmax are f32 whatever the type of the products.
-pub(super) fn attention(qkv: &Tensor, heads: usize, width: usize, layout: &Layout) -> Result<Tensor> {
+/// `shares` turns scores into the shares of each row.
+pub(super) fn attention(
+    qkv: &Tensor,
+    heads: usize,
+    width: usize,
+    layout: &Layout,
+    shares: &dyn Fn(&Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
     let tokens = qkv.dim(0)?;
     let qkv = qkv.reshape((tokens, 3, heads, width))?;
     match &layout.padded {
@@ -70,7 +76,7 @@ pub(super) fn attention(qkv: &Tensor, heads: usize, width: usize, layout: &Layou
                 // [3, heads, length, width]
                 let window = qkv.narrow(0, start, length)?.permute((1, 2, 0, 3))?;
                 let parts = [window.get(0)?, window.get(1)?, window.get(2)?];
-                windows.push(attend(parts, None)?.transpose(0, 1)?.reshape((length, heads * width))?);
+                windows.push(attend(parts, None, shares)?.transpose(0, 1)?.reshape((length, heads * width))?);
                 start += length;
             }
             Tensor::cat(&windows, 0)
@@ -80,7 +86,7 @@ pub(super) fn attention(qkv: &Tensor, heads: usize, width: usize, layout: &Layou
             // [3, windows, heads, longest, width]
             let spread = qkv.index_select(&padded.gather, 0)?.reshape(shape)?.permute((2, 0, 3, 1, 4))?;
             let parts = [spread.get(0)?, spread.get(1)?, spread.get(2)?];
-            let attended = attend(parts, Some(&padded.mask))?.transpose(1, 2)?;
+            let attended = attend(parts, Some(&padded.mask), shares)?.transpose(1, 2)?;
             attended
                 .reshape((padded.windows * padded.longest, heads * width))?
                 .index_select(&padded.scatter, 0)
@@ -89,7 +95,11 @@ pub(super) fn attention(qkv: &Tensor, heads: usize, width: usize, layout: &Layou
 }
 
 /// Attention over the last two dimensions of query, key and value.
-fn attend([query, key, value]: [Tensor; 3], mask: Option<&Tensor>) -> Result<Tensor> {
+fn attend(
+    [query, key, value]: [Tensor; 3],
+    mask: Option<&Tensor>,
+    shares: &dyn Fn(&Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
     let dtype = query.dtype();
     let scale = 1.0 / (query.dim(candle_core::D::Minus1)? as f64).sqrt();
     // Scaling the smaller factor first also keeps f16 products in range.
@@ -100,12 +110,13 @@ fn attend([query, key, value]: [Tensor; 3], mask: Option<&Tensor>) -> Result<Ten
     if let Some(mask) = mask {
         scores = scores.broadcast_add(mask)?;
     }
-    softmax_last_dim(&scores)?.to_dtype(dtype)?.matmul(&value.contiguous()?)
+    shares(&scores)?.to_dtype(dtype)?.matmul(&value.contiguous()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_nn::ops::softmax_last_dim;
 
     /// Numbers without a pattern, the same in every run.
     fn noise(count: usize) -> Vec<f32> {
@@ -125,7 +136,8 @@ mod tests {
         let qkv = Tensor::from_vec(noise(tokens * 3 * heads * width), (tokens, 3 * heads * width), &device)
             .unwrap();
         let run = |layout: &Layout| {
-            attention(&qkv, heads, width, layout).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+            let attended = attention(&qkv, heads, width, layout, &softmax_last_dim).unwrap();
+            attended.flatten_all().unwrap().to_vec1::<f32>().unwrap()
         };
         let packed = run(&Layout::packed(&lengths));
         let mut layout = Layout::padded(&lengths, &device).unwrap();

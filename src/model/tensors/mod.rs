@@ -6,11 +6,13 @@
 //! itself, so only [`attention()`] knows where windows begin and end.
 
 mod attention;
+mod autograd;
 
 use candle_core::{D, DType, Device, Tensor};
-use candle_nn::ops::layer_norm;
+use candle_nn::ops::{layer_norm, softmax_last_dim};
 
 use self::attention::{Layout, attention};
+pub(super) use self::autograd::Autograd;
 use super::config::EncoderConfig;
 use super::device::Precision;
 use super::tables::Tables;
@@ -212,7 +214,8 @@ impl Encoder {
         record(&state)?;
         for layer in &self.layers {
             let qkv = layer.qkv.forward(&state)?.to_dtype(self.precision.dtype())?;
-            let attended = attention(&qkv, self.config.heads, self.config.head_width(), &layout)?;
+            let (heads, width) = (self.config.heads, self.config.head_width());
+            let attended = attention(&qkv, heads, width, &layout, &softmax_last_dim)?;
             let attended = layer.attention_out.forward(&attended)?;
             state = layer.attention_norm.forward(&(attended + state)?)?;
             let inner = layer.up.forward(&state)?.gelu_erf()?;

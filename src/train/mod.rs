@@ -1,0 +1,22 @@
+//! From data sets and an encoder to a checkpoint that every other command loads.
+//!
+//! ```text
+//! data sets -> examples          the windows of inference, with the tokens that should be chosen
+//!           -> plan              batches of an epoch, of one length and one token budget
+//!           -> model::learn      gradients and the step that follows from them
+//!           -> run               the loop: learning rate, evaluation, the best weights, a state to go on from
+//!           -> folder            what lies in the output folder, each file whole at any time
+//!           -> journal, report, card    what a person wants to know of it
+//! ```
+
+pub mod card;
+pub mod error;
+pub mod examples;
+pub mod folder;
+pub mod journal;
+pub mod plan;
+pub mod recipe;
+pub mod report;
+pub mod run;
+
+pub use error::TrainError;

@@ -1,0 +1,281 @@
+//! The loop of training.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use super::error::TrainError;
+use super::examples::Examples;
+use super::folder::{Folder, Progress};
+use super::journal::{DevRecord, Journal, Record, StepRecord};
+use super::recipe::{Keep, Planned};
+use crate::decode::{Decoding, Scoring};
+use crate::error::{Error, Result};
+use crate::model::learn::{Learner, Lesson};
+use crate::model::{Precision, Runtime, SpanModel};
+use crate::reader::{Asking, Reader};
+use crate::source::ModelFiles;
+use crate::squad::Dataset;
+use crate::squad::metrics::{Rules, official};
+use crate::squad::predictions::Predictions;
+use crate::squad::run::{self, RunProgress};
+use crate::text::window::Limits;
+
+/// What happens, for whoever watches. Breaking off saves the state first.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Something that the journal remembers.
+    Record(&'a Record),
+    /// An evaluation has come so far.
+    Asked(RunProgress),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// All steps were taken.
+    Finished,
+    /// Scores had not risen for a while.
+    Stopped,
+    /// Whoever watches broke it off.
+    Interrupted,
+}
+
+/// Questions that tell how good the weights are.
+pub struct Dev<'a> {
+    /// The questions.
+    pub dataset: &'a Dataset,
+    /// Whose rules score them.
+    pub rules: Rules,
+    /// How windows are laid.
+    pub limits: Limits,
+    /// Where the model runs meanwhile.
+    pub runtime: Runtime,
+}
+
+/// Everything that a run works with.
+pub struct Run<'a> {
+    /// What learns.
+    pub learner: &'a mut Learner,
+    /// What it learns from.
+    pub examples: &'a Examples,
+    /// Its teacher, if it has one.
+    pub teacher: Option<&'a dyn SpanModel>,
+    /// How it is examined, if it is.
+    pub dev: Option<Dev<'a>>,
+    /// Where everything is written.
+    pub folder: &'a Folder,
+    /// What is remembered of it.
+    pub journal: Journal,
+    /// Steps between saved states; 0 for after evaluations only.
+    pub save_every: u64,
+}
+
+impl Run<'_> {
+    /// Trains from where `progress` stands.
+    pub fn run(
+        mut self,
+        plan: &[Planned],
+        progress: &mut Progress,
+        watch: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<End> {
+        let steps = plan.len() as u64;
+        let mut end = End::Finished;
+        let first = progress.step as usize;
+        for (number, planned) in plan.iter().enumerate().skip(first) {
+            let record = Record::Step(self.step(number as u64, steps, planned, progress)?);
+            self.journal.append(&record)?;
+            let mut flow = watch(Event::Record(&record));
+            let last = progress.step == steps;
+            let every = progress.recipe.eval_every;
+            let due = |every: u64| every > 0 && progress.step.is_multiple_of(every);
+            let save = due(self.save_every);
+            if last || due(every) {
+                if self.evaluate(planned.epoch, progress, watch)?.is_break() {
+                    flow = ControlFlow::Break(());
+                }
+                let patience = progress.recipe.patience;
+                if patience > 0 && progress.since_best >= patience && !last {
+                    end = End::Stopped;
+                }
+                progress.finished = last || end == End::Stopped;
+                self.folder.save(self.learner, progress)?;
+            } else if save || flow.is_break() {
+                self.folder.save(self.learner, progress)?;
+            }
+            if progress.finished {
+                break;
+            }
+            if flow.is_break() {
+                end = End::Interrupted;
+                break;
+            }
+        }
+        Ok(end)
+    }
+
+    fn step(
+        &mut self,
+        number: u64,
+        steps: u64,
+        planned: &Planned,
+        progress: &mut Progress,
+    ) -> Result<StepRecord> {
+        let started = Instant::now();
+        let recipe = &progress.recipe;
+        let diverged = |what| TrainError::Diverged { step: number + 1, what };
+        let share = 1.0 / planned.windows.len().max(1) as f64;
+        let mut loss = 0.0;
+        let mut tokens = 0;
+        for (part, windows) in
+            parts(&planned.windows, self.examples, recipe.micro_tokens).into_iter().enumerate()
+        {
+            let (batch, targets) = self.examples.batch(windows);
+            let lesson = match (self.teacher, &recipe.teaching) {
+                (Some(teacher), Some(teaching)) => Some(Lesson {
+                    logits: teacher.logits(&batch)?,
+                    temperature: teaching.temperature,
+                    weight: teaching.weight,
+                }),
+                _ => None,
+            };
+            let seed = number << 16 | part as u64;
+            let part = self.learner.accumulate(&batch, &targets, lesson.as_ref(), (share, seed));
+            loss += match part {
+                Err(Error::NotFinite { .. }) => return Err(diverged("the loss").into()),
+                part => part?,
+            };
+            tokens += batch.tokens();
+        }
+        if !loss.is_finite() {
+            return Err(diverged("the loss").into());
+        }
+        let update = recipe.update(number, steps);
+        let norm = self.learner.step(&update);
+        if !norm.is_finite() {
+            return Err(diverged("the gradient").into());
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        progress.step = number + 1;
+        progress.tokens += tokens as u64;
+        progress.seconds += seconds;
+        Ok(StepRecord {
+            step: progress.step,
+            epoch: planned.epoch,
+            loss,
+            rate: update.rate,
+            norm,
+            tokens: progress.tokens,
+            tokens_per_second: tokens as f64 / seconds.max(f64::MIN_POSITIVE),
+        })
+    }
+
+    /// Scores the weights and keeps them if they are the best; without questions to score by, the latest are the best.
+    fn evaluate(
+        &mut self,
+        epoch: f64,
+        progress: &mut Progress,
+        watch: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        let files = self.folder.propose(self.learner)?;
+        let Some(dev) = &self.dev else {
+            self.folder.decide(true)?;
+            return Ok(ControlFlow::Continue(()));
+        };
+        let mut record = DevRecord { step: progress.step, epoch, ..dev.score(&files, watch)? };
+        let score = match progress.recipe.keep {
+            Keep::F1 => record.f1,
+            Keep::Exact => record.exact,
+        };
+        record.best = progress.best.is_none_or(|(best, _)| score > best);
+        if record.best {
+            progress.best = Some((score, progress.step));
+            progress.since_best = 0;
+        } else {
+            progress.since_best += 1;
+        }
+        self.folder.decide(record.best)?;
+        let record = Record::Dev(record);
+        self.journal.append(&record)?;
+        Ok(watch(Event::Record(&record)))
+    }
+}
+
+impl Dev<'_> {
+    /// Asks the model every question, by the rules of `spanqa eval`.
+    pub fn score(
+        &self,
+        files: &ModelFiles,
+        watch: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<DevRecord> {
+        // A GPU that trains in a half type answers in it; a CPU, which may answer in integers, is asked in full precision.
+        let runtime =
+            Runtime { precision: self.runtime.precision.or(Some(Precision::F32)), ..self.runtime.clone() };
+        let reader = Reader::open(files, &runtime, self.limits.clone())?;
+        let decoding = Decoding {
+            scoring: Scoring::Squad,
+            always_answer: self.rules != Rules::Squad2,
+            ..Decoding::default()
+        };
+        let asking = Asking { decoding, ..Asking::default() };
+        let mut predictions = Predictions::new(&files.name);
+        run::run(
+            &reader,
+            self.dataset,
+            &asking,
+            &HashSet::new(),
+            &mut |said| {
+                said.into_iter().for_each(|said| predictions.insert(said.id, said.answer));
+                Ok(())
+            },
+            &mut |progress| {
+                // An evaluation is not worth breaking off: what it says is asked again after it.
+                let _ = watch(Event::Asked(progress));
+            },
+        )?;
+        let official = official(self.rules, self.dataset, &predictions, None)?;
+        let get = |names: [&str; 2]| names.into_iter().find_map(|name| official.get(name));
+        Ok(DevRecord {
+            step: 0,
+            epoch: 0.0,
+            exact: get(["exact", "exact_match"]).unwrap_or(0.0),
+            f1: get(["f1", "f1"]).unwrap_or(0.0),
+            has_answer_f1: official.get("HasAns_f1"),
+            no_answer_f1: official.get("NoAns_f1"),
+            best: false,
+        })
+    }
+}
+
+/// Cuts the windows of a step into parts that go through the model together.
+fn parts<'a>(windows: &'a [usize], examples: &Examples, budget: usize) -> Vec<&'a [usize]> {
+    let mut parts = Vec::new();
+    let mut rest = windows;
+    while !rest.is_empty() {
+        let mut tokens = 0;
+        let fits = rest.iter().take_while(|&&window| {
+            tokens += examples.length(window);
+            tokens <= budget
+        });
+        let (part, others) = rest.split_at(fits.count().max(1));
+        parts.push(part);
+        rest = others;
+    }
+    parts
+}
+
+/// Refuses a teacher that cuts text into other tokens than the student.
+pub fn check_teacher(teacher: &ModelFiles, student: &ModelFiles) -> Result<()> {
+    use crate::text::Tokenizer;
+    const SAMPLE: &str =
+        "Zürich's 2nd-largest café (est. 1889) sold 1,234.5 kg of coffee: unbelievably good, isn't it?";
+    let (theirs, ours) = (Tokenizer::from_files(teacher)?, Tokenizer::from_files(student)?);
+    let reason = if theirs.template() != ours.template() {
+        "it puts question and context together in another way"
+    } else if theirs.vocab_size() != ours.vocab_size() || theirs.encode(SAMPLE)? != ours.encode(SAMPLE)? {
+        "it has another vocabulary"
+    } else {
+        return Ok(());
+    };
+    Err(TrainError::OtherTokens { teacher: teacher.name.clone(), reason: reason.into() }.into())
+}
