@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::Serialize;
 use spanqa::model::learn::{Learner, Learning};
-use spanqa::model::{Model, SpanModel};
+use spanqa::model::{Model, Precision, Runtime, SpanModel};
 use spanqa::random::Random;
 use spanqa::source::{Resolved, resolve};
 use spanqa::squad::metrics::Rules;
@@ -56,6 +56,9 @@ pub struct Args {
     /// Go on with the run that was interrupted in the output folder
     #[arg(long)]
     resume: bool,
+    /// The licence of the weights, for the model card
+    #[arg(long, value_name = "NAME")]
+    licence: Option<String>,
     /// No remarks and no progress on standard error; errors are still said
     #[arg(long)]
     quiet: bool,
@@ -244,7 +247,8 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let (journal, mut records) = Journal::open(&args.out.join("metrics.jsonl"), progress.step)?;
     args.say(&learner, &datasets, &counts, &progress, plan.len());
 
-    let teacher = teacher.map(|teacher| Model::load(&teacher.files, &args.device.runtime())).transpose()?;
+    let exact = Runtime { precision: runtime.precision.or(Some(Precision::F32)), ..runtime.clone() };
+    let teacher = teacher.map(|teacher| Model::load(&teacher.files, &exact)).transpose()?;
     let stopped = Arc::new(AtomicU8::new(0));
     let flag = Arc::clone(&stopped);
     signals::watch(move |code| flag.store(code, Ordering::Relaxed))?;
@@ -440,7 +444,7 @@ impl Args {
             data: datasets.iter().zip(&progress.counts).map(fact).collect(),
             recipe: rows.clone(),
             scores,
-            licence: None,
+            licence: self.licence.clone(),
             limits: Vec::new(),
             version: version::short().to_string(),
         };

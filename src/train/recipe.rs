@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::TrainError;
 use super::plan::{Mixing, Windows};
+use crate::error::Result;
 use crate::model::learn::Update;
 
 /// The conditions of a run. Two runs with the same recipe, data and base on the same machine give the same weights.
@@ -154,7 +155,7 @@ impl Recipe {
     }
 
     /// Refuses to go on with a run that was started under other conditions.
-    pub fn require(&self, then: &Recipe) -> Result<(), TrainError> {
+    pub fn require(&self, then: &Recipe) -> Result<()> {
         let fields = |recipe: &Recipe| match serde_json::to_value(recipe) {
             Ok(serde_json::Value::Object(fields)) => fields,
             _ => serde_json::Map::new(),
@@ -163,7 +164,8 @@ impl Recipe {
         for (what, now) in fields(self) {
             let then = before.get(&what).cloned().unwrap_or_default();
             if then != now {
-                return Err(TrainError::OtherRecipe { what, then: then.to_string(), now: now.to_string() });
+                let (then, now) = (then.to_string(), now.to_string());
+                return Err(TrainError::OtherRecipe { what, then, now }.into());
             }
         }
         Ok(())

@@ -1,15 +1,17 @@
 //! Learning: gradients and steps against PyTorch, on tiny random models of all five families, and the command from end to end.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use safetensors::SafeTensors;
-use serde_json::Value;
+use serde_json::{Value, json};
 use spanqa::batch::Batch;
 use spanqa::model::learn::{Learner, Learning, Lesson, Target, Update};
 use spanqa::model::{Runtime, WindowLogits};
 use spanqa::source::ModelFiles;
 
-use crate::support::{batch_of, fixture, fixture_json, numbers};
+use crate::support::{Run, batch_of, fixture, fixture_json, numbers, spanqa};
 
 const FAMILIES: [&str; 5] = ["minilm", "distilbert", "roberta", "bert-large", "xlm-roberta"];
 
@@ -215,10 +217,18 @@ fn slopes_go_through_dropout() {
     let dropped = loss_with(&mut learner);
     assert!((dropped - plain).abs() > 1e-3, "dropout changes the loss");
     let squares: f64 = learner.tensors().map(|(_, _, _, gradient)| size(gradient).powi(2)).sum();
-    // A step along the gradient, by an optimiser that only subtracts it, lowers the loss by the gradient's square.
-    let rate = 1e-4 / squares.sqrt();
-    let shift = learner.shift(-rate as f32);
-    assert!((shift / (rate * squares.sqrt()) - 1.0).abs() < 1e-3);
+    // So large an epsilon makes of AdamW a plain step along the gradient, which lowers the loss by the gradient's square.
+    let (rate, epsilon) = (1e-4 / squares.sqrt(), 1e7);
+    let plain = Update {
+        rate: rate * epsilon,
+        clip: 0.0,
+        beta1: 0.0,
+        beta2: 0.0,
+        epsilon,
+        decay: 0.0,
+        layer_decay: 1.0,
+    };
+    assert!((learner.step(&plain) / squares.sqrt() - 1.0).abs() < 1e-4);
     let after = loss_with(&mut learner);
     let expected = rate * squares;
     assert!(
@@ -261,4 +271,237 @@ fn what_is_frozen_stays() {
     let files = ModelFiles::from_dir(&fixture("tiny/roberta")).unwrap();
     let error = Learner::load(&files, &Runtime::default(), learning).err().unwrap();
     assert!(error.to_string().contains("99 layers cannot be frozen"), "{error}");
+}
+
+// ---- the command -----------------------------------------------------------------------------------------
+
+/// A data set in the shape of SQuAD v2, with as many questions as asked for; every third one has no answer.
+fn questions(folder: &Path, name: &str, count: usize) -> PathBuf {
+    let context = std::fs::read_to_string(fixture("text/lighthouse.txt")).unwrap();
+    let words: Vec<&str> = context.split_whitespace().filter(|word| word.len() > 4).collect();
+    let questions: Vec<Value> = (0..count)
+        .map(|number| {
+            let word = words[number * 7 % words.len()];
+            let start = context[..context.find(word).unwrap()].chars().count();
+            let answers =
+                if number % 3 == 2 { json!([]) } else { json!([{"text": word, "answer_start": start}]) };
+            json!({"id": format!("{name}{number}"), "question": format!("Which word is number {number}?"),
+                   "answers": answers, "is_impossible": number % 3 == 2})
+        })
+        .collect();
+    let data = json!({"version": "v2.0",
+                      "data": [{"title": "t", "paragraphs": [{"context": context, "qas": questions}]}]});
+    let path = folder.join(format!("{name}.json"));
+    std::fs::write(&path, data.to_string()).unwrap();
+    path
+}
+
+/// A folder with data, and the arguments of a short run in it.
+struct Short {
+    folder: tempfile::TempDir,
+    arguments: Vec<String>,
+}
+
+impl Short {
+    fn new(extra: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let data = questions(folder.path(), "data", 30);
+        let dev = questions(folder.path(), "dev", 6);
+        let base = fixture("tiny/minilm");
+        let mut arguments: Vec<String> = ["train", "--base", base.to_str().unwrap(), "--steps", "12"]
+            .into_iter()
+            .chain(["--data", data.to_str().unwrap(), "--dev", dev.to_str().unwrap()])
+            .chain(["--batch-tokens", "300", "--micro-tokens", "150", "--window", "60", "--overlap", "20"])
+            .chain(["--rate", "1e-3", "--eval-every", "4", "--save-every", "1"])
+            .map(str::to_owned)
+            .collect();
+        arguments.extend(extra.iter().map(|&argument| argument.to_owned()));
+        Self { folder, arguments }
+    }
+
+    /// Gives a flag another value.
+    fn with(mut self, flag: &str, value: &str) -> Self {
+        let place = self.arguments.iter().position(|argument| argument == flag).unwrap() + 1;
+        self.arguments[place] = value.to_owned();
+        self
+    }
+
+    fn out(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, out: &str, extra: &[&str]) -> std::process::Command {
+        let out = self.out(out);
+        let arguments = self.arguments.iter().map(String::as_str).chain(["--out", out.to_str().unwrap()]);
+        spanqa(&arguments.chain(extra.iter().copied()).collect::<Vec<_>>())
+    }
+
+    fn run(&self, out: &str, extra: &[&str]) -> Run {
+        Run::from(self.command(out, extra).output().unwrap())
+    }
+}
+
+#[test]
+fn a_run_leaves_a_model_and_what_there_is_to_know_of_it() {
+    let short = Short::new(&["--dropout", "0.1"]);
+    let run = short.run("model", &[]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let summary: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((&summary["end"], &summary["steps"]), (&json!("finished"), &json!(12)));
+    assert_eq!(summary["data"][0]["questions"], 30);
+    assert_eq!(summary["data"][0]["unanswerable"], 10);
+    assert!(run.stderr.contains("30 questions (10 without an answer)"), "{}", run.stderr);
+
+    let out = short.out("model");
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    let lines: Vec<Value> =
+        read("metrics.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.iter().filter(|line| line["kind"] == "step").count(), 12);
+    assert_eq!(lines.iter().filter(|line| line["kind"] == "dev").count(), 3);
+    let losses: Vec<f64> = lines.iter().filter_map(|line| line["loss"].as_f64()).collect();
+    assert!(losses[11] < losses[0], "{losses:?}");
+    assert!(read("report.html").contains("<svg") && read("README.md").contains("## "));
+    let config: Value = serde_json::from_str(&read("config.json")).unwrap();
+    assert_eq!(config["architectures"], json!(["BertForQuestionAnswering"]));
+    assert!(!out.join("training/candidate.safetensors").exists());
+
+    // Every other command loads it, and finds the score that was written down.
+    let dev = short.out("dev.json");
+    let best = lines.iter().filter(|line| line["best"] == json!(true)).next_back().unwrap();
+    let model = out.to_str().unwrap();
+    let limits = ["--window", "60", "--overlap", "20", "--format", "json"];
+    let arguments = [&["eval", dev.to_str().unwrap(), "--model", model][..], &limits].concat();
+    let evaluation: Value = serde_json::from_str(&run_command(&arguments).stdout).unwrap();
+    assert_eq!(evaluation["official"]["f1"], best["f1"]);
+}
+
+fn run_command(arguments: &[&str]) -> Run {
+    let run = crate::support::run(arguments);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    run
+}
+
+/// Killed wherever it may be, a run goes on to the very same weights.
+#[test]
+fn a_killed_run_goes_on_to_the_same_weights() {
+    let short = Short::new(&["--dropout", "0.2", "--null-share", "0.3"]);
+    assert_eq!(short.run("whole", &[]).code, Some(0));
+    let mut resumed = Vec::new();
+    for delay in [60, 30, 90, 45, 120, 75] {
+        let mut child = short.command("cut", if resumed.is_empty() { &[] } else { &["--resume"] });
+        let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(delay));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let state = short.out("cut").join("training/state.safetensors");
+        if state.exists() {
+            let bytes = std::fs::read(&state).unwrap();
+            SafeTensors::deserialize(&bytes).expect("a state is whole at any time");
+            resumed.push(delay);
+        } else {
+            // Killed before the first step: there is nothing to go on from yet.
+            let _ = std::fs::remove_dir_all(short.out("cut"));
+        }
+    }
+    let arguments: &[&str] = if resumed.is_empty() { &[] } else { &["--resume"] };
+    let run = short.run("cut", arguments);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let tensors = |out: &str, name: &str| {
+        let bytes = std::fs::read(short.out(out).join(name)).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let mut all: Vec<_> =
+            tensors.tensors().into_iter().map(|(name, tensor)| (name, tensor.data().to_vec())).collect();
+        all.sort();
+        all
+    };
+    for file in ["model.safetensors", "training/state.safetensors"] {
+        assert!(tensors("whole", file) == tensors("cut", file), "{file} differs");
+    }
+    let steps = |out: &str| -> Vec<(Value, Value)> {
+        let text = std::fs::read_to_string(short.out(out).join("metrics.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines
+            .map(|line| (line["step"].clone(), line.get("loss").or(line.get("f1")).cloned().unwrap()))
+            .collect()
+    };
+    assert_eq!(steps("whole"), steps("cut"));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_saves_the_state() {
+    let short =
+        Short::new(&[]).with("--steps", "100000").with("--save-every", "0").with("--eval-every", "100000");
+    let mut command = short.command("model", &[]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let metrics = short.out("model").join("metrics.jsonl");
+    while std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count()) < 3 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output();
+    let run = Run::from(output.unwrap());
+    assert_eq!(run.code, Some(130), "{}", run.stderr);
+    assert!(run.stderr.contains("`--resume` goes on from there"), "{}", run.stderr);
+    assert!(short.out("model").join("training/state.safetensors").exists());
+}
+
+#[test]
+fn scores_that_do_not_rise_end_the_run() {
+    let short = Short::new(&["--patience", "1"]).with("--rate", "1e-12");
+    let run = short.run("model", &[]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let summary: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((&summary["end"], &summary["steps"]), (&json!("stopped early"), &json!(8)));
+    let again = short.run("model", &["--resume"]);
+    assert!(again.stderr.contains("ended already, after 8 steps"), "{}", again.stderr);
+}
+
+#[test]
+fn a_model_can_be_its_own_teacher() {
+    let base = fixture("tiny/minilm");
+    let short = Short::new(&["--teacher", base.to_str().unwrap(), "--teacher-weight", "1", "--dropout", "0"]);
+    let run = short.run("model", &[]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let text = std::fs::read_to_string(short.out("model").join("metrics.jsonl")).unwrap();
+    let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    // Nothing to learn from oneself: no loss, up to rounding.
+    assert!(first["loss"].as_f64().unwrap().abs() < 1e-6, "{first}");
+}
+
+#[test]
+fn what_cannot_be_done_is_said_with_a_way_out() {
+    let short = Short::new(&[]);
+    let refuses = |short: &Short, out: &str, extra: &[&str], message: &str, hint: &str| {
+        let run = short.run(out, extra);
+        assert_eq!(run.code, Some(2), "{extra:?}: {}", run.stderr);
+        assert!(run.stderr.contains(message) && run.stderr.contains(hint), "{extra:?}: {}", run.stderr);
+    };
+    let fails =
+        |out: &str, extra: &[&str], message: &str, hint: &str| refuses(&short, out, extra, message, hint);
+    fails("none", &["--resume"], "holds no training run", "leave out `--resume`");
+    assert_eq!(short.run("model", &[]).code, Some(0));
+    fails("model", &[], "holds a training run already", "add `--resume`");
+    fails(
+        "model",
+        &["--resume", "--weight-decay", "0.5"],
+        "weight_decay was 0.01, now 0.5",
+        "flags and files",
+    );
+    let wild = Short::new(&["--warmup", "0"]).with("--rate", "1e30");
+    refuses(&wild, "model", &[], "training came apart at step", "lower `--rate`");
+    fails("cold", &["--freeze-layers", "9"], "9 layers cannot be frozen", "at most 2");
+    fails("half", &["--dtype", "bf16"], "cannot be trained in bf16 on cpu", "f32");
+    let other = fixture("tiny/roberta");
+    fails("school", &["--teacher", other.to_str().unwrap()], "cannot teach this model", "same vocabulary");
+    std::fs::create_dir(short.out("blocked")).unwrap();
+    std::fs::write(short.out("blocked").join("training"), "a file").unwrap();
+    fails("blocked", &[], "cannot write", "training");
+
+    let lost = Short::new(&[]);
+    let path = lost.out("lost.jsonl");
+    std::fs::write(&path, r#"{"id": "1", "context": "A tower.", "question": "Who?", "answers": {"text": ["a bridge"], "answer_start": [0]}}"#).unwrap();
+    let lost = lost.with("--data", path.to_str().unwrap());
+    refuses(&lost, "model", &[], "there is nothing to learn", "quote their context");
 }

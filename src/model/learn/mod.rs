@@ -201,15 +201,6 @@ impl Learner {
         })
     }
 
-    /// Moves the numbers along their gradients by `factor`, and forgets these. Returns how far: a plain step, to compare others with.
-    pub fn shift(&mut self, factor: f32) -> f64 {
-        let numbers = self.parameters.values.iter_mut().zip(&self.gradients);
-        numbers.for_each(|(value, gradient)| *value += factor * gradient);
-        let way = norm(&self.gradients) * f64::from(factor.abs());
-        self.gradients.fill(0.0);
-        way
-    }
-
     /// Each tensor's name, shape, numbers and gradients.
     pub fn tensors(&self) -> impl Iterator<Item = (String, &[usize], &[f32], &[f32])> {
         let Parameters { config, slots, values, .. } = &self.parameters;
