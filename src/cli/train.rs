@@ -66,6 +66,9 @@ pub struct Args {
     /// Learn from so many questions only, drawn at random
     #[arg(long, value_name = "N", help_heading = "Data")]
     sample: Option<usize>,
+    /// Without --dev: hold out this share of the first data set's articles, evaluate on them, and write them to held-out.json
+    #[arg(long, value_name = "SHARE", value_parser = part, conflicts_with = "dev", help_heading = "Data")]
+    hold_out: Option<f64>,
     /// Evaluate on so many questions only, drawn at random
     #[arg(long, value_name = "N", requires = "dev", help_heading = "Data")]
     dev_sample: Option<usize>,
@@ -86,13 +89,13 @@ pub struct Args {
     #[arg(long, value_name = "TOKENS", default_value_t = 2048, value_parser = some, help_heading = "Steps")]
     micro_tokens: usize,
     /// Steps between evaluations [default: ten in the run]
-    #[arg(long, value_name = "N", requires = "dev", help_heading = "Steps")]
+    #[arg(long, value_name = "N", help_heading = "Steps")]
     eval_every: Option<u64>,
     /// Steps between saved states, beside those at evaluations
     #[arg(long, value_name = "N", default_value_t = 200, help_heading = "Steps")]
     save_every: u64,
     /// Evaluations without a new best after which to stop [default: never]
-    #[arg(long, value_name = "N", requires = "dev", help_heading = "Steps")]
+    #[arg(long, value_name = "N", help_heading = "Steps")]
     patience: Option<u64>,
     /// Which score makes weights the best
     #[arg(long, value_enum, value_name = "SCORE", default_value = "f1", help_heading = "Steps")]
@@ -150,6 +153,9 @@ pub struct Args {
     source: SourceArgs,
 }
 
+/// What sets the draw of held-out articles apart from other draws with the same seed.
+const HELD_OUT: u64 = 0x4e1d;
+
 #[derive(ValueEnum, Debug, Clone, Copy)]
 enum KeepArg {
     F1,
@@ -174,6 +180,10 @@ fn below_one(text: &str) -> Result<f64, String> {
         if (0.0..1.0).contains(&number) { Ok(number) } else { Err("it must be from 0 to below 1".into()) }
     };
     number(text).and_then(fits)
+}
+
+fn part(text: &str) -> Result<f64, String> {
+    below_one(text).and(positive(text))
 }
 
 fn some(text: &str) -> Result<usize, String> {
@@ -202,8 +212,14 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     if let Some(teacher) = &teacher {
         check_teacher(&teacher.files, &base.files)?;
     }
-    let datasets = args.datasets()?;
-    let dev = args.dev.as_ref().map(|path| args.open(path, args.dev_sample)).transpose()?;
+    let mut datasets = args.datasets()?;
+    let held_out = args.hold_out.zip(datasets.first_mut());
+    let held_out =
+        held_out.map(|(share, first)| first.hold_out(share, &mut Random::derive(args.seed, HELD_OUT)));
+    let dev = match &args.dev {
+        Some(path) => Some(args.open(path, args.dev_sample)?),
+        None => held_out.clone(),
+    };
 
     let learning = Learning {
         fresh_head: args.fresh_head,
@@ -232,6 +248,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         (folder, progress)
     } else {
         let folder = Folder::create(&args.out, &base.files)?;
+        if let Some(held_out) = &held_out {
+            files::write_json(&args.out.join("held-out.json"), &held_out.json())?;
+        }
         let progress = Progress {
             step: 0,
             tokens: 0,
@@ -345,7 +364,11 @@ impl Args {
         let data = datasets.iter().zip(counts);
         let data = data.map(|(dataset, counts)| format!("{}: {} windows", dataset.name, counts.windows));
         let limits = self.limits.limits();
-        let windows = format!("windows of {} tokens, overlap {}", limits.max_tokens, limits.overlap);
+        let held_out = self.hold_out.unwrap_or(0.0);
+        let windows = format!(
+            "windows of {} tokens, overlap {}, held out {held_out}",
+            limits.max_tokens, limits.overlap
+        );
         Recipe {
             epochs: self.epochs,
             steps: self.steps,
@@ -421,7 +444,10 @@ impl Args {
             Record::Dev(dev) if dev.best => Some(dev),
             _ => None,
         });
-        let dev = self.dev.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let dev = self
+            .dev
+            .as_ref()
+            .map_or_else(|| "held-out articles".to_owned(), |path| path.display().to_string());
         let mut scores = Vec::new();
         if let Some(best) = best {
             scores.push((format!("F1, {dev}"), format!("{:.2}", best.f1)));

@@ -3,9 +3,12 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use super::error::SquadError;
 use super::read;
 use crate::error::Result;
+use crate::random::Random;
 
 /// The shape in which a data set was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,6 +146,9 @@ pub struct Options {
     pub strict: bool,
 }
 
+/// Articles from which a share can be drawn that is near what was asked for.
+pub const WORTH_DRAWING: usize = 20;
+
 impl Dataset {
     /// Reads a file in any of the known shapes, also compressed with gzip. The content decides, not the name.
     pub fn open(path: &Path, options: Options) -> Result<Self> {
@@ -194,6 +200,51 @@ impl Dataset {
         self.articles.retain(|article| !article.paragraphs.is_empty());
     }
 
+    /// Takes a share of the articles out, drawn at random, as a data set of its own. Where there are fewer than [`WORTH_DRAWING`]
+    /// articles, paragraphs are drawn: what is held out never shares a text with what stays.
+    pub fn hold_out(&mut self, share: f64, random: &mut Random) -> Dataset {
+        let by_article = self.articles.len() >= WORTH_DRAWING;
+        let paragraphs = self.articles.iter().map(|article| article.paragraphs.len()).sum();
+        let count = if by_article { self.articles.len() } else { paragraphs };
+        let wanted = ((count as f64 * share).round() as usize).max(1);
+        let chosen: HashSet<usize> = random.choose(wanted, count).into_iter().collect();
+        let mut held = Dataset { articles: Vec::new(), flaws: Flaws::default(), ..self.clone() };
+        let mut paragraph = 0;
+        for (number, article) in self.articles.iter_mut().enumerate() {
+            let (out, stay) = std::mem::take(&mut article.paragraphs).into_iter().partition(|_| {
+                paragraph += 1;
+                chosen.contains(&if by_article { number } else { paragraph - 1 })
+            });
+            article.paragraphs = stay;
+            held.articles.push(Article { title: article.title.clone(), paragraphs: out });
+        }
+        for dataset in [&mut *self, &mut held] {
+            dataset.articles.retain(|article| !article.paragraphs.is_empty());
+        }
+        held
+    }
+
+    /// The data set as SQuAD v2.0 JSON.
+    pub fn json(&self) -> Value {
+        let answers = |question: &Question| -> Vec<Value> {
+            let gold = |gold: &Gold| json!({"text": gold.text, "answer_start": gold.start});
+            question.golds.iter().map(gold).collect()
+        };
+        let question = |question: &Question| {
+            json!({"id": question.id, "question": question.text, "answers": answers(question),
+                   "is_impossible": !question.has_answer()})
+        };
+        let paragraph = |paragraph: &Paragraph| {
+            let questions: Vec<Value> = paragraph.questions.iter().map(question).collect();
+            json!({"context": paragraph.context, "qas": questions})
+        };
+        let article = |article: &Article| {
+            let paragraphs: Vec<Value> = article.paragraphs.iter().map(paragraph).collect();
+            json!({"title": article.title, "paragraphs": paragraphs})
+        };
+        json!({"version": "v2.0", "data": self.articles.iter().map(article).collect::<Vec<_>>()})
+    }
+
     /// Keeps the questions with these ids; an id that is not there is an error.
     pub fn select(&mut self, ids: &[String]) -> Result<()> {
         let wanted: HashSet<&str> = ids.iter().map(String::as_str).collect();
@@ -216,5 +267,59 @@ impl Dataset {
             seen += 1;
             seen <= count
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dataset(articles: usize, paragraphs: usize) -> Dataset {
+        let paragraph = |article: usize, number: usize| {
+            let id = format!("{article}-{number}");
+            let golds =
+                if number == 0 { vec![Gold { text: "tower".into(), start: Some(4) }] } else { Vec::new() };
+            let question = Question { id, text: "What?".into(), golds };
+            Paragraph { context: format!("The tower {article}-{number}"), questions: vec![question] }
+        };
+        let article = |article: usize| Article {
+            title: article.to_string(),
+            paragraphs: (0..paragraphs).map(|number| paragraph(article, number)).collect(),
+        };
+        let articles = (0..articles).map(article).collect();
+        let (name, format) = ("name".into(), Format::Squad);
+        Dataset { name, format, version: None, articles, flaws: Flaws::default() }
+    }
+
+    fn ids(dataset: &Dataset) -> HashSet<String> {
+        dataset.entries().map(|entry| entry.question.id.clone()).collect()
+    }
+
+    #[test]
+    fn what_is_held_out_is_whole_and_nowhere_else() {
+        for (articles, paragraphs, held_articles) in [(40, 3, Some(4)), (2, 50, None)] {
+            let mut rest = dataset(articles, paragraphs);
+            let all = ids(&rest);
+            let held = rest.hold_out(0.1, &mut Random::new(3));
+            assert!(ids(&held).is_disjoint(&ids(&rest)));
+            assert_eq!(ids(&held).union(&ids(&rest)).cloned().collect::<HashSet<_>>(), all);
+            match held_articles {
+                Some(count) => assert_eq!((held.articles.len(), held.len()), (count, count * paragraphs)),
+                None => assert_eq!(held.len(), 10),
+            }
+        }
+    }
+
+    #[test]
+    fn json_is_read_as_it_was_written() {
+        let written = dataset(3, 2);
+        let bytes = written.json().to_string().into_bytes();
+        let read = Dataset::parse("name", &bytes, Options::default()).unwrap();
+        assert_eq!(ids(&read), ids(&written));
+        assert_eq!(
+            read.articles[1].paragraphs[0].questions[0].golds,
+            [Gold { text: "tower".into(), start: Some(4) }]
+        );
+        assert!(read.has_unanswerable());
     }
 }

@@ -367,12 +367,39 @@ fn a_run_leaves_a_model_and_what_there_is_to_know_of_it() {
 
     // Every other command loads it, and finds the score that was written down.
     let dev = short.out("dev.json");
-    let best = lines.iter().filter(|line| line["best"] == json!(true)).next_back().unwrap();
+    let best = lines.iter().rfind(|line| line["best"] == json!(true)).unwrap();
     let model = out.to_str().unwrap();
     let limits = ["--window", "60", "--overlap", "20", "--format", "json"];
     let arguments = [&["eval", dev.to_str().unwrap(), "--model", model][..], &limits].concat();
     let evaluation: Value = serde_json::from_str(&run_command(&arguments).stdout).unwrap();
     assert_eq!(evaluation["official"]["f1"], best["f1"]);
+}
+
+#[test]
+fn questions_that_are_held_out_are_written_down_and_not_learned_from() {
+    let short = Short::new(&["--hold-out", "0.2"]);
+    // One context has all questions; a second one, so that there is something to hold out and something left.
+    let path = short.out("two.jsonl");
+    let row = |number: usize, context: &str, answer: &str| {
+        json!({"id": number.to_string(), "question": "Who?", "context": context,
+               "answers": {"text": [answer], "answer_start": [0]}})
+        .to_string()
+    };
+    std::fs::write(&path, [row(1, "Anna came.", "Anna"), row(2, "Berta left.", "Berta")].join("\n")).unwrap();
+    let mut short = short.with("--data", path.to_str().unwrap());
+    let dev = short.arguments.iter().position(|argument| argument == "--dev").unwrap();
+    short.arguments.drain(dev..dev + 2);
+    let run = short.run("model", &[]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.contains("1 questions (0 without an answer)"), "{}", run.stderr);
+    let held: Value =
+        serde_json::from_str(&std::fs::read_to_string(short.out("model").join("held-out.json")).unwrap())
+            .unwrap();
+    assert_eq!(held["data"].as_array().unwrap().len(), 1);
+    let metrics = std::fs::read_to_string(short.out("model").join("metrics.jsonl")).unwrap();
+    assert_eq!(metrics.matches("\"dev\"").count(), 3);
+    // The same draw when the run goes on.
+    assert_eq!(short.run("model", &["--resume"]).code, Some(0));
 }
 
 fn run_command(arguments: &[&str]) -> Run {

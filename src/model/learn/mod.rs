@@ -226,3 +226,35 @@ fn check(config: &EncoderConfig, batch: &Batch) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn every_vector_unit_finds_the_gradients_of_none() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny/distilbert");
+        let files = ModelFiles::from_dir(&folder).unwrap();
+        let learning = Learning { dropout: 0.2, ..Learning::default() };
+        let mut batch = Batch::default();
+        for length in [1u32, 7, 33, 50] {
+            let ids: Vec<u32> = (0..length).map(|token| 5 + token * 7 % 60).collect();
+            batch.push(&ids, &vec![0; ids.len()]);
+        }
+        let targets = [(0, 0), (2, 5), (32, 32), (0, 0)].map(|(start, end)| Target { start, end });
+        let gradients = |kernels: Backprop| {
+            let mut learner = Learner::load(&files, &Runtime::default(), learning.clone()).unwrap();
+            learner.backend = Backend::Kernels(Box::new(kernels));
+            learner.accumulate(&batch, &targets, None, (0.25, 3)).unwrap();
+            learner.gradients
+        };
+        let mut units = Backprop::on_every_unit();
+        let plain = gradients(units.pop().unwrap().1);
+        for (name, kernels) in units {
+            let found = gradients(kernels);
+            let gaps: Vec<f32> = plain.iter().zip(&found).map(|(a, b)| a - b).collect();
+            assert!(norm(&gaps) < 1e-5 * norm(&plain), "{name}: {} of {}", norm(&gaps), norm(&plain));
+        }
+    }
+}

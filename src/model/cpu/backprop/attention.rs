@@ -18,6 +18,7 @@ use crate::model::learn::Dropout;
 #[derive(Default)]
 pub(super) struct Scratch {
     shares: Vec<f32>,
+    dropped: Vec<f32>,
     slopes: Vec<f32>,
 }
 
@@ -96,7 +97,7 @@ impl Attention<'_> {
         let stride = qkv_slopes.stride();
         let slopes = split(qkv_slopes.all_mut(), stride, self.windows);
         self.windows.par_iter().zip(slopes).with_max_len(1).for_each(|(window, to)| {
-            self.scratch.with(|Scratch { shares, slopes }| {
+            self.scratch.with(|Scratch { shares, dropped, slopes }| {
                 for head in 0..self.heads.count {
                     let piece = self.piece(qkv, window, head);
                     let from = output_slopes.stride();
@@ -115,16 +116,16 @@ impl Attention<'_> {
                         let to = MatrixMut::new(&mut to[piece.at(part)..], piece.tokens, piece.width, stride);
                         multiply_here(a, b, factor, Onto::Nothing, to);
                     };
-                    // Of shares after dropout come the values' slopes; of shares before it the scores'.
+                    // The values' slopes come of shares after dropout, the scores' of shares before it.
                     self.drop(&piece, slopes);
-                    if self.dropout.is_some() {
-                        let whole = shares.clone();
-                        self.drop(&piece, shares);
-                        write(2, piece.square(shares).turned(), output, 1.0);
-                        shares.copy_from_slice(&whole);
+                    let used = if self.dropout.is_some() {
+                        dropped.clone_from(shares);
+                        self.drop(&piece, dropped);
+                        &*dropped
                     } else {
-                        write(2, piece.square(shares).turned(), output, 1.0);
-                    }
+                        &*shares
+                    };
+                    write(2, piece.square(used).turned(), output, 1.0);
                     self.isa.run(ScoreSlopes { shares, slopes, tokens: piece.tokens, step: piece.step });
                     write(0, piece.square(slopes), piece.part(1), piece.factor());
                     write(1, piece.square(slopes).turned(), piece.part(0), piece.factor());

@@ -87,8 +87,14 @@ fn dropout(pass: &Pass, site: Site) -> Option<Dropout> {
 
 impl Default for Backprop {
     fn default() -> Self {
+        Self::on(Isa::all()[0])
+    }
+}
+
+impl Backprop {
+    fn on(isa: Isa) -> Self {
         Self {
-            isa: Isa::all()[0],
+            isa,
             layers: Vec::new(),
             embedding: Normed::default(),
             state: Sheet::default(),
@@ -96,9 +102,13 @@ impl Default for Backprop {
             scratch: Idle::default(),
         }
     }
-}
 
-impl Backprop {
+    /// One for each vector unit of this processor, the last one for none.
+    #[cfg(test)]
+    pub(in crate::model) fn on_every_unit() -> Vec<(&'static str, Self)> {
+        Isa::all().into_iter().map(|isa| (isa.name(), Self::on(isa))).collect()
+    }
+
     /// Runs a batch forwards, asks for the slopes of its logits, and adds those of all numbers that learn to `gradients`.
     pub(in crate::model) fn run(
         &mut self,
@@ -140,7 +150,6 @@ impl Backprop {
     fn embed(&mut self, parameters: &Parameters, batch: &Batch, pass: &Pass) {
         let hidden = parameters.config.hidden;
         self.state.shape(batch.tokens(), hidden);
-        let stride = self.state.stride();
         self.state.blocks_mut(1).zip(0..batch.tokens()).for_each(|(out, token)| {
             let out = &mut out[..hidden];
             out.fill(0.0);
@@ -149,7 +158,6 @@ impl Backprop {
                 out.iter_mut().zip(row).for_each(|(out, number)| *out += number);
             }
         });
-        debug_assert_eq!(stride, self.state.stride());
         let scale = Self::scale(parameters, &parameters.places.embedding_norm);
         self.embedding.forward(self.isa, scale, None, None, &mut self.state);
         if let Some(dropout) = dropout(pass, Site::Embeddings) {
