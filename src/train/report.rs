@@ -83,7 +83,10 @@ impl<'a> Run<'a> {
         let mean = running_mean(&raw, window);
         let mut remark = format!("After step {}, epoch {:.2}", last.step, last.epoch);
         if let Some((_, mean)) = mean.last() {
-            let _ = write!(remark, ": {mean:.4}, the mean of about {window} records");
+            let _ = write!(remark, ": {mean:.4}");
+        }
+        if window > 1 {
+            let _ = write!(remark, ", the mean of about {window} records");
         }
         remark.push('.');
         let undrawn = self.steps.len() - raw.len();
@@ -104,7 +107,7 @@ impl<'a> Run<'a> {
         let remark = format!("At most {}, {} at step {}.", number(highest), number(now), last.step);
         let y = (0.0, if highest > 0.0 { highest } else { 1.0 });
         let series = vec![(String::new(), Series::Line(rates))];
-        Some((self.chart("Learning rate", "learning rate", y, series), remark))
+        Some((self.chart("Learning rate", "", y, series), remark))
     }
 
     fn scores(&self) -> Option<(Chart, String)> {
@@ -126,7 +129,8 @@ impl<'a> Run<'a> {
 
     /// Each best one was better than those before it.
     fn best(&self) -> Option<&'a DevRecord> {
-        self.devs.iter().rev().find(|dev| dev.best).copied()
+        let scored = |dev: &DevRecord| dev.f1.is_finite() && dev.exact.is_finite();
+        self.devs.iter().rev().find(|dev| dev.best && scored(dev)).copied()
     }
 
     fn evaluations(&self, page: &mut String) {
@@ -137,21 +141,22 @@ impl<'a> Run<'a> {
         }
         page.push_str(
             "<div class=\"wide\"><table><thead><tr><th>step</th><th>epoch</th><th>exact</th><th>F1</th>\
-             <th>F1, has answer</th><th>F1, no answer</th><th></th></tr></thead><tbody>\n",
+             <th>has answer</th><th>no answer</th></tr></thead><tbody>\n",
         );
         let best = self.best();
         for dev in &self.devs {
             let scores = [Some(dev.exact), Some(dev.f1), dev.has_answer_f1, dev.no_answer_f1].map(score);
-            let remark = if best.is_some_and(|best| std::ptr::eq(best, *dev)) { "best" } else { "" };
+            let is_best = best.is_some_and(|best| std::ptr::eq(best, *dev));
+            let remark = if is_best { " <span class=\"dim\">best</span>" } else { "" };
             let _ = writeln!(
                 page,
-                "<tr><td>{}</td><td>{:.2}</td><td>{}</td><td>{remark}</td></tr>",
+                "<tr><td>{}{remark}</td><td>{:.2}</td><td>{}</td></tr>",
                 dev.step,
                 dev.epoch,
                 scores.join("</td><td>")
             );
         }
-        page.push_str("</tbody></table></div>\n<p class=\"dim\">Percent.</p>\n");
+        page.push_str("</tbody></table></div>\n<p class=\"dim\">Percent; the last two columns are F1.</p>\n");
     }
 }
 
@@ -285,10 +290,8 @@ mod tests {
         assert_eq!(page.matches("<svg").count(), 3);
         assert_eq!(page.matches("<circle").count(), 2, "F1 and exact of the best");
         assert!(page.contains("Best: F1 81.75 and exact 76.75 at step 180."));
-        assert!(page.contains(
-            "<td>180</td><td>1.80</td><td>76.75</td><td>81.75</td><td>82.75</td><td></td><td>best</td>"
-        ));
-        assert_eq!(page.matches("<td>best</td>").count(), 1);
+        let row = "<tr><td>180 <span class=\"dim\">best</span></td><td>1.80</td><td>76.75</td><td>81.75</td><td>82.75</td><td></td></tr>";
+        assert!(page.contains(row) && page.matches(">best</span>").count() == 1, "{page}");
         assert_eq!(page.matches("faint\"").count(), 1);
         assert!(page.contains("the mean of about 12 records"));
         assert!(page.contains(">2e-5</text>"), "ticks of the learning rate");
