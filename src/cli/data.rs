@@ -82,12 +82,7 @@ impl DataArgs {
             dataset.select(&ids)?;
         }
         if let Some(count) = self.sample {
-            let mut chosen = Random::new(self.seed).choose(count, dataset.len()).into_iter().peekable();
-            let mut place = 0;
-            dataset.retain(|_| {
-                place += 1;
-                chosen.next_if_eq(&(place - 1)).is_some()
-            });
+            dataset.sample(count, &mut Random::new(self.seed));
         }
         if let Some(count) = self.limit {
             dataset.limit(count);

@@ -14,6 +14,7 @@ mod options;
 mod output;
 mod progress;
 mod shell;
+mod signals;
 mod train;
 mod tune;
 mod verify;

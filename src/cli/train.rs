@@ -25,10 +25,9 @@ use spanqa::train::recipe::{Keep, Recipe, Teaching};
 use spanqa::train::report::{self, Facts};
 use spanqa::train::run::{Dev, End, Event, Run, check_teacher};
 
-use super::batch::signals;
 use super::options::{DeviceArgs, LimitArgs, SourceArgs, share};
 use super::progress::TrainBar;
-use super::{Outcome, Usage, version};
+use super::{Outcome, Usage, signals, version};
 
 /// Fine-tune a model on questions with known answers
 ///
@@ -334,12 +333,7 @@ impl Args {
             dataset.flaws.remarks().iter().for_each(|remark| eprintln!("note: {}: {remark}", path.display()));
         }
         if let Some(count) = sample {
-            let mut chosen = Random::new(self.seed).choose(count, dataset.len()).into_iter().peekable();
-            let mut place = 0;
-            dataset.retain(|_| {
-                place += 1;
-                chosen.next_if_eq(&(place - 1)).is_some()
-            });
+            dataset.sample(count, &mut Random::new(self.seed));
         }
         if dataset.is_empty() {
             let message = format!("no question is left of {}", path.display());

@@ -260,6 +260,16 @@ impl Dataset {
         Ok(())
     }
 
+    /// Keeps so many questions, drawn at random.
+    pub fn sample(&mut self, count: usize, random: &mut Random) {
+        let mut chosen = random.choose(count, self.len()).into_iter().peekable();
+        let mut place = 0;
+        self.retain(|_| {
+            place += 1;
+            chosen.next_if_eq(&(place - 1)).is_some()
+        });
+    }
+
     /// Keeps the first questions.
     pub fn limit(&mut self, count: usize) {
         let mut seen = 0;

@@ -16,7 +16,6 @@ mod output;
 mod prepare;
 mod record;
 mod report;
-pub(super) mod signals;
 mod table;
 
 use std::collections::BTreeMap;
@@ -36,7 +35,7 @@ use spanqa::stream::{Done, Queue, Shelf, Work, answer_stream};
 
 use super::inputs::DEFAULT_MAX_BYTES;
 use super::options::{ReaderArgs, UnitArg};
-use super::{Outcome, Usage, notice};
+use super::{Outcome, Usage, notice, signals};
 use input::{InputFormat, Inputs, Line};
 use output::{Partial, Was};
 use prepare::{Parsed, Parser, Preparing, Ticket};

@@ -230,13 +230,8 @@ impl Backprop {
         let (hidden, inner) = (parameters.config.hidden, parameters.config.inner);
         copy(state, hidden, &mut kept.input);
         Self::affine(parameters, &layer.qkv, &kept.input, &mut kept.qkv);
-        let attention = Attention {
-            isa,
-            heads: Heads { count: parameters.config.heads, width: parameters.config.head_width() },
-            windows,
-            dropout: dropout(pass, Site::Shares(number)),
-            scratch: &self.scratch,
-        };
+        let attention =
+            attention(isa, parameters, windows, dropout(pass, Site::Shares(number)), &self.scratch);
         attention.forward(&kept.qkv, &mut kept.attended);
         Self::affine(parameters, &layer.attention_out, &kept.attended, &mut work.delta);
         let scale = Self::scale(parameters, &layer.attention_norm);
@@ -301,13 +296,8 @@ impl Backprop {
             Onto::Nothing,
             &mut work.attended,
         );
-        let attention = Attention {
-            isa,
-            heads: Heads { count: parameters.config.heads, width: parameters.config.head_width() },
-            windows,
-            dropout: dropout(pass, Site::Shares(number)),
-            scratch: &self.scratch,
-        };
+        let attention =
+            attention(isa, parameters, windows, dropout(pass, Site::Shares(number)), &self.scratch);
         attention.backward(&kept.qkv, &work.attended, &mut work.qkv);
         if learns {
             self.learn(&layer.qkv, &kept.input, &work.qkv, gradients);
@@ -367,6 +357,17 @@ impl Backprop {
             }
         });
     }
+}
+
+fn attention<'a>(
+    isa: Isa,
+    parameters: &Parameters,
+    windows: &'a [Range<usize>],
+    dropout: Option<Dropout>,
+    scratch: &'a Idle<Scratch>,
+) -> Attention<'a> {
+    let heads = Heads { count: parameters.config.heads, width: parameters.config.head_width() };
+    Attention { isa, heads, windows, dropout, scratch }
 }
 
 /// Gradients of weight and bias of a normalisation, which lie side by side.
