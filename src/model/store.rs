@@ -31,9 +31,13 @@ pub(super) fn write(path: &Path, tensors: &[Stored], metadata: HashMap<String, S
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let temporary = temporary_file(folder).map_err(unwritable)?;
-    serialize_to_file(views, Some(metadata), temporary.path()).map_err(broken)?;
-    let size = temporary.path().metadata().map_err(unwritable)?.len();
-    temporary.persist(path).map_err(|error| unwritable(error.error))?;
+    let permissions = temporary.as_file().metadata().map_err(unwritable)?.permissions();
+    // From here on only a name: safetensors puts a file of its own, closed to others, in its place.
+    let place = temporary.into_temp_path();
+    serialize_to_file(views, Some(metadata), &place).map_err(broken)?;
+    std::fs::set_permissions(&place, permissions).map_err(unwritable)?;
+    let size = place.metadata().map_err(unwritable)?.len();
+    place.persist(path).map_err(|error| unwritable(error.error))?;
     Ok(size)
 }
 

@@ -10,6 +10,10 @@ use spanqa::batch::Batch;
 use spanqa::model::learn::{Learner, Learning, Lesson, Target, Update};
 use spanqa::model::{Runtime, WindowLogits};
 use spanqa::source::ModelFiles;
+use spanqa::squad::{Dataset, Options};
+use spanqa::text::Tokenizer;
+use spanqa::text::window::Limits;
+use spanqa::train::examples::Examples;
 
 use crate::support::{Run, batch_of, fixture, fixture_json, numbers, spanqa};
 
@@ -273,6 +277,32 @@ fn what_is_frozen_stays() {
     assert!(error.to_string().contains("99 layers cannot be frozen"), "{error}");
 }
 
+// ---- examples ---------------------------------------------------------------------------------------------
+
+#[test]
+fn targets_point_at_the_answer_in_every_window_that_holds_it() {
+    let tokenizer = Tokenizer::from_files(&ModelFiles::from_dir(&fixture("tiny/minilm")).unwrap()).unwrap();
+    let context = std::fs::read_to_string(fixture("text/lighthouse.txt")).unwrap();
+    let limits = Limits { max_tokens: 60, overlap: 20, ..Limits::default() };
+    for (number, word) in context.split_whitespace().enumerate().step_by(11) {
+        let start = word.as_ptr() as usize - context.as_ptr() as usize;
+        let start = context[..start].chars().count();
+        let row = json!({"id": number.to_string(), "question": "Which word?", "context": context,
+                         "answers": {"text": [word], "answer_start": [start]}});
+        let dataset = Dataset::parse("row.jsonl", row.to_string().as_bytes(), Options::default()).unwrap();
+        let (examples, counts) = Examples::new(&[dataset], &tokenizer, 64, &limits).unwrap();
+        assert_eq!((counts[0].questions, counts[0].windows), (1, examples.len()));
+        let with_answer = (0..examples.len()).filter(|&window| examples.is_answerable(window));
+        assert_eq!(with_answer.clone().count(), counts[0].windows - counts[0].without_answer);
+        for window in with_answer {
+            let (batch, targets) = examples.batch(&[window]);
+            assert_eq!(batch.tokens(), examples.length(window));
+            let found = &batch.ids[targets[0].start..=targets[0].end];
+            assert_eq!(found, tokenizer.encode(word).unwrap().ids, "{word} in window {window}");
+        }
+    }
+}
+
 // ---- the command -----------------------------------------------------------------------------------------
 
 /// A data set in the shape of SQuAD v2, with as many questions as asked for; every third one has no answer.
@@ -364,6 +394,13 @@ fn a_run_leaves_a_model_and_what_there_is_to_know_of_it() {
     let config: Value = serde_json::from_str(&read("config.json")).unwrap();
     assert_eq!(config["architectures"], json!(["BertForQuestionAnswering"]));
     assert!(!out.join("training/candidate.safetensors").exists());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |name: &str| out.join(name).metadata().unwrap().permissions().mode();
+        assert_eq!(mode("model.safetensors"), mode("config.json"), "readable by whoever may read the rest");
+        assert_eq!(mode("training/state.safetensors"), mode("config.json"));
+    }
 
     // Every other command loads it, and finds the score that was written down.
     let dev = short.out("dev.json");
