@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::attention::{Asking, Heads, attend};
 use super::gemm::{Linear, Then};
 use super::isa::Isa;
-use super::math::{exp2, gelu};
+use super::math::{exp2, gelu, gelu_slope};
 use super::memory::Sheet;
 use super::quantise::CodedSheet;
 use super::rows::{Head, Norm};
@@ -231,6 +231,7 @@ trait Function {
 
 struct Exp2;
 struct Gelu;
+struct GeluSlope;
 
 impl Function for Exp2 {
     #[inline(always)]
@@ -243,6 +244,13 @@ impl Function for Gelu {
     #[inline(always)]
     fn apply<S: Simd>(&self, simd: S, x: S::Floats) -> S::Floats {
         gelu(simd, x)
+    }
+}
+
+impl Function for GeluSlope {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, x: S::Floats) -> S::Floats {
+        gelu_slope(simd, x)
     }
 }
 
@@ -293,6 +301,13 @@ fn functions_are_exact_to_rounding() {
                 "{} gelu({x}) = {found}, {expected}",
                 isa.name()
             );
+        }
+        let mut found = places.clone();
+        isa.run(Map(&mut found, GeluSlope));
+        for (x, found) in places.iter().map(|x| f64::from(*x)).zip(&found) {
+            let density = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+            let gap = (f64::from(*found) - share_below(x) - x * density).abs();
+            assert!(gap <= 1e-6, "{} slope of gelu at {x}: {found}", isa.name());
         }
         let mut found: Vec<f32> = places.iter().map(|x| x * 10.0).collect();
         isa.run(Map(&mut found, Exp2));
