@@ -125,7 +125,8 @@ mod tests {
             let tokens: usize = batch.iter().map(|&window| windows.tokens(window)).sum();
             assert!(tokens <= 600);
             let nulls = batch.iter().filter(|&&window| !windows.answerable(window)).count();
-            assert!(nulls * 6 >= batch.len() && nulls * 2 <= batch.len() + 2, "{nulls} of {}", batch.len());
+            // A third, as near as whole windows can come to it.
+            assert!((nulls * 3).abs_diff(batch.len()) <= 4, "{nulls} of {}", batch.len());
         }
         assert!(batches.len() < 3000 * 60 / 600 + 40);
     }
