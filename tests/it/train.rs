@@ -1,6 +1,6 @@
 //! Learning: gradients and steps against PyTorch, on tiny random models of all five families, and the command from end to end.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -445,6 +445,30 @@ fn run_command(arguments: &[&str]) -> Run {
     run
 }
 
+/// The tensors of a file by name.
+fn stored(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let bytes = std::fs::read(path).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    tensors.tensors().into_iter().map(|(name, tensor)| (name, tensor.data().to_vec())).collect()
+}
+
+#[test]
+fn the_best_weights_are_kept_and_not_the_last() {
+    let short = Short::new(&[]);
+    assert_eq!(short.run("long", &[]).code, Some(0));
+    let metrics = std::fs::read_to_string(short.out("long").join("metrics.jsonl")).unwrap();
+    let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let best: Vec<bool> = lines.filter_map(|line| line["best"].as_bool()).collect();
+    assert_eq!(best, [true, false, false], "so little data that the scores do not move");
+    // Whether four or eight steps followed the best evaluation, its weights are what is left.
+    assert_eq!(short.run("short", &["--patience", "1"]).code, Some(0));
+    let [long, short] = ["long", "short"].map(|out| short.out(out));
+    assert!(stored(&long.join("model.safetensors")) == stored(&short.join("model.safetensors")));
+    let name = "qa_outputs.weight";
+    let last = &stored(&long.join("training/state.safetensors"))[&format!("value/{name}")];
+    assert!(stored(&long.join("model.safetensors"))[name] != *last);
+}
+
 /// Killed wherever it may be, a run goes on to the very same weights.
 #[test]
 fn a_killed_run_goes_on_to_the_same_weights() {
@@ -470,16 +494,11 @@ fn a_killed_run_goes_on_to_the_same_weights() {
     let arguments: &[&str] = if resumed.is_empty() { &[] } else { &["--resume"] };
     let run = short.run("cut", arguments);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    let tensors = |out: &str, name: &str| {
-        let bytes = std::fs::read(short.out(out).join(name)).unwrap();
-        let tensors = SafeTensors::deserialize(&bytes).unwrap();
-        let mut all: Vec<_> =
-            tensors.tensors().into_iter().map(|(name, tensor)| (name, tensor.data().to_vec())).collect();
-        all.sort();
-        all
-    };
     for file in ["model.safetensors", "training/state.safetensors"] {
-        assert!(tensors("whole", file) == tensors("cut", file), "{file} differs");
+        assert!(
+            stored(&short.out("whole").join(file)) == stored(&short.out("cut").join(file)),
+            "{file} differs"
+        );
     }
     let steps = |out: &str| -> Vec<(Value, Value)> {
         let text = std::fs::read_to_string(short.out(out).join("metrics.jsonl")).unwrap();
