@@ -47,12 +47,10 @@ impl SourceArgs {
             ..SourceOptions::from_env()
         }
     }
-}
 
-impl ModelArgs {
-    /// Finds the model's files.
-    pub fn resolve(&self, progress: bool) -> Result<Resolved> {
-        Ok(resolve(&self.model, &self.source.options(progress))?)
+    /// Finds a model's files; a download shows its progress to a person who did not ask for quiet.
+    pub fn resolve(&self, model: &str, quiet: bool) -> Result<Resolved> {
+        Ok(resolve(model, &self.options(!quiet && io::stderr().is_terminal()))?)
     }
 }
 
@@ -70,9 +68,9 @@ pub struct ReaderArgs {
 }
 
 impl ReaderArgs {
-    /// Finds the model's files; a download shows its progress to a person who did not ask for quiet.
+    /// Finds the model's files.
     pub fn resolve(&self, quiet: bool) -> Result<Resolved> {
-        self.model.resolve(!quiet && io::stderr().is_terminal())
+        self.model.source.resolve(&self.model.model, quiet)
     }
 
     /// Loads the model as the flags say.
@@ -218,7 +216,7 @@ pub struct DecodingArgs {
     #[arg(long, value_enum)]
     pub score: Option<ScoreArg>,
     /// Divide logits by this before they become probabilities [default: 1]
-    #[arg(long, value_name = "T", value_parser = temperature)]
+    #[arg(long, value_name = "T", value_parser = positive)]
     pub temperature: Option<f64>,
     /// Threshold and temperature that `spanqa tune` found for this model; other flags go before it
     #[arg(long, value_name = "FILE")]
@@ -304,7 +302,8 @@ impl DecodingArgs {
     }
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
+/// A whole number above 0.
+pub fn at_least_one(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("it must be at least 1".into()),
         Ok(number) => Ok(number),
@@ -327,7 +326,8 @@ fn threshold(text: &str) -> Result<f32, String> {
     }
 }
 
-fn temperature(text: &str) -> Result<f64, String> {
+/// A number above 0.
+pub fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
         _ => Err("it must be a number above 0".into()),

@@ -12,7 +12,7 @@ use serde::Serialize;
 use spanqa::model::learn::{Learner, Learning};
 use spanqa::model::{Model, Precision, Runtime, SpanModel};
 use spanqa::random::Random;
-use spanqa::source::{Resolved, resolve};
+use spanqa::source::Resolved;
 use spanqa::squad::metrics::Rules;
 use spanqa::squad::{Dataset, Options, files};
 use spanqa::text::Tokenizer;
@@ -25,7 +25,7 @@ use spanqa::train::recipe::{Keep, Recipe, Teaching};
 use spanqa::train::report::{self, Facts};
 use spanqa::train::run::{Dev, End, Event, Run, check_teacher};
 
-use super::options::{DeviceArgs, LimitArgs, SourceArgs, share};
+use super::options::{DeviceArgs, LimitArgs, SourceArgs, at_least_one, positive, share};
 use super::progress::TrainBar;
 use super::{Outcome, Usage, signals, version};
 
@@ -82,10 +82,10 @@ pub struct Args {
     #[arg(long, value_name = "N", conflicts_with = "epochs", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Steps")]
     steps: Option<u64>,
     /// Tokens that one step learns from
-    #[arg(long, value_name = "TOKENS", default_value_t = 6144, value_parser = some, help_heading = "Steps")]
+    #[arg(long, value_name = "TOKENS", default_value_t = 6144, value_parser = at_least_one, help_heading = "Steps")]
     batch_tokens: usize,
     /// Tokens that go through the model together; their gradients are added up
-    #[arg(long, value_name = "TOKENS", default_value_t = 2048, value_parser = some, help_heading = "Steps")]
+    #[arg(long, value_name = "TOKENS", default_value_t = 2048, value_parser = at_least_one, help_heading = "Steps")]
     micro_tokens: usize,
     /// Steps between evaluations [default: ten in the run]
     #[arg(long, value_name = "N", help_heading = "Steps")]
@@ -161,32 +161,17 @@ enum KeepArg {
     Exact,
 }
 
-fn number(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|number: &f64| number.is_finite()).ok_or_else(|| "it must be a number".into())
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    number(text).and_then(|number| if number > 0.0 { Ok(number) } else { Err("it must be above 0".into()) })
-}
-
 fn not_negative(text: &str) -> Result<f64, String> {
-    number(text)
-        .and_then(|number| if number >= 0.0 { Ok(number) } else { Err("it must not be below 0".into()) })
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "it must be a number, and not below 0".into())
 }
 
 fn below_one(text: &str) -> Result<f64, String> {
-    let fits = |number| {
-        if (0.0..1.0).contains(&number) { Ok(number) } else { Err("it must be from 0 to below 1".into()) }
-    };
-    number(text).and_then(fits)
+    share(text).ok().filter(|number| *number < 1.0).ok_or_else(|| "it must be from 0 to below 1".into())
 }
 
 fn part(text: &str) -> Result<f64, String> {
     below_one(text).and(positive(text))
-}
-
-fn some(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "it must be a whole number above 0".into())
 }
 
 /// What is printed at the end.
@@ -208,16 +193,15 @@ struct Summary<'a> {
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let base = args.resolve(&args.base)?;
     let teacher = args.teacher.as_deref().map(|name| args.resolve(name)).transpose()?;
+    let tokenizer = Tokenizer::from_files(&base.files)?;
     if let Some(teacher) = &teacher {
-        check_teacher(&teacher.files, &base.files)?;
+        check_teacher(&teacher.files, &tokenizer)?;
     }
     let mut datasets = args.datasets()?;
-    let held_out = args.hold_out.zip(datasets.first_mut());
-    let held_out =
-        held_out.map(|(share, first)| first.hold_out(share, &mut Random::derive(args.seed, HELD_OUT)));
-    let dev = match &args.dev {
-        Some(path) => Some(args.open(path, args.dev_sample)?),
-        None => held_out.clone(),
+    let dev = match (&args.dev, args.hold_out.zip(datasets.first_mut())) {
+        (Some(path), _) => Some(args.open(path, args.dev_sample)?),
+        (None, Some((share, first))) => Some(first.hold_out(share, &mut Random::derive(args.seed, HELD_OUT))),
+        (None, None) => None,
     };
 
     let learning = Learning {
@@ -230,7 +214,6 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let runtime = args.device.runtime();
     let mut learner = Learner::load(&base.files, &runtime, learning)
         .with_context(|| format!("cannot train from {}", args.base))?;
-    let tokenizer = Tokenizer::from_files(&base.files)?;
     let limits = args.limits.limits();
     let positions = learner.config().usable_positions();
     let (examples, counts) = Examples::new(&datasets, &tokenizer, positions, &limits)?;
@@ -247,7 +230,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         (folder, progress)
     } else {
         let folder = Folder::create(&args.out, &base.files)?;
-        if let Some(held_out) = &held_out {
+        if let Some(held_out) = dev.as_ref().filter(|_| args.hold_out.is_some()) {
             files::write_json(&args.out.join("held-out.json"), &held_out.json())?;
         }
         let progress = Progress {
@@ -324,7 +307,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
 
 impl Args {
     fn resolve(&self, name: &str) -> Result<Resolved> {
-        Ok(resolve(name, &self.source.options(!self.quiet))?)
+        self.source.resolve(name, self.quiet)
     }
 
     fn open(&self, path: &Path, sample: Option<usize>) -> Result<Dataset> {

@@ -19,6 +19,7 @@ use crate::squad::Dataset;
 use crate::squad::metrics::{Rules, official};
 use crate::squad::predictions::Predictions;
 use crate::squad::run::{self, RunProgress};
+use crate::text::Tokenizer;
 use crate::text::window::Limits;
 
 /// What happens, for whoever watches. Breaking off saves the state first.
@@ -234,12 +235,11 @@ impl Dev<'_> {
             },
         )?;
         let official = official(self.rules, self.dataset, &predictions, None)?;
-        let get = |names: [&str; 2]| names.into_iter().find_map(|name| official.get(name));
         Ok(DevRecord {
             step: 0,
             epoch: 0.0,
-            exact: get(["exact", "exact_match"]).unwrap_or(0.0),
-            f1: get(["f1", "f1"]).unwrap_or(0.0),
+            exact: official.get("exact").or(official.get("exact_match")).unwrap_or(0.0),
+            f1: official.get("f1").unwrap_or(0.0),
             has_answer_f1: official.get("HasAns_f1"),
             no_answer_f1: official.get("NoAns_f1"),
             best: false,
@@ -265,11 +265,10 @@ fn parts<'a>(windows: &'a [usize], examples: &Examples, budget: usize) -> Vec<&'
 }
 
 /// Refuses a teacher that cuts text into other tokens than the student.
-pub fn check_teacher(teacher: &ModelFiles, student: &ModelFiles) -> Result<()> {
-    use crate::text::Tokenizer;
+pub fn check_teacher(teacher: &ModelFiles, ours: &Tokenizer) -> Result<()> {
     const SAMPLE: &str =
         "Zürich's 2nd-largest café (est. 1889) sold 1,234.5 kg of coffee: unbelievably good, isn't it?";
-    let (theirs, ours) = (Tokenizer::from_files(teacher)?, Tokenizer::from_files(student)?);
+    let theirs = Tokenizer::from_files(teacher)?;
     let reason = if theirs.template() != ours.template() {
         "it puts question and context together in another way"
     } else if theirs.vocab_size() != ours.vocab_size() || theirs.encode(SAMPLE)? != ours.encode(SAMPLE)? {
