@@ -13,7 +13,6 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use spanqa::batch::{Batch, pack};
 use spanqa::model::{DeviceChoice, Model, Precision, Runtime, SpanModel, speed};
-use spanqa::reader::DEFAULT_BATCH_TOKENS;
 use spanqa::source::ModelFiles;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -30,8 +29,11 @@ struct Arguments {
     threads: Option<usize>,
     #[arg(long, default_value = "f32")]
     dtype: Dtype,
-    #[arg(long, default_value_t = DEFAULT_BATCH_TOKENS)]
-    batch_tokens: usize,
+    #[arg(long, default_value_t = DeviceChoice::Cpu)]
+    device: DeviceChoice,
+    /// Tokens in a batch; by default what suits the device
+    #[arg(long)]
+    batch_tokens: Option<usize>,
     /// What `cargo bench` passes to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -40,6 +42,9 @@ struct Arguments {
 #[derive(Clone, Copy, ValueEnum)]
 enum Dtype {
     F32,
+    Tf32,
+    F16,
+    Bf16,
     Int8,
     /// The plain tensor operations that tests compare with
     Reference,
@@ -62,10 +67,13 @@ fn main() -> Result<()> {
     let start = Instant::now();
     let files = ModelFiles::from_dir(&arguments.model)?;
     let runtime = Runtime {
-        device: DeviceChoice::Cpu,
+        device: arguments.device,
         threads: arguments.threads,
         precision: Some(match arguments.dtype {
             Dtype::F32 | Dtype::Reference => Precision::F32,
+            Dtype::Tf32 => Precision::Tf32,
+            Dtype::F16 => Precision::F16,
+            Dtype::Bf16 => Precision::Bf16,
             Dtype::Int8 => Precision::Int8,
         }),
         reference: matches!(arguments.dtype, Dtype::Reference),
@@ -74,7 +82,8 @@ fn main() -> Result<()> {
     let load_seconds = start.elapsed().as_secs_f64();
     answer(json!({"ready": true, "load_seconds": load_seconds, "detail": model.describe()}));
 
-    let worker = Worker { model, windows: windows.windows, batch_tokens: arguments.batch_tokens };
+    let batch_tokens = arguments.batch_tokens.unwrap_or_else(|| model.batch_tokens());
+    let worker = Worker { model, windows: windows.windows, batch_tokens };
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -131,10 +131,26 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
-    /// Integer products exist in the CPU engine only.
-    #[error("integer arithmetic (int8) is for the CPU and cannot be had on {device}")]
-    IntegersNeedCpu {
-        /// Where it was asked for.
+    /// There is no arithmetic in that type there.
+    #[error("{dtype} products cannot be had on {device}")]
+    DtypeUnavailable {
+        /// The type that was asked for.
+        dtype: &'static str,
+        /// The device.
+        device: String,
+    },
+    /// A CUDA card or one of its libraries failed.
+    #[error("{device} failed: {reason}")]
+    CardFailed {
+        /// The card.
+        device: String,
+        /// What the library said.
+        reason: String,
+    },
+    /// A CUDA card has too little free memory.
+    #[error("{device} has too little free memory for the model and one window")]
+    CardTooSmall {
+        /// The card.
         device: String,
     },
     /// There is no arithmetic for learning in that type there.
@@ -391,7 +407,9 @@ impl Error {
             Error::OutOfTable { .. } => "out_of_table",
             Error::DeviceUnavailable { .. } => "device_unavailable",
             Error::Threads { .. } => "no_threads",
-            Error::IntegersNeedCpu { .. } | Error::CannotLearnIn { .. } => "dtype_unavailable",
+            Error::DtypeUnavailable { .. } | Error::CannotLearnIn { .. } => "dtype_unavailable",
+            Error::CardFailed { .. } => "device_failed",
+            Error::CardTooSmall { .. } => "device_out_of_memory",
             Error::TooManyFrozen { .. } => "too_many_frozen",
             Error::NotFinite { .. } => "not_finite",
             Error::Tensor(_) => "tensor_failed",
@@ -464,7 +482,13 @@ impl Error {
             Error::TooManyFrozen { layers, .. } => {
                 Some(format!("freeze at most {layers}; with `--freeze-layers {layers}` only the span head learns"))
             }
-            Error::IntegersNeedCpu { .. } => Some("add `--device cpu`, or try `--dtype f16`".into()),
+            Error::DtypeUnavailable { .. } => {
+                Some("int8 is for `--device cpu`, tf32 for `--device cuda`, f32, f16 and bf16 for any".into())
+            }
+            Error::CardTooSmall { .. } => {
+                Some("close what else uses the card (`nvidia-smi` shows it), or add `--device cpu`".into())
+            }
+            Error::CardFailed { .. } => Some("`spanqa doctor` shows what this binary can use; `--device cpu` always works".into()),
             Error::Threads { .. } => Some("try `--threads 1`".into()),
             Error::NotFinite { .. } => {
                 Some("try `--dtype f32`; if it was f32 already, the weights are damaged".into())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Range};
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::answer::{
@@ -22,7 +23,7 @@ pub struct Reader {
     model: Box<dyn SpanModel>,
     name: String,
     limits: Limits,
-    batch_tokens: usize,
+    batch_tokens: Option<usize>,
 }
 
 /// A document that has been tokenised; any number of questions can be put to it.
@@ -91,9 +92,6 @@ pub enum Event {
     Reply(usize, Result<Reply>),
 }
 
-/// The tokens of a batch unless told otherwise: enough to keep every core busy, few enough to stay in cache.
-pub const DEFAULT_BATCH_TOKENS: usize = 2048;
-
 /// Batches whose windows are sorted by length together.
 const SORTED_TOGETHER: usize = 16;
 
@@ -114,13 +112,18 @@ impl Reader {
                 rows: model.vocabulary(),
             });
         }
-        Ok(Self { tokenizer, model, name: name.into(), limits, batch_tokens: DEFAULT_BATCH_TOKENS })
+        Ok(Self { tokenizer, model, name: name.into(), limits, batch_tokens: None })
     }
 
-    /// Sets how many tokens go through the model together. Replies do not depend on it.
-    pub fn with_batch_tokens(mut self, tokens: usize) -> Self {
-        self.batch_tokens = tokens.max(1);
+    /// Sets how many tokens go through the model together, if not what suits the model. Replies do not depend on it.
+    pub fn with_batch_tokens(mut self, tokens: Option<usize>) -> Self {
+        self.batch_tokens = tokens.map(|tokens| tokens.max(1));
         self
+    }
+
+    /// How many tokens go through the model together.
+    pub fn batch_tokens(&self) -> usize {
+        self.batch_tokens.unwrap_or_else(|| self.model.batch_tokens())
     }
 
     /// The tokenizer.
@@ -136,6 +139,11 @@ impl Reader {
     /// How long each kind of computation has taken so far: see [`SpanModel::times`].
     pub fn model_times(&self) -> Vec<(&'static str, Duration)> {
         self.model.times()
+    }
+
+    /// What a person should know about how the model ran so far.
+    pub fn model_notes(&self) -> Vec<String> {
+        self.model.notes()
     }
 
     /// Where the model runs.
@@ -190,37 +198,19 @@ impl Reader {
                 return Ok(());
             }
         }
-        let mut state = Progress { done: 0, total: jobs.len(), tokens: 0, model: Duration::ZERO };
-        for jobs in read_ahead(&jobs, self.batch_tokens.saturating_mul(SORTED_TOGETHER)) {
+        let tokens = self.batch_tokens();
+        let batches = read_ahead(&jobs, tokens.saturating_mul(SORTED_TOGETHER)).flat_map(|jobs| {
             let lengths: Vec<usize> = jobs.iter().map(|job| job.length).collect();
-            for members in pack(&lengths, self.batch_tokens) {
-                let mut batch = Batch::default();
-                for &member in &members {
-                    self.assemble(&jobs[member], queries, &asked, &mut batch);
-                }
-                let started = Instant::now();
-                let logits = self.model.logits(&batch)?;
-                state.model += started.elapsed();
-                state.done += members.len();
-                state.tokens += batch.tokens();
-                let mut flow = watch(Event::Read(state));
-                for (&member, logits) in members.iter().zip(logits) {
-                    let job = &jobs[member];
-                    let Ok(question) = &mut asked[job.query] else { continue };
-                    question.decode(job, logits, asking);
-                    if question.unread == 0 {
-                        let reply = self.finish(&queries[job.query], &mut asked[job.query], asking);
-                        if watch(Event::Reply(job.query, reply)).is_break() {
-                            flow = ControlFlow::Break(());
-                        }
-                    }
-                }
-                if flow.is_break() {
-                    return Ok(());
-                }
-            }
+            pack(&lengths, tokens)
+                .into_iter()
+                .map(|members| members.iter().map(|&member| &jobs[member]).collect())
+        });
+        let progress = Progress { done: 0, total: jobs.len(), tokens: 0, model: Duration::ZERO };
+        let round = Round { reader: self, queries, asking, asked, progress, watch };
+        match self.model.lanes() {
+            0 => round.one_by_one(batches),
+            lanes => round.side_by_side(batches, lanes),
         }
-        Ok(())
     }
 
     /// Makes the reply of a question whose windows have all been read, and forgets them.
@@ -251,16 +241,6 @@ impl Reader {
             truncated,
             shape,
         })
-    }
-
-    /// Appends one window: the question and a stretch of the passage, in the model's pair template.
-    fn assemble(&self, job: &Job, queries: &[Query], asked: &[Result<Asked>], batch: &mut Batch) {
-        let Ok(asked) = &asked[job.query] else { return };
-        let window = asked.places[job.passage].layout[job.window].clone();
-        let context = &queries[job.query].passages[job.passage].tokens.ids[window];
-        let (ids, segments) = self.tokenizer.template().join(&asked.question, context);
-        let context = asked.context_offset..asked.context_offset + context.len();
-        batch.push_to_read(&ids, &segments, context);
     }
 
     fn reply(&self, query: &Query, asked: &Asked, asking: &Asking) -> Reply {
@@ -324,6 +304,120 @@ impl Reader {
             ));
         }
         notes.into_iter().collect()
+    }
+}
+
+/// The windows of some questions on their way through the model.
+struct Round<'a> {
+    reader: &'a Reader,
+    queries: &'a [Query<'a>],
+    asking: &'a Asking,
+    asked: Vec<Result<Asked>>,
+    progress: Progress,
+    watch: &'a mut dyn FnMut(Event) -> ControlFlow<()>,
+}
+
+/// Batches that wait for each lane of a model, so that none idles while replies are made.
+const WAITING: usize = 1;
+
+impl Round<'_> {
+    /// Runs batches where the model needs the caller's cores.
+    fn one_by_one<'j>(mut self, batches: impl Iterator<Item = Vec<&'j Job>>) -> Result<()> {
+        for jobs in batches {
+            let batch = self.assemble(&jobs);
+            let started = Instant::now();
+            let logits = self.reader.model.logits(&batch)?;
+            if self.take(&jobs, logits, started.elapsed()).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs batches on a model with cores of its own, as many at a time as it has lanes; meanwhile this thread makes replies.
+    fn side_by_side<'j>(
+        mut self,
+        mut batches: impl Iterator<Item = Vec<&'j Job>>,
+        lanes: usize,
+    ) -> Result<()> {
+        let model = &*self.reader.model;
+        let (give, given) = mpsc::channel::<(Vec<&Job>, Batch)>();
+        let given = Mutex::new(given);
+        let (answer, answers) = mpsc::channel();
+        std::thread::scope(|scope| {
+            for _ in 0..lanes {
+                let (given, answer) = (&given, answer.clone());
+                scope.spawn(move || {
+                    // The lock is free again before the batch runs. Either channel ends when the other side has gone.
+                    let next = || given.lock().ok()?.recv().ok();
+                    while let Some((jobs, batch)) = next() {
+                        let started = Instant::now();
+                        let logits = model.logits(&batch);
+                        if answer.send((jobs, logits, started.elapsed())).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            // Theirs are the only senders now: should they all end, `recv` does not wait for ever.
+            drop(answer);
+            // The workers end when this is dropped, whichever way this closure is left.
+            let give = give;
+            let mut under_way = 0;
+            loop {
+                while under_way < lanes * (1 + WAITING)
+                    && let Some(jobs) = batches.next()
+                {
+                    let batch = self.assemble(&jobs);
+                    if give.send((jobs, batch)).is_err() {
+                        break;
+                    }
+                    under_way += 1;
+                }
+                if under_way == 0 {
+                    return Ok(());
+                }
+                let Ok((jobs, logits, time)) = answers.recv() else { return Ok(()) };
+                under_way -= 1;
+                if self.take(&jobs, logits?, time).is_break() {
+                    return Ok(());
+                }
+            }
+        })
+    }
+
+    /// The question and a stretch of the passage of each job, in the model's pair template.
+    fn assemble(&self, jobs: &[&Job]) -> Batch {
+        let mut batch = Batch::default();
+        for job in jobs {
+            let Ok(asked) = &self.asked[job.query] else { continue };
+            let window = asked.places[job.passage].layout[job.window].clone();
+            let context = &self.queries[job.query].passages[job.passage].tokens.ids[window];
+            let (ids, segments) = self.reader.tokenizer.template().join(&asked.question, context);
+            let context = asked.context_offset..asked.context_offset + context.len();
+            batch.push_to_read(&ids, &segments, context);
+        }
+        batch
+    }
+
+    /// Takes what the model said about some windows, and hands out the replies that are ready.
+    fn take(&mut self, jobs: &[&Job], logits: Vec<WindowLogits>, time: Duration) -> ControlFlow<()> {
+        self.progress.model += time;
+        self.progress.done += jobs.len();
+        self.progress.tokens += logits.iter().map(|window| window.start.len()).sum::<usize>();
+        let mut flow = (self.watch)(Event::Read(self.progress));
+        for (job, logits) in jobs.iter().zip(logits) {
+            let Ok(question) = &mut self.asked[job.query] else { continue };
+            question.decode(job, logits, self.asking);
+            if question.unread == 0 {
+                let reply =
+                    self.reader.finish(&self.queries[job.query], &mut self.asked[job.query], self.asking);
+                if (self.watch)(Event::Reply(job.query, reply)).is_break() {
+                    flow = ControlFlow::Break(());
+                }
+            }
+        }
+        flow
     }
 }
 

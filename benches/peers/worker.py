@@ -1,6 +1,6 @@
 """One engine in one process, driven by lines on stdin, answering one JSON line each on stdout.
 
-    python worker.py --engine NAME --settings JSON --exports DIR --model DIR --windows FILE --threads N --dtype f32|int8
+    python worker.py --engine NAME --settings JSON --exports DIR --model DIR --windows FILE --threads N --dtype f32|f16|bf16|int8
                      --batch-tokens B [--batch-windows K]
 
 First line out: {"ready": true, "load_seconds": s, "detail": "..."}. Then, per line in:
@@ -24,6 +24,8 @@ from pathlib import Path
 import numpy
 
 import exports
+
+AHEAD = 16  # batches that a card may have waiting
 
 
 class Padded:
@@ -53,12 +55,15 @@ class PyTorch:
 
         torch.set_num_threads(args.threads)
         torch.set_grad_enabled(False)
-        self.torch = torch
+        self.torch, self.device = torch, settings.get("device", "cpu")
         self.names = exports.input_names(config)
-        model = AutoModelForQuestionAnswering.from_pretrained(
-            args.model, dtype=torch.float32, attn_implementation="sdpa"
-        ).eval()
-        self.detail = f"torch {torch.__version__}, sdpa"
+        dtype = {"f16": torch.float16, "bf16": torch.bfloat16}.get(args.dtype, torch.float32)
+        model = AutoModelForQuestionAnswering.from_pretrained(args.model, dtype=dtype, attn_implementation="sdpa").eval()
+        model = model.to(self.device)
+        self.detail = f"torch {torch.__version__}, sdpa, {args.dtype} on {self.device}"
+        if settings.get("compile"):
+            model = torch.compile(model, dynamic=True)
+            self.detail += ", compiled"
         if args.dtype == "int8":
             torch.backends.quantized.engine = settings["backend"]
             model = torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
@@ -66,14 +71,28 @@ class PyTorch:
         self.model = model
 
     def run(self, batches):
+        done = []
         with self.torch.inference_mode():
             for batch in batches:
-                inputs = {name: self.torch.from_numpy(array) for name, array in batch.inputs(self.names).items()}
+                inputs = {
+                    name: self.torch.from_numpy(array).to(self.device, non_blocking=True)
+                    for name, array in batch.inputs(self.names).items()
+                }
                 if batch.attention_mask.all():
                     # Known to the caller for free; finding it out inside the model costs a pass over the mask.
                     del inputs["attention_mask"]
                 output = self.model(**inputs)
-                yield output.start_logits.numpy(), output.end_logits.numpy()
+                done.append((output.start_logits, output.end_logits))
+                # A card works through what it is given while the next batches are made.
+                if self.device == "cpu" or len(done) >= AHEAD:
+                    yield from self.fetch(done)
+            yield from self.fetch(done)
+
+    def fetch(self, done):
+        """The logits of batches that were started, in order; leaves none in `done`."""
+        for start, end in done:
+            yield start.float().cpu().numpy(), end.float().cpu().numpy()
+        done.clear()
 
 
 class OnnxRuntime:
@@ -87,7 +106,7 @@ class OnnxRuntime:
         options.inter_op_num_threads = 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         path = args.exports / exports.FORMATS[settings["format"]][0]
-        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=[settings.get("provider", "CPUExecutionProvider")])
         self.names = [found.name for found in self.session.get_inputs()]
         self.detail = f"onnxruntime {onnxruntime.__version__}, {path.name}"
 
@@ -257,7 +276,7 @@ def main():
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--windows", type=Path, required=True)
     parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--dtype", choices=["f32", "int8"], required=True)
+    parser.add_argument("--dtype", choices=["f32", "f16", "bf16", "int8"], required=True)
     parser.add_argument("--batch-tokens", type=int, required=True, help="padded tokens in a batch, at most")
     parser.add_argument("--batch-windows", type=int, default=32)
     args = parser.parse_args()

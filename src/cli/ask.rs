@@ -102,7 +102,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let mut bar = WindowBar::new(args.quiet);
     let replies = reader.answer(&queries, &asking, &mut |progress| bar.update(progress));
     bar.finish();
-    args.reader.runtime.report_times(&reader);
+    args.reader.runtime.report(&reader, args.quiet);
 
     let printer = Printer::new(args.format, args.color, args.reader.decoding.handle_impossible_answer);
     let mut outcome = Outcome::Success;

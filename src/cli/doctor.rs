@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::Result;
 use serde_json::{Map, Value, json};
-use spanqa::model::{DeviceChoice, device_problem};
+use spanqa::model::{Cards, DeviceChoice, device_problem};
 use spanqa::source::SourceOptions;
 
 use super::{Outcome, version};
@@ -84,14 +84,15 @@ fn facts() -> Vec<(&'static str, Value)> {
     };
     let environment: Map<String, Value> =
         VARIABLES.iter().filter_map(|name| Some(((*name).to_owned(), shown(name)?.into()))).collect();
-    let devices: Map<String, Value> = [DeviceChoice::Cpu, DeviceChoice::Cuda(0), DeviceChoice::Metal]
-        .into_iter()
-        .map(|device| {
-            let state =
-                device_problem(device).map_or("usable".to_owned(), |why| format!("not usable: {why}"));
-            (device.to_string(), state.into())
-        })
-        .collect();
+    let devices: Map<String, Value> =
+        [DeviceChoice::Cpu, DeviceChoice::Cuda(Cards::default()), DeviceChoice::Metal]
+            .into_iter()
+            .map(|device| {
+                let state =
+                    device_problem(device).map_or("usable".to_owned(), |why| format!("not usable: {why}"));
+                (device.to_string(), state.into())
+            })
+            .collect();
     let processor = json!({
         "cores": cores,
         "matrix kernels": version::kernels(),
@@ -111,6 +112,7 @@ fn facts() -> Vec<(&'static str, Value)> {
     });
     vec![
         ("spanqa", env!("CARGO_PKG_VERSION").into()),
+        ("built for", version::devices().into()),
         ("features", version::features().into()),
         ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH).into()),
         ("processor", processor),

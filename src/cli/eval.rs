@@ -256,7 +256,7 @@ impl Args {
             },
         );
         bar.finish();
-        self.reader.runtime.report_times(&reader);
+        self.reader.runtime.report(&reader, self.quiet);
         finished?;
         let seconds = started.elapsed().as_secs_f64();
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use spanqa::decode::{Decoding, Dedup, Scoring};
 use spanqa::model::{DeviceChoice, Precision, Runtime};
-use spanqa::reader::{DEFAULT_BATCH_TOKENS, Reader};
+use spanqa::reader::Reader;
 use spanqa::source::{ModelFiles, Resolved, SourceOptions, resolve};
 use spanqa::squad::profile::Profile;
 use spanqa::text::offsets::OffsetUnit;
@@ -125,10 +125,10 @@ impl LimitArgs {
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Running")]
 pub struct DeviceArgs {
-    /// auto, cpu, cuda, cuda:N or metal; one that cannot be had is an error
+    /// auto, cpu, cuda, cuda:N, several cards as cuda:N,M, or metal; one that cannot be had is an error
     #[arg(long, value_name = "DEVICE", default_value_t = DeviceChoice::Auto)]
     pub device: DeviceChoice,
-    /// Number type of matrix products [default: int8 for packed models on a CPU, otherwise f32; to train on a GPU bf16]
+    /// Number type of matrix products [default: f16 on CUDA, int8 for packed models on a CPU, otherwise f32; to train on a GPU bf16]
     #[arg(long, value_enum, value_name = "TYPE")]
     pub dtype: Option<DtypeArg>,
     /// CPU threads [default: one per core]
@@ -142,6 +142,7 @@ impl DeviceArgs {
             device: self.device,
             precision: self.dtype.map(|dtype| match dtype {
                 DtypeArg::F32 => Precision::F32,
+                DtypeArg::Tf32 => Precision::Tf32,
                 DtypeArg::F16 => Precision::F16,
                 DtypeArg::Bf16 => Precision::Bf16,
                 DtypeArg::Int8 => Precision::Int8,
@@ -158,17 +159,21 @@ impl DeviceArgs {
 pub struct RuntimeArgs {
     #[command(flatten)]
     pub device: DeviceArgs,
-    /// Tokens that go through the model together; replies do not depend on it
-    #[arg(long, value_name = "TOKENS", default_value_t = DEFAULT_BATCH_TOKENS)]
-    pub batch_tokens: usize,
+    /// Tokens that go through the model together; replies do not depend on it [default: 2048 on a CPU, on a GPU what its memory
+    /// allows]
+    #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
+    pub batch_tokens: Option<usize>,
     /// Say at the end where the model's time went
     #[arg(long)]
     pub profile_time: bool,
 }
 
 impl RuntimeArgs {
-    /// Says on stderr where the model's time went, if that was asked for.
-    pub fn report_times(&self, reader: &Reader) {
+    /// Says on stderr how the model ran: what a person should know about it and, if that was asked for, where its time went.
+    pub fn report(&self, reader: &Reader, quiet: bool) {
+        if !quiet {
+            reader.model_notes().iter().for_each(|note| eprintln!("note: {note}"));
+        }
         if !self.profile_time {
             return;
         }
@@ -190,6 +195,8 @@ impl RuntimeArgs {
 #[derive(ValueEnum, Debug, Clone, Copy)]
 pub enum DtypeArg {
     F32,
+    /// f32 whose products read 19 bits: CUDA cards only
+    Tf32,
     F16,
     Bf16,
     /// Integers: fastest on a CPU

@@ -61,6 +61,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let reader = args.reader.open_by(&resolved, args.quiet, memo::open)?;
 
     let passes = args.passes(&reader, &dataset, asking)?;
+    args.reader.runtime.report(&reader, args.quiet);
     let first = passes.first().map(Vec::as_slice).unwrap_or_default();
     let by_id: HashMap<&str, usize> =
         first.iter().enumerate().map(|(at, said)| (said.id.as_str(), at)).collect();

@@ -29,6 +29,16 @@ pub fn features() -> String {
     if on.is_empty() { "none".into() } else { on.join(", ") }
 }
 
+/// What this binary can compute on, if it is there.
+pub fn devices() -> &'static str {
+    match (cfg!(feature = "cuda"), cfg!(feature = "metal")) {
+        (false, false) => "CPUs",
+        (true, false) => "CPUs and CUDA cards",
+        (false, true) => "CPUs and Apple GPUs",
+        (true, true) => "CPUs, CUDA cards and Apple GPUs",
+    }
+}
+
 /// The instruction set that matrix products choose on this processor when they run.
 pub fn kernels() -> &'static str {
     if cfg!(feature = "accelerate") { "accelerate" } else { spanqa::model::kernels() }

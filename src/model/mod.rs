@@ -2,6 +2,8 @@
 
 mod config;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod device;
 mod layer;
 pub mod learn;
@@ -17,7 +19,7 @@ use std::time::Duration;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 pub use config::EncoderConfig;
-pub use device::{DeviceChoice, Precision};
+pub use device::{Cards, DeviceChoice, Precision};
 pub use names::NameTable;
 pub use weights::Weights;
 
@@ -27,6 +29,12 @@ use crate::source::ModelFiles;
 use cpu::Engine;
 pub use cpu::{kernels, speed};
 use tensors::Encoder;
+
+/// The tokens of a batch on a CPU: enough to keep every core busy, few enough to stay in cache.
+const CPU_BATCH_TOKENS: usize = 2048;
+
+/// The tokens of a batch where a GPU runs one tensor operation after the other.
+const TENSOR_BATCH_TOKENS: usize = 16_384;
 
 /// Something that scores the tokens of windows: the seam between text and tensors.
 pub trait SpanModel: Send + Sync {
@@ -40,8 +48,23 @@ pub trait SpanModel: Send + Sync {
     /// the batch. Those that [nobody reads](Batch::read) may be negative infinity.
     fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>>;
 
+    /// Batches that it works on at the same time, on cores of its own; 0 if it needs those of the caller.
+    fn lanes(&self) -> usize {
+        0
+    }
+
+    /// Tokens that suit a batch: enough to keep everything busy, few enough to stay near.
+    fn batch_tokens(&self) -> usize {
+        CPU_BATCH_TOKENS
+    }
+
     /// How long each kind of computation has taken so far, summed over threads; empty if nobody counts.
     fn times(&self) -> Vec<(&'static str, Duration)> {
+        Vec::new()
+    }
+
+    /// What a person should know about how it ran.
+    fn notes(&self) -> Vec<String> {
         Vec::new()
     }
 
@@ -72,7 +95,8 @@ pub struct Tap {
 pub struct Runtime {
     /// The device.
     pub device: DeviceChoice,
-    /// The type of matrix products; `None` for integers if the weights are stored as such and a CPU runs them, else f32.
+    /// The type of matrix products; `None` for f16 on CUDA cards, for integers if the weights are stored as such and a CPU runs
+    /// them, else for f32.
     pub precision: Option<Precision>,
     /// Threads for the CPU; `None` for one per core.
     pub threads: Option<usize>,
@@ -91,14 +115,53 @@ pub struct Model {
 enum Backend {
     /// Kernels of our own.
     Engine(Engine),
-    /// Tensor operations: GPUs, half precision, and the reference.
+    /// Kernels of our own on CUDA cards.
+    #[cfg(feature = "cuda")]
+    Cuda(cuda::Engines),
+    /// Tensor operations: other GPUs, half precision on the CPU, and the reference.
     Tensors(Encoder),
 }
 
 impl Backend {
+    fn load(
+        config: EncoderConfig,
+        weights: &Weights,
+        device: DeviceChoice,
+        precision: Option<Precision>,
+        reference: bool,
+    ) -> Result<Self> {
+        let unavailable =
+            |dtype: Precision| Error::DtypeUnavailable { dtype: dtype.name(), device: device.to_string() };
+        let usual = match device {
+            DeviceChoice::Cuda(_) => Precision::F16,
+            DeviceChoice::Cpu if weights.are_packed() && !reference => Precision::Int8,
+            _ => Precision::F32,
+        };
+        let precision = precision.unwrap_or(usual);
+        #[cfg(feature = "cuda")]
+        if let DeviceChoice::Cuda(cards) = device
+            && !reference
+            && precision != Precision::Int8
+            && let Some(engines) = cuda::Engines::load(&config, weights, cards, precision)?
+        {
+            return Ok(Backend::Cuda(engines));
+        }
+        // Whoever builds with Apple's library wants it to make the products.
+        let kernels = device == DeviceChoice::Cpu
+            && !reference
+            && (precision == Precision::Int8 || precision == Precision::F32 && !cfg!(feature = "accelerate"));
+        match precision {
+            _ if kernels => Engine::load(config, weights, precision).map(Backend::Engine),
+            Precision::Int8 | Precision::Tf32 => Err(unavailable(precision)),
+            _ => Encoder::load(config, weights, device.for_tensors()?, precision).map(Backend::Tensors),
+        }
+    }
+
     fn forward(&self, batch: &Batch, tap: Option<&mut Tap>) -> Result<Vec<WindowLogits>> {
         match self {
             Backend::Engine(engine) => engine.forward(batch, tap),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(engines) => engines.forward(batch, tap),
             Backend::Tensors(encoder) => encoder.forward(batch, tap),
         }
     }
@@ -109,33 +172,22 @@ impl Model {
     pub fn load(files: &ModelFiles, runtime: &Runtime) -> Result<Self> {
         let config = EncoderConfig::from_files(files)?;
         let weights = Weights::open(files)?;
-        let (device, choice) = runtime.device.open()?;
+        let device = runtime.device.settle()?;
         let pool = ThreadPoolBuilder::new()
             .num_threads(runtime.threads.unwrap_or(0))
             .build()
             .map_err(|error| Error::Threads { reason: error.to_string() })?;
-        let plain = runtime.reference || choice != DeviceChoice::Cpu;
-        let precision = match runtime.precision {
-            Some(precision) => precision,
-            None if weights.are_packed() && !plain => Precision::Int8,
-            None => Precision::F32,
-        };
-        // Whoever builds with Apple's library wants it to make the products.
-        let plain = plain || precision == Precision::F32 && cfg!(feature = "accelerate");
-        let backend = pool.install(|| match precision {
-            Precision::Int8 if plain => Err(Error::IntegersNeedCpu { device: choice.to_string() }),
-            Precision::Int8 | Precision::F32 if !plain => {
-                Engine::load(config, &weights, precision).map(Backend::Engine)
-            }
-            _ => Encoder::load(config, &weights, device, precision).map(Backend::Tensors),
-        })?;
-        Ok(Self { backend, device: choice, pool })
+        let backend =
+            pool.install(|| Backend::load(config, &weights, device, runtime.precision, runtime.reference))?;
+        Ok(Self { backend, device, pool })
     }
 
     /// The shape of the encoder.
     pub fn config(&self) -> &EncoderConfig {
         match &self.backend {
             Backend::Engine(engine) => engine.config(),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(engines) => engines.config(),
             Backend::Tensors(encoder) => encoder.config(),
         }
     }
@@ -144,6 +196,8 @@ impl Model {
     pub fn describe(&self) -> String {
         match &self.backend {
             Backend::Engine(engine) => engine.describe(),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(engines) => engines.describe(),
             Backend::Tensors(encoder) => format!("{} on {}", encoder.precision().name(), self.device),
         }
     }
@@ -167,10 +221,37 @@ impl SpanModel for Model {
         self.pool.install(|| self.backend.forward(batch, None))
     }
 
+    fn lanes(&self) -> usize {
+        match &self.backend {
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(engines) => engines.lanes(),
+            // One operation after the other goes through one queue.
+            Backend::Tensors(_) if self.device != DeviceChoice::Cpu => 1,
+            _ => 0,
+        }
+    }
+
+    fn batch_tokens(&self) -> usize {
+        match &self.backend {
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(engines) => engines.batch_tokens(),
+            Backend::Tensors(_) if self.device != DeviceChoice::Cpu => TENSOR_BATCH_TOKENS,
+            _ => CPU_BATCH_TOKENS,
+        }
+    }
+
     fn times(&self) -> Vec<(&'static str, Duration)> {
         match &self.backend {
             Backend::Engine(engine) => engine.times(),
-            Backend::Tensors(_) => Vec::new(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        match &self.backend {
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(engines) => engines.notes(),
+            _ => Vec::new(),
         }
     }
 
@@ -181,7 +262,7 @@ impl SpanModel for Model {
 
 /// Why a device cannot be used, if it cannot.
 pub fn device_problem(device: DeviceChoice) -> Option<String> {
-    match device.open() {
+    match device.settle() {
         Ok(_) => None,
         Err(Error::DeviceUnavailable { reason, .. }) => Some(reason),
         Err(error) => Some(error.to_string()),

@@ -82,8 +82,20 @@ impl<M: SpanModel> SpanModel for Memo<M> {
         Ok(found.into_iter().flatten().collect())
     }
 
+    fn lanes(&self) -> usize {
+        self.model.lanes()
+    }
+
+    fn batch_tokens(&self) -> usize {
+        self.model.batch_tokens()
+    }
+
     fn times(&self) -> Vec<(&'static str, Duration)> {
         self.model.times()
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.model.notes()
     }
 
     fn device(&self) -> DeviceChoice {

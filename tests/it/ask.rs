@@ -287,7 +287,7 @@ fn bad_input_is_refused_in_one_message() {
     run(&["ask", "-q", "a", "-q", "", "-c", "x"]).fails_with("question 2 is empty");
     run(&["ask", &file("a.txt", b"text")]).fails_with("is a file, and there is no question");
     run(&["ask", "why", "-c", "x", "--window", "18"]).fails_with("leaves 14 for the text");
-    run(&["ask", "why", "-c", "x", "--device", "cuda:99"]).fails_with("cuda:99");
+    run(&["ask", "why", "-c", "x", "--device", "cuda:63"]).fails_with("cuda:63");
     run(&["ask", "why", "-c", "x", "--model", "rob"]).fails_with("rob");
     run(&["ask", "why", "-c", "x", "--model", "./no-such-folder"]).fails_with("no-such-folder");
     run(&["ask", "why", "-c", "x", "--model", "deepset/roberta-base-squad2", "--offline"])

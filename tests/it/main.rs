@@ -6,6 +6,8 @@ mod damage;
 mod datasets;
 mod decode;
 mod eval;
+#[cfg(feature = "cuda")]
+mod gpu;
 mod hub;
 mod metrics;
 mod model;

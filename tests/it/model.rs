@@ -243,7 +243,7 @@ fn the_number_type_follows_the_weights() {
     assert_eq!(built_in(&reference).describe(), "f32 on cpu");
     let files = ModelFiles::from_dir(&fixture("tiny/minilm")).unwrap();
     let runtime = Runtime { precision: Some(Precision::Int8), ..reference };
-    assert!(matches!(Model::load(&files, &runtime), Err(Error::IntegersNeedCpu { .. })));
+    assert!(matches!(Model::load(&files, &runtime), Err(Error::DtypeUnavailable { .. })));
 }
 
 /// Integers on every family: near the golden logits, although the tiny models are too narrow to average errors out.

@@ -1,5 +1,7 @@
 //! The one path, with a model that needs no weights: it looks for the question's words.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
@@ -8,7 +10,7 @@ use spanqa::answer::{DocumentId, Reason, Reply};
 use spanqa::batch::Batch;
 use spanqa::decode::{Decoding, Scoring};
 use spanqa::model::{SpanModel, WindowLogits};
-use spanqa::reader::{Asking, Passage, Query, Reader};
+use spanqa::reader::{Asking, Event, Passage, Query, Reader};
 use spanqa::source::{SourceOptions, resolve};
 use spanqa::text::Tokenizer;
 use spanqa::text::offsets::OffsetUnit;
@@ -19,6 +21,12 @@ use spanqa::{Error, Result};
 #[derive(Default)]
 struct KeywordModel {
     largest_batch: AtomicUsize,
+    lanes: usize,
+    /// Calls until the model fails, if ever it does.
+    failing_call: Option<usize>,
+    calls: AtomicUsize,
+    busy: AtomicUsize,
+    most_busy: AtomicUsize,
 }
 
 impl SpanModel for KeywordModel {
@@ -32,6 +40,15 @@ impl SpanModel for KeywordModel {
 
     fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
         self.largest_batch.fetch_max(batch.tokens(), Ordering::Relaxed);
+        if Some(self.calls.fetch_add(1, Ordering::Relaxed)) == self.failing_call {
+            return Err(Error::NotFinite { dtype: "f32" });
+        }
+        self.most_busy.fetch_max(self.busy.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        if self.lanes > 0 {
+            // Long enough for the other lanes to take their batches.
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        self.busy.fetch_sub(1, Ordering::SeqCst);
         let windows = batch.ranges().map(|range| {
             let (ids, segments) = (&batch.ids[range.clone()], &batch.segments[range]);
             let question: Vec<u32> =
@@ -46,6 +63,31 @@ impl SpanModel for KeywordModel {
             WindowLogits { end: start.clone(), start }
         });
         Ok(windows.collect())
+    }
+
+    fn lanes(&self) -> usize {
+        self.lanes
+    }
+}
+
+/// A model that the test can still look at.
+struct Shared(Arc<KeywordModel>);
+
+impl SpanModel for Shared {
+    fn usable_positions(&self) -> usize {
+        self.0.usable_positions()
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.0.vocabulary()
+    }
+
+    fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
+        self.0.logits(batch)
+    }
+
+    fn lanes(&self) -> usize {
+        self.0.lanes()
     }
 }
 
@@ -167,7 +209,7 @@ fn replies_explain_themselves() {
 
 #[test]
 fn progress_reaches_the_end() {
-    let reader = reader(Limits::default()).with_batch_tokens(700);
+    let reader = reader(Limits::default()).with_batch_tokens(Some(700));
     let text = haystack(400, "zebra", 400);
     let passages = passages(&reader, &[&text]);
     let query = Query { id: "1".into(), question: "zebra", passages: passages.iter().collect() };
@@ -176,6 +218,61 @@ fn progress_reaches_the_end() {
     let last = seen.last().unwrap();
     assert_eq!((last.done, last.total), (replies[0].as_ref().unwrap().windows, last.done));
     assert!(seen.windows(2).all(|pair| pair[0].done < pair[1].done) && seen.len() > 2);
+}
+
+/// A model with cores of its own gets several batches at a time, and all replies are what they are without.
+#[test]
+fn lanes_run_side_by_side() {
+    let model =
+        |lanes, failing_call| Arc::new(KeywordModel { lanes, failing_call, ..KeywordModel::default() });
+    let with = |model: &Arc<KeywordModel>| {
+        let reader = Reader::new(tokenizer(), Box::new(Shared(model.clone())), "keyword", Limits::default());
+        reader.unwrap().with_batch_tokens(Some(400))
+    };
+    let texts: Vec<String> = (0..30).map(|number| haystack(number * 5, "zebra", 60)).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let asking = Asking::default();
+    let all = |reader: &Reader, watch: &mut dyn FnMut(Event) -> ControlFlow<()>| {
+        let passages = passages(reader, &texts);
+        let queries: Vec<Query> = (passages.iter())
+            .map(|passage| Query { id: "1".into(), question: "zebra", passages: vec![passage] })
+            .collect();
+        reader.answer_each(&queries, &asking, watch)
+    };
+    let replies = |model: &Arc<KeywordModel>| {
+        let mut replies: Vec<Option<Reply>> = vec![None; texts.len()];
+        all(&with(model), &mut |event| {
+            if let Event::Reply(query, reply) = event {
+                assert!(replies[query].replace(reply.unwrap()).is_none());
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        replies.into_iter().map(|reply| serde_json::to_string(&reply.unwrap()).unwrap()).collect::<Vec<_>>()
+    };
+    let expected = replies(&model(0, None));
+    for lanes in [1, 3] {
+        let model = model(lanes, None);
+        assert_eq!(replies(&model), expected);
+        let busy = model.most_busy.load(Ordering::SeqCst);
+        assert!(busy <= lanes && (lanes == 1 || busy > 1), "{busy} of {lanes} lanes were busy together");
+        // Breaking off takes effect after what is under way.
+        model.calls.store(0, Ordering::SeqCst);
+        let mut seen = 0;
+        all(&with(&model), &mut |event| {
+            seen += usize::from(matches!(event, Event::Reply(..)));
+            ControlFlow::Break(())
+        })
+        .unwrap();
+        assert!(seen < texts.len() && model.calls.load(Ordering::SeqCst) <= 1 + 2 * lanes);
+    }
+    for lanes in [0, 1, 3] {
+        let failing = model(lanes, Some(4));
+        assert!(matches!(
+            all(&with(&failing), &mut |_| ControlFlow::Continue(())),
+            Err(Error::NotFinite { .. })
+        ));
+    }
 }
 
 /// No length of question and text makes anything panic, and every reply is in order.
@@ -225,7 +322,7 @@ proptest! {
         let text = words.join(" ");
         let question = words[words.len() / 2].clone() + " x";
         let limits = Limits { max_tokens: 80, overlap: 16, max_question_tokens: 20 };
-        let one = reader(limits.clone()).with_batch_tokens(budget);
+        let one = reader(limits.clone()).with_batch_tokens(Some(budget));
         let other = reader(limits);
         for unit in [OffsetUnit::Byte, OffsetUnit::Char, OffsetUnit::Utf16] {
             let decoding = Decoding { top_k: 4, always_answer: true, ..Decoding::default() };

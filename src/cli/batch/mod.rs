@@ -135,13 +135,14 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         }
     };
 
+    let group = reader.batch_tokens().saturating_mul(BATCHES_PER_GROUP);
     let run = Run {
         lines: Arc::new(Queue::new(WAITING_LINES)),
-        work: Arc::new(Queue::new(args.reader.runtime.batch_tokens.saturating_mul(BATCHES_PER_GROUP))),
+        work: Arc::new(Queue::new(group)),
         done: Queue::new(WAITING_RECORDS),
         stopped: Arc::new(AtomicU8::new(0)),
         limit: usize::try_from(args.max_bytes).unwrap_or(usize::MAX),
-        group: args.reader.runtime.batch_tokens.saturating_mul(BATCHES_PER_GROUP),
+        group,
     };
     let mut parser = Parser {
         fields: Fields {
@@ -201,7 +202,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         notes: Vec::new(),
     };
     let ended = run.stages(&reader, &asking, parser, first, &mut writer);
-    args.reader.runtime.report_times(&reader);
+    args.reader.runtime.report(&reader, args.quiet);
     let stopped = run.stopped.load(Ordering::SeqCst);
     if ended.as_ref().is_err_and(super::is_broken_pipe) {
         return ended.map(|_| Outcome::Success);

@@ -99,16 +99,16 @@ enum Backend {
 impl Learner {
     /// Loads a checkpoint, with or without a span head.
     pub fn load(files: &ModelFiles, runtime: &Runtime, learning: Learning) -> Result<Self> {
-        let (device, choice) = runtime.device.open()?;
+        let choice = runtime.device.settle()?;
         let on_cpu = choice == DeviceChoice::Cpu;
         let precision = runtime.precision.unwrap_or(if on_cpu { Precision::F32 } else { Precision::Bf16 });
-        if on_cpu && precision != Precision::F32 || precision == Precision::Int8 {
+        if on_cpu && precision != Precision::F32 || matches!(precision, Precision::Int8 | Precision::Tf32) {
             return Err(Error::CannotLearnIn { dtype: precision.name(), device: choice.to_string() });
         }
         let backend = if on_cpu && !runtime.reference {
             Backend::Kernels(Box::default())
         } else {
-            Backend::Autograd(Box::new(Autograd::new(device, precision)))
+            Backend::Autograd(Box::new(Autograd::new(choice.for_tensors()?, precision)))
         };
         let pool = ThreadPoolBuilder::new()
             .num_threads(runtime.threads.unwrap_or(0))

@@ -1,0 +1,444 @@
+// What a layer does beside its matrix products, for windows that lie behind one another without padding.
+//
+// `starts` holds the first token of each window and, last, the number of tokens. Whatever a kernel computes for a token depends on
+// that token and its window alone, in an order that the window's length fixes: results are the same bits in any batch.
+//
+// The state after each normalisation is kept twice: in f32, which the next sum starts from, and in the type of the products.
+#include "instructions.cuh"
+
+namespace {
+
+constexpr int WARP = 32;
+constexpr float NEGATIVE_INFINITY = -__builtin_huge_valf();
+
+// Four neighbours at once.
+template <typename T>
+struct alignas(4 * sizeof(T)) Four {
+    T at[4];
+};
+
+template <typename T>
+__device__ inline void load(float (&numbers)[4], const T *from) {
+    const Four<T> four = *reinterpret_cast<const Four<T> *>(from);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) numbers[i] = widen(four.at[i]);
+}
+
+template <typename T>
+__device__ inline void store(T *to, const float (&numbers)[4]) {
+    Four<T> four;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) four.at[i] = narrow<T>(numbers[i]);
+    *reinterpret_cast<Four<T> *>(to) = four;
+}
+
+__device__ inline float sum_over_warp(float number) {
+#pragma unroll
+    for (int mask = WARP / 2; mask > 0; mask /= 2) number += from_lane(number, mask);
+    return number;
+}
+
+// One token's numbers, spread over a warp in `QUADS` times four neighbours.
+template <int QUADS>
+struct Row {
+    float at[QUADS][4];
+
+    __device__ static int column(int quad) { return (quad * WARP + static_cast<int>(threadIdx.x)) * 4; }
+
+    // Normalises, and stores in both types; `state` may be null.
+    template <typename T>
+    __device__ void normalise(const float *weight, const float *bias, float epsilon, int hidden, float *residual, T *state) {
+        float sum = 0;
+#pragma unroll
+        for (int quad = 0; quad < QUADS; ++quad)
+            if (column(quad) < hidden) sum += (at[quad][0] + at[quad][1]) + (at[quad][2] + at[quad][3]);
+        const float mean = sum_over_warp(sum) / static_cast<float>(hidden);
+        float squares = 0;
+#pragma unroll
+        for (int quad = 0; quad < QUADS; ++quad) {
+            if (column(quad) >= hidden) continue;
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                at[quad][i] -= mean;
+                squares += at[quad][i] * at[quad][i];
+            }
+        }
+        const float scale = 1.0f / sqrtf(sum_over_warp(squares) / static_cast<float>(hidden) + epsilon);
+#pragma unroll
+        for (int quad = 0; quad < QUADS; ++quad) {
+            const int from = column(quad);
+            if (from >= hidden) continue;
+            float factors[4], shifts[4];
+            load(factors, weight + from);
+            load(shifts, bias + from);
+#pragma unroll
+            for (int i = 0; i < 4; ++i) at[quad][i] = at[quad][i] * scale * factors[i] + shifts[i];
+            store(residual + from, at[quad]);
+            if (state) store(state + from, at[quad]);
+        }
+    }
+};
+
+// The token of this warp; blocks are 32 x n threads.
+__device__ inline int token_of_warp() { return static_cast<int>(blockIdx.x * blockDim.y + threadIdx.y); }
+
+// Looks the token up in up to three tables, and normalises the sum. `segment_rows` is null without a third table.
+template <typename T, int QUADS>
+__device__ inline void embed(
+    const unsigned *ids, const unsigned *positions, const unsigned *segments, const T *words, const T *places,
+    const T *segment_rows, const float *weight, const float *bias, float epsilon, int hidden, int tokens, float *residual,
+    T *state) {
+    const int token = token_of_warp();
+    if (token >= tokens) return;
+    const size_t width = static_cast<size_t>(hidden);
+    Row<QUADS> row;
+#pragma unroll
+    for (int quad = 0; quad < QUADS; ++quad) {
+        const int from = row.column(quad);
+        if (from >= hidden) continue;
+        float place[4];
+        load(row.at[quad], words + ids[token] * width + from);
+        load(place, places + positions[token] * width + from);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) row.at[quad][i] += place[i];
+        if (segment_rows) {
+            float segment[4];
+            load(segment, segment_rows + segments[token] * width + from);
+#pragma unroll
+            for (int i = 0; i < 4; ++i) row.at[quad][i] += segment[i];
+        }
+    }
+    row.normalise(weight, bias, epsilon, hidden, residual + token * width, state ? state + token * width : nullptr);
+}
+
+// Adds a product and its bias to the residual, and normalises the sum.
+template <typename T, int QUADS>
+__device__ inline void add_norm(
+    const T *product, const float *product_bias, const float *weight, const float *bias, float epsilon, int hidden, int tokens,
+    float *residual, T *state) {
+    const int token = token_of_warp();
+    if (token >= tokens) return;
+    const size_t start = token * static_cast<size_t>(hidden);
+    Row<QUADS> row;
+#pragma unroll
+    for (int quad = 0; quad < QUADS; ++quad) {
+        const int from = row.column(quad);
+        if (from >= hidden) continue;
+        float shift[4], before[4];
+        load(row.at[quad], product + start + from);
+        load(shift, product_bias + from);
+        load(before, residual + start + from);
+#pragma unroll
+        for (int i = 0; i < 4; ++i) row.at[quad][i] = row.at[quad][i] + shift[i] + before[i];
+    }
+    row.normalise(weight, bias, epsilon, hidden, residual + start, state ? state + start : nullptr);
+}
+
+// Adds a bias and applies GELU by the error function, in place; four numbers a thread.
+template <typename T>
+__device__ inline void bias_gelu(T *numbers, const float *bias, unsigned width, size_t fours) {
+    const size_t four = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x;
+    if (four >= fours) return;
+    float inner[4], shift[4];
+    load(inner, numbers + four * 4);
+    load(shift, bias + four * 4 % width);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        const float sum = inner[i] + shift[i];
+        inner[i] = 0.5f * sum * (1.0f + erff(sum * 0.70710678118654752f));
+    }
+    store(numbers + four * 4, inner);
+}
+
+// Queries that a block answers, and keys that it looks at in one go.
+constexpr int QUERIES = 64;
+constexpr int KEYS = 64;
+
+// A block's share of attention: some queries of one head of one window.
+struct Tile {
+    int start;  // the window's first token
+    int length; // its tokens
+    int first;  // the first query in it
+    int head;
+
+    __device__ Tile(const unsigned *starts, const unsigned *tiles) {
+        const unsigned window = tiles[2 * blockIdx.x];
+        start = static_cast<int>(starts[window]);
+        length = static_cast<int>(starts[window + 1]) - start;
+        first = static_cast<int>(tiles[2 * blockIdx.x + 1]);
+        head = static_cast<int>(blockIdx.y);
+    }
+};
+
+// Softmax attention on the matrix units: 4 warps, 16 queries each, keys and values in two buffers that are filled in turn.
+// `qkv` holds for each token all heads' queries, then keys, then values; `scale` includes the step from e to 2.
+template <typename T, int WIDTH>
+__device__ inline void attention_on_matrix_units(
+    const T *qkv, const unsigned *starts, const unsigned *tiles, T *out, int heads, float scale) {
+    // Rows of shared memory are 16 bytes longer than a key, so that eight of them start in different banks.
+    constexpr int STRIDE = WIDTH + 8;
+    alignas(16) __shared__ T keys[2][KEYS * STRIDE];
+    alignas(16) __shared__ T values[2][KEYS * STRIDE];
+    const Tile tile(starts, tiles);
+    const size_t hidden = static_cast<size_t>(heads) * WIDTH;
+    const T *queries = qkv + tile.start * 3 * hidden + tile.head * WIDTH;
+    const int thread = static_cast<int>(threadIdx.x), lane = thread % WARP;
+    const int pair = lane % 4 * 2;
+    const int rows[2] = {tile.first + thread / WARP * 16 + lane / 4, tile.first + thread / WARP * 16 + lane / 4 + 8};
+
+    const auto fetch = [&](int from, int buffer) {
+        constexpr int PIECES = WIDTH / 8;
+        for (int piece = thread; piece < KEYS * PIECES; piece += 4 * WARP) {
+            const int key = piece / PIECES, column = piece % PIECES * 8;
+            const bool inside = from + key < tile.length;
+            const T *source = queries + (inside ? from + key : 0) * 3 * hidden + hidden + column;
+            copy_async(&keys[buffer][key * STRIDE + column], source, inside);
+            copy_async(&values[buffer][key * STRIDE + column], source + hidden, inside);
+        }
+        end_copies();
+    };
+    fetch(0, 0);
+
+    unsigned query[WIDTH / 16][4];
+#pragma unroll
+    for (int step = 0; step < WIDTH / 16; ++step) {
+#pragma unroll
+        for (int part = 0; part < 4; ++part) {
+            const int row = rows[part % 2], column = step * 16 + part / 2 * 8 + pair;
+            query[step][part] =
+                row < tile.length ? *reinterpret_cast<const unsigned *>(queries + row * 3 * hidden + column) : 0;
+        }
+    }
+
+    float sums[WIDTH / 8][4] = {};
+    float highest[2] = {NEGATIVE_INFINITY, NEGATIVE_INFINITY};
+    float total[2] = {0, 0};
+    const int rounds = (tile.length + KEYS - 1) / KEYS;
+    for (int round = 0; round < rounds; ++round) {
+        const int buffer = round % 2;
+        if (round + 1 < rounds) {
+            fetch((round + 1) * KEYS, 1 - buffer);
+            await_copies<1>();
+        } else {
+            await_copies<0>();
+        }
+        __syncthreads();
+
+        float scores[KEYS / 8][4] = {};
+#pragma unroll
+        for (int step = 0; step < WIDTH / 16; ++step) {
+#pragma unroll
+            for (int block = 0; block < KEYS / 16; ++block) {
+                const int key = block * 16 + lane / 16 * 8 + lane % 8, column = step * 16 + lane / 8 % 2 * 8;
+                unsigned right[4];
+                load_matrices(right, &keys[buffer][key * STRIDE + column]);
+                multiply<T>(scores[2 * block], query[step], right[0], right[1]);
+                multiply<T>(scores[2 * block + 1], query[step], right[2], right[3]);
+            }
+        }
+
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+            float best = highest[half];
+#pragma unroll
+            for (int block = 0; block < KEYS / 8; ++block) {
+#pragma unroll
+                for (int i = 0; i < 2; ++i) {
+                    float &score = scores[block][2 * half + i];
+                    const bool inside = round * KEYS + block * 8 + pair + i < tile.length;
+                    score = inside ? score * scale : NEGATIVE_INFINITY;
+                    best = fmaxf(best, score);
+                }
+            }
+            best = fmaxf(best, from_lane(best, 1));
+            best = fmaxf(best, from_lane(best, 2));
+            const float shrink = power_of_two(highest[half] - best);
+            highest[half] = best;
+            total[half] *= shrink;
+#pragma unroll
+            for (int block = 0; block < KEYS / 8; ++block) {
+#pragma unroll
+                for (int i = 0; i < 2; ++i) {
+                    float &score = scores[block][2 * half + i];
+                    score = power_of_two(score - best);
+                    total[half] += score;
+                }
+            }
+#pragma unroll
+            for (int block = 0; block < WIDTH / 8; ++block) {
+                sums[block][2 * half] *= shrink;
+                sums[block][2 * half + 1] *= shrink;
+            }
+        }
+
+#pragma unroll
+        for (int step = 0; step < KEYS / 16; ++step) {
+            // The scores lie in the registers where the matrix unit wants its left factor.
+            unsigned shares[4];
+#pragma unroll
+            for (int part = 0; part < 4; ++part) {
+                const float *from = &scores[2 * step + part / 2][part % 2 * 2];
+                shares[part] = pack<T>(from[0], from[1]);
+            }
+#pragma unroll
+            for (int block = 0; block < WIDTH / 16; ++block) {
+                const int key = step * 16 + lane % 16, column = block * 16 + lane / 16 * 8;
+                unsigned right[4];
+                load_matrices_transposed(right, &values[buffer][key * STRIDE + column]);
+                multiply<T>(sums[2 * block], shares, right[0], right[1]);
+                multiply<T>(sums[2 * block + 1], shares, right[2], right[3]);
+            }
+        }
+        // The next round fills this buffer.
+        __syncthreads();
+    }
+
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+        total[half] += from_lane(total[half], 1);
+        total[half] += from_lane(total[half], 2);
+        if (rows[half] >= tile.length) continue;
+        const float share = 1.0f / total[half];
+        T *to = out + (tile.start + rows[half]) * hidden + tile.head * WIDTH + pair;
+#pragma unroll
+        for (int block = 0; block < WIDTH / 8; ++block)
+            *reinterpret_cast<unsigned *>(to + block * 8) =
+                pack<T>(sums[block][2 * half] * share, sums[block][2 * half + 1] * share);
+    }
+}
+
+// The same in f32, which matrix units do not multiply: one query a thread, keys and values shared by the block.
+template <int WIDTH>
+__device__ inline void attention_in_f32(
+    const float *qkv, const unsigned *starts, const unsigned *tiles, float *out, int heads, float scale) {
+    // Keys between two rescalings of the sums.
+    constexpr int TOGETHER = 8;
+    constexpr int ROUND = 32;
+    alignas(16) __shared__ float keys[ROUND][WIDTH];
+    alignas(16) __shared__ float values[ROUND][WIDTH];
+    const Tile tile(starts, tiles);
+    const size_t hidden = static_cast<size_t>(heads) * WIDTH;
+    const float *queries = qkv + tile.start * 3 * hidden + tile.head * WIDTH;
+    const int thread = static_cast<int>(threadIdx.x);
+    const int row = tile.first + thread;
+    const bool inside = row < tile.length;
+    float query[WIDTH], sums[WIDTH] = {};
+#pragma unroll
+    for (int i = 0; i < WIDTH; ++i) query[i] = inside ? queries[row * 3 * hidden + i] * scale : 0;
+    float highest = NEGATIVE_INFINITY, total = 0;
+    for (int from = 0; from < tile.length; from += ROUND) {
+        const int count = tile.length - from < ROUND ? tile.length - from : ROUND;
+        for (int place = thread * 4; place < ROUND * WIDTH; place += QUERIES * 4) {
+            const int key = place / WIDTH, column = place % WIDTH;
+            float key_part[4] = {}, value_part[4] = {};
+            if (key < count) {
+                const float *source = queries + (from + key) * 3 * hidden + hidden + column;
+                load(key_part, source);
+                load(value_part, source + hidden);
+            }
+            store(&keys[key][column], key_part);
+            store(&values[key][column], value_part);
+        }
+        __syncthreads();
+        for (int group = 0; group < count; group += TOGETHER) {
+            float scores[TOGETHER];
+            float best = highest;
+#pragma unroll
+            for (int i = 0; i < TOGETHER; ++i) {
+                float score = 0;
+#pragma unroll
+                for (int column = 0; column < WIDTH; ++column) score += query[column] * keys[group + i][column];
+                scores[i] = group + i < count ? score : NEGATIVE_INFINITY;
+                best = fmaxf(best, scores[i]);
+            }
+            const float shrink = exp2f(highest - best);
+            highest = best;
+            total *= shrink;
+#pragma unroll
+            for (int column = 0; column < WIDTH; ++column) sums[column] *= shrink;
+#pragma unroll
+            for (int i = 0; i < TOGETHER; ++i) {
+                const float share = exp2f(scores[i] - best);
+                total += share;
+#pragma unroll
+                for (int column = 0; column < WIDTH; ++column) sums[column] += share * values[group + i][column];
+            }
+        }
+        __syncthreads();
+    }
+    if (!inside) return;
+    float *to = out + (tile.start + row) * hidden + tile.head * WIDTH;
+#pragma unroll
+    for (int i = 0; i < WIDTH; ++i) to[i] = sums[i] / total;
+}
+
+} // namespace
+
+// The names that the host calls: one for each type and size.
+
+#define ROW_KERNELS(T, QUADS)                                                                                             \
+    extern "C" __global__ void embed_##T##_##QUADS(                                                                      \
+        const unsigned *ids, const unsigned *positions, const unsigned *segments, const T *words, const T *places,       \
+        const T *segment_rows, const float *weight, const float *bias, float epsilon, int hidden, int tokens,            \
+        float *residual, T *state) {                                                                                     \
+        embed<T, QUADS>(                                                                                                 \
+            ids, positions, segments, words, places, segment_rows, weight, bias, epsilon, hidden, tokens, residual,      \
+            state);                                                                                                      \
+    }                                                                                                                    \
+    extern "C" __global__ void add_norm_##T##_##QUADS(                                                                   \
+        const T *product, const float *product_bias, const float *weight, const float *bias, float epsilon, int hidden,  \
+        int tokens, float *residual, T *state) {                                                                         \
+        add_norm<T, QUADS>(product, product_bias, weight, bias, epsilon, hidden, tokens, residual, state);               \
+    }
+
+// Hidden sizes up to 384, 768 and 1,024.
+#define KERNELS(T)                                                                                                       \
+    ROW_KERNELS(T, 3)                                                                                                    \
+    ROW_KERNELS(T, 6)                                                                                                    \
+    ROW_KERNELS(T, 8)                                                                                                    \
+    extern "C" __global__ void bias_gelu_##T(T *numbers, const float *bias, unsigned width, size_t fours) {              \
+        bias_gelu<T>(numbers, bias, width, fours);                                                                       \
+    }
+
+KERNELS(float)
+KERNELS(f16)
+KERNELS(bf16)
+
+#define ATTENTION(T, WIDTH)                                                                                              \
+    extern "C" __global__ void __launch_bounds__(4 * WARP) attention_##T##_##WIDTH(                                      \
+        const T *qkv, const unsigned *starts, const unsigned *tiles, T *out, int heads, float scale) {                   \
+        attention_on_matrix_units<T, WIDTH>(qkv, starts, tiles, out, heads, scale);                                      \
+    }
+
+ATTENTION(f16, 32)
+ATTENTION(f16, 64)
+ATTENTION(bf16, 32)
+ATTENTION(bf16, 64)
+
+#define ATTENTION_IN_F32(WIDTH)                                                                                          \
+    extern "C" __global__ void __launch_bounds__(QUERIES) attention_float_##WIDTH(                                       \
+        const float *qkv, const unsigned *starts, const unsigned *tiles, float *out, int heads, float scale) {           \
+        attention_in_f32<WIDTH>(qkv, starts, tiles, out, heads, scale);                                                  \
+    }
+
+ATTENTION_IN_F32(32)
+ATTENTION_IN_F32(64)
+
+// Start and end logits: two products of each token's state. `logits` holds all starts, then all ends.
+extern "C" __global__ void head(
+    const float *state, const float *weight, const float *bias, int hidden, int tokens, float *logits) {
+    const int token = token_of_warp();
+    if (token >= tokens) return;
+    const float *numbers = state + token * static_cast<size_t>(hidden);
+    float start = 0, end = 0;
+    for (int from = static_cast<int>(threadIdx.x); from < hidden; from += WARP) {
+        start += numbers[from] * weight[from];
+        end += numbers[from] * weight[hidden + from];
+    }
+    start = sum_over_warp(start);
+    end = sum_over_warp(end);
+    if (threadIdx.x == 0) {
+        logits[token] = start + bias[0];
+        logits[tokens + token] = end + bias[1];
+    }
+}

@@ -1,0 +1,408 @@
+// CUDA cards for tests on machines that have none: the driver and cuBLASLt as far as spanqa calls them, computed on the CPU.
+//
+// Loaded before the real libraries (LD_PRELOAD) it takes their place; the kernels are those of src/model/cuda/kernels.cu. Memory
+// ends at a page that may not be touched and starts out as numbers that are none, so that whoever reads or writes beside
+// it, or reads before writing, is found out. It knows nothing of time.
+//
+// CARD_COUNT cards (1 unless set), each with CARD_MEMORY bytes; CARD_ORDER=reversed lets threads take turns from the last to the first.
+#include "instructions.h"
+
+#include "../../src/model/cuda/kernels.cu"
+
+#include <map>
+#include <mutex>
+#include <string>
+#include <sys/mman.h>
+#include <tuple>
+#include <unistd.h>
+
+namespace {
+
+enum Result { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 101, NOT_FOUND = 500 };
+
+size_t setting(const char *name, size_t otherwise) {
+    const char *value = std::getenv(name);
+    return value ? std::strtoull(value, nullptr, 10) : otherwise;
+}
+
+std::recursive_mutex everything;
+thread_local intptr_t current_card = 0;
+
+struct Allocation {
+    void *pages;
+    size_t length, asked;
+    intptr_t card;
+};
+std::map<uintptr_t, Allocation> allocations;
+std::map<intptr_t, size_t> used;
+
+int allocate(uintptr_t *address, size_t bytes) {
+    const std::lock_guard lock(everything);
+    if (used[current_card] + bytes > setting("CARD_MEMORY", size_t(8) << 30)) return OUT_OF_MEMORY;
+    const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    // Addresses are multiples of 256, as a card's are.
+    const size_t room = (bytes + 255) / 256 * 256;
+    const size_t length = (room + page - 1) / page * page + page;
+    void *pages = mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) return OUT_OF_MEMORY;
+    mprotect(static_cast<char *>(pages) + length - page, page, PROT_NONE);
+    *address = reinterpret_cast<uintptr_t>(pages) + length - page - room;
+    std::memset(reinterpret_cast<void *>(*address), 0xff, room);
+    allocations[*address] = {pages, length, bytes, current_card};
+    used[current_card] += bytes;
+    return SUCCESS;
+}
+
+int release(uintptr_t address) {
+    const std::lock_guard lock(everything);
+    const auto found = allocations.find(address);
+    if (found == allocations.end()) return INVALID_VALUE;
+    munmap(found->second.pages, found->second.length);
+    used[found->second.card] -= found->second.asked;
+    allocations.erase(found);
+    return SUCCESS;
+}
+
+// A kernel, called with the addresses of its arguments, and how large these are.
+struct Kernel {
+    std::function<void(void **)> run;
+    std::vector<size_t> sizes;
+};
+
+template <typename... Arguments>
+Kernel kernel(void (*function)(Arguments...)) {
+    const auto run = [function](void **arguments) {
+        [&]<size_t... I>(std::index_sequence<I...>) {
+            function(*static_cast<std::remove_cv_t<Arguments> *>(arguments[I])...);
+        }(std::index_sequence_for<Arguments...>());
+    };
+    return {run, {sizeof(Arguments)...}};
+}
+
+// result[column][row] = the sum over k of left[row][k] * right[column][k], and the bias of the row.
+void product(
+    int type, size_t rows, size_t columns, size_t inner, const void *left, const void *right, uintptr_t bias_address,
+    void *result) {
+    constexpr int HALF = 2, BRAIN = 14;
+    const auto widened = [type](const void *numbers, size_t count) {
+        std::vector<float> wide(count);
+        for (size_t i = 0; i < count; ++i)
+            wide[i] = type == HALF    ? widen(static_cast<const f16 *>(numbers)[i])
+                      : type == BRAIN ? widen(static_cast<const bf16 *>(numbers)[i])
+                                      : static_cast<const float *>(numbers)[i];
+        return wide;
+    };
+    const auto a = widened(left, inner * rows), b = widened(right, inner * columns);
+    const auto bias =
+        bias_address ? widened(reinterpret_cast<const void *>(bias_address), rows) : std::vector<float>(rows);
+    constexpr size_t TOGETHER = 16;
+    for (size_t column = 0; column < columns; ++column) {
+        for (size_t row = 0; row < rows; ++row) {
+            float sums[TOGETHER] = {};
+            size_t k = 0;
+            for (; k + TOGETHER <= inner; k += TOGETHER)
+                for (size_t i = 0; i < TOGETHER; ++i) sums[i] += a[row * inner + k + i] * b[column * inner + k + i];
+            float sum = bias[row];
+            for (; k < inner; ++k) sum += a[row * inner + k] * b[column * inner + k];
+            for (float part : sums) sum += part;
+            const size_t place = column * rows + row;
+            if (type == HALF)
+                static_cast<f16 *>(result)[place] = narrow<f16>(sum);
+            else if (type == BRAIN)
+                static_cast<bf16 *>(result)[place] = narrow<bf16>(sum);
+            else
+                static_cast<float *>(result)[place] = sum;
+        }
+    }
+}
+
+#define NAMED(name) {#name, kernel(name)}
+#define ROWS(T, size) NAMED(embed_##T##_##size), NAMED(add_norm_##T##_##size)
+#define TYPED(T) ROWS(T, 3), ROWS(T, 6), ROWS(T, 8), NAMED(bias_gelu_##T), NAMED(attention_##T##_32), NAMED(attention_##T##_64)
+
+// Work on a stream is done at once, unless the stream records.
+using Recorded = std::vector<std::function<int()>>;
+std::map<void *, Recorded> recording;
+
+int submit(void *stream, std::function<int()> work) {
+    const std::lock_guard lock(everything);
+    const auto found = recording.find(stream);
+    if (found == recording.end()) return work();
+    found->second.push_back(std::move(work));
+    return SUCCESS;
+}
+
+std::map<std::string, Kernel> kernels = {TYPED(float), TYPED(f16), TYPED(bf16), NAMED(head)};
+
+} // namespace
+
+extern "C" {
+
+int cuInit(unsigned) { return setting("CARD_COUNT", 1) ? SUCCESS : NO_DEVICE; }
+
+int cuDeviceGetCount(int *count) {
+    *count = static_cast<int>(setting("CARD_COUNT", 1));
+    return SUCCESS;
+}
+
+int cuDeviceGet(int *card, int number) {
+    *card = number;
+    return number < static_cast<int>(setting("CARD_COUNT", 1)) ? SUCCESS : NO_DEVICE;
+}
+
+int cuDeviceGetName(char *name, int length, int) {
+    std::strncpy(name, "emulated card", static_cast<size_t>(length));
+    return SUCCESS;
+}
+
+int cuDeviceGetAttribute(int *value, int attribute, int) {
+    constexpr int MAJOR = 75, MINOR = 76, MEMORY_POOLS = 115;
+    *value = attribute == MAJOR ? 8 : attribute == MINOR ? 0 : attribute == MEMORY_POOLS ? 1 : 0;
+    return SUCCESS;
+}
+
+int cuDevicePrimaryCtxRetain(intptr_t *context, int card) {
+    *context = card + 1;
+    return SUCCESS;
+}
+
+int cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
+
+int cuCtxSetCurrent(intptr_t context) {
+    current_card = context;
+    return SUCCESS;
+}
+
+int cuCtxGetCurrent(intptr_t *context) {
+    *context = current_card;
+    return SUCCESS;
+}
+
+int cuCtxSynchronize() { return SUCCESS; }
+
+int cuMemGetInfo_v2(size_t *free, size_t *total) {
+    const std::lock_guard lock(everything);
+    *total = setting("CARD_MEMORY", size_t(8) << 30);
+    *free = *total - used[current_card];
+    return SUCCESS;
+}
+
+int cuMemAllocAsync(uintptr_t *address, size_t bytes, void *) { return allocate(address, bytes); }
+int cuMemFreeAsync(uintptr_t address, void *) { return release(address); }
+int cuMemAlloc_v2(uintptr_t *address, size_t bytes) { return allocate(address, bytes); }
+int cuMemFree_v2(uintptr_t address) { return release(address); }
+
+int cuMemHostAlloc(void **address, size_t bytes, unsigned) {
+    *address = std::malloc(bytes);
+    std::memset(*address, 0xff, bytes);
+    return SUCCESS;
+}
+
+int cuMemFreeHost(void *address) {
+    std::free(address);
+    return SUCCESS;
+}
+
+int cuMemcpyHtoDAsync_v2(uintptr_t to, const void *from, size_t bytes, void *) {
+    std::memcpy(reinterpret_cast<void *>(to), from, bytes);
+    return SUCCESS;
+}
+
+int cuMemcpyDtoHAsync_v2(void *to, uintptr_t from, size_t bytes, void *) {
+    std::memcpy(to, reinterpret_cast<const void *>(from), bytes);
+    return SUCCESS;
+}
+
+int cuStreamCreate(void **stream, unsigned) {
+    *stream = std::malloc(1);
+    return SUCCESS;
+}
+
+int cuStreamDestroy_v2(void *stream) {
+    std::free(stream);
+    return SUCCESS;
+}
+
+int cuStreamSynchronize(void *) { return SUCCESS; }
+int cuStreamWaitEvent(void *, void *, unsigned) { return SUCCESS; }
+
+int cuEventCreate(void **event, unsigned) {
+    *event = std::malloc(1);
+    return SUCCESS;
+}
+
+int cuEventDestroy_v2(void *event) {
+    std::free(event);
+    return SUCCESS;
+}
+
+int cuEventRecord(void *, void *) { return SUCCESS; }
+int cuEventSynchronize(void *) { return SUCCESS; }
+
+int cuModuleLoadData(void **module, const void *) {
+    *module = std::malloc(1);
+    return SUCCESS;
+}
+
+int cuModuleUnload(void *module) {
+    std::free(module);
+    return SUCCESS;
+}
+
+int cuModuleGetFunction(const Kernel **function, void *, const char *name) {
+    const auto found = kernels.find(name);
+    if (found == kernels.end()) return NOT_FOUND;
+    *function = &found->second;
+    return SUCCESS;
+}
+
+int cuLaunchKernel(
+    const Kernel *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,
+    unsigned block_z, unsigned, void *stream, void **arguments, void **) {
+    if (!grid_x || !grid_y || !grid_z || block_x * block_y * block_z > 1024) return INVALID_VALUE;
+    // Arguments are copied when a kernel is started, not when it runs. None takes more than 8 bytes.
+    std::vector<uint64_t> copies(function->sizes.size());
+    for (size_t i = 0; i < copies.size(); ++i) std::memcpy(&copies[i], arguments[i], function->sizes[i]);
+    return submit(stream, [=]() mutable {
+        std::vector<void *> addresses;
+        for (uint64_t &copy : copies) addresses.push_back(&copy);
+        card::run({grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, [&] { function->run(addresses.data()); });
+        return SUCCESS;
+    });
+}
+
+int cuStreamBeginCapture_v2(void *stream, int) {
+    const std::lock_guard lock(everything);
+    recording[stream];
+    return SUCCESS;
+}
+
+int cuStreamEndCapture(void *stream, Recorded **graph) {
+    const std::lock_guard lock(everything);
+    *graph = new Recorded(std::move(recording[stream]));
+    recording.erase(stream);
+    return SUCCESS;
+}
+
+int cuGraphInstantiateWithFlags(Recorded **executable, const Recorded *graph, unsigned long long) {
+    *executable = new Recorded(*graph);
+    return SUCCESS;
+}
+
+int cuGraphLaunch(Recorded *executable, void *stream) {
+    return submit(stream, [executable] {
+        for (auto &work : *executable)
+            if (const int result = work()) return result;
+        return static_cast<int>(SUCCESS);
+    });
+}
+
+int cuGraphDestroy(Recorded *graph) {
+    delete graph;
+    return SUCCESS;
+}
+
+int cuGraphExecDestroy(Recorded *executable) {
+    delete executable;
+    return SUCCESS;
+}
+
+// ---- cuBLASLt: products whose left factor is transposed, with or without a bias
+
+struct Layout {
+    int type;
+    uint64_t rows, columns;
+    int64_t stride;
+};
+
+struct Description {
+    int32_t compute, transposed_left = 0, transposed_right = 0, epilogue = 1;
+    uintptr_t bias = 0;
+};
+
+int cublasLtCreate(void **handle) {
+    *handle = std::malloc(1);
+    return SUCCESS;
+}
+
+int cublasLtDestroy(void *handle) {
+    std::free(handle);
+    return SUCCESS;
+}
+
+int cublasLtMatrixLayoutCreate(Layout **layout, int type, uint64_t rows, uint64_t columns, int64_t stride) {
+    *layout = new Layout{type, rows, columns, stride};
+    return SUCCESS;
+}
+
+int cublasLtMatrixLayoutDestroy(Layout *layout) {
+    delete layout;
+    return SUCCESS;
+}
+
+int cublasLtMatmulDescCreate(Description **description, int compute, int) {
+    *description = new Description{compute};
+    return SUCCESS;
+}
+
+int cublasLtMatmulDescDestroy(Description *description) {
+    delete description;
+    return SUCCESS;
+}
+
+int cublasLtMatmulDescSetAttribute(Description *description, int attribute, const void *value, size_t size) {
+    constexpr int TRANSPOSED_LEFT = 3, TRANSPOSED_RIGHT = 4, EPILOGUE = 7, BIAS = 8;
+    void *place = attribute == TRANSPOSED_LEFT    ? static_cast<void *>(&description->transposed_left)
+                  : attribute == TRANSPOSED_RIGHT ? static_cast<void *>(&description->transposed_right)
+                  : attribute == EPILOGUE         ? static_cast<void *>(&description->epilogue)
+                  : attribute == BIAS             ? static_cast<void *>(&description->bias)
+                                                  : nullptr;
+    if (!place || size != (attribute == BIAS ? 8 : 4)) return INVALID_VALUE;
+    std::memcpy(place, value, size);
+    return SUCCESS;
+}
+
+int cublasLtMatmulPreferenceCreate(void **preference) {
+    *preference = std::malloc(1);
+    return SUCCESS;
+}
+
+int cublasLtMatmulPreferenceDestroy(void *preference) {
+    std::free(preference);
+    return SUCCESS;
+}
+
+int cublasLtMatmulPreferenceSetAttribute(void *, int, const void *, size_t) { return SUCCESS; }
+
+struct Heuristic {
+    uint64_t algorithm[8];
+    size_t workspace;
+    int state;
+    float waves;
+    int reserved[4];
+};
+
+int cublasLtMatmulAlgoGetHeuristic(
+    void *, Description *, Layout *, Layout *, Layout *, Layout *, void *, int, Heuristic *found, int *count) {
+    *found = Heuristic{};
+    *count = 1;
+    return SUCCESS;
+}
+
+int cublasLtMatmul(
+    void *, Description *description, const float *alpha, const void *left, Layout *left_layout, const void *right,
+    Layout *right_layout, const float *beta, const void *, Layout *, void *result, Layout *layout, const void *, void *,
+    size_t, void *stream) {
+    constexpr int TRANSPOSED = 1, WITH_BIAS = 4;
+    const size_t rows = layout->rows, columns = layout->columns, inner = right_layout->rows;
+    if (description->transposed_left != TRANSPOSED || description->transposed_right || left_layout->rows != inner ||
+        left_layout->columns != rows || right_layout->columns != columns || *alpha != 1 || *beta != 0)
+        return INVALID_VALUE;
+    const int type = layout->type;
+    const uintptr_t bias_address = description->epilogue == WITH_BIAS ? description->bias : 0;
+    return submit(stream, [=] {
+        product(type, rows, columns, inner, left, right, bias_address, result);
+        return SUCCESS;
+    });
+}
+}

@@ -1,0 +1,309 @@
+//! What only a CUDA card can show: `cargo test --features cuda -- --ignored gpu`, or `.ci/cuda` with emulated cards.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Command;
+
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Value, json};
+use spanqa::batch::Batch;
+use spanqa::model::{
+    Cards, DeviceChoice, Model, Precision, Runtime, SpanModel, WindowLogits, device_problem,
+};
+use spanqa::source::{ModelFiles, SourceOptions, resolve};
+use spanqa::text::Tokenizer;
+
+use crate::support::{Run, fixture, gap, spanqa};
+
+const FAMILIES: [&str; 5] = ["minilm", "distilbert", "roberta", "bert-large", "xlm-roberta"];
+
+/// How far logits may be from f32 on the CPU.
+const TOLERANCES: [(Precision, f32); 4] =
+    [(Precision::F32, 1e-4), (Precision::Tf32, 5e-3), (Precision::F16, 5e-3), (Precision::Bf16, 2e-2)];
+
+/// The same in random models, which are too narrow for the rounding of weights to average out.
+const IN_NARROW_MODELS: [(Precision, f32); 4] =
+    [(Precision::F32, 1e-4), (Precision::Tf32, 3e-2), (Precision::F16, 3e-2), (Precision::Bf16, 3e-1)];
+
+/// Lengths on every side of what the kernels take in one go.
+const LENGTHS: [usize; 10] = [1, 2, 15, 31, 33, 63, 64, 65, 129, 300];
+
+/// Rows of the position table: the longest window, and what some families leave unused.
+const POSITIONS: usize = 512;
+
+fn on_card(precision: Precision) -> Runtime {
+    let device = DeviceChoice::Cuda(Cards::default());
+    Runtime { device, precision: Some(precision), ..Runtime::default() }
+}
+
+fn on_cpu() -> Runtime {
+    let (device, precision) = (DeviceChoice::Cpu, Some(Precision::F32));
+    Runtime { device, precision, reference: true, ..Runtime::default() }
+}
+
+fn load(folder: &Path, runtime: &Runtime) -> Model {
+    Model::load(&ModelFiles::from_dir(folder).unwrap(), runtime).unwrap()
+}
+
+/// Numbers without a pattern, between -1 and 1.
+struct Noise(u32);
+
+impl Noise {
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (self.0 >> 8) as f32 / (1 << 23) as f32 - 1.0
+    }
+}
+
+/// A random model with the tensors of a tiny one, but of a size that the card's kernels take: two heads of the given width.
+fn model(family: &str, width: usize) -> tempfile::TempDir {
+    let tiny = fixture("tiny").join(family);
+    let folder = tempfile::tempdir().unwrap();
+    let mut config: Value =
+        serde_json::from_slice(&std::fs::read(tiny.join("config.json")).unwrap()).unwrap();
+    let names = |names: [&'static str; 2]| names.into_iter().find(|name| config.get(name).is_some()).unwrap();
+    let [hidden, inner, heads] =
+        [["hidden_size", "dim"], ["intermediate_size", "hidden_dim"], ["num_attention_heads", "n_heads"]]
+            .map(names);
+    let [old_hidden, old_inner] = [hidden, inner].map(|name| config[name].as_u64().unwrap() as usize);
+    let (new_hidden, new_inner) = (2 * width, 5 * width);
+    config[hidden] = json!(new_hidden);
+    config[inner] = json!(new_inner);
+    config[heads] = json!(2);
+    config["max_position_embeddings"] = json!(POSITIONS);
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+
+    let bytes = std::fs::read(tiny.join("model.safetensors")).unwrap();
+    let mut noise = Noise(1);
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    for (name, old) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
+        let mut shape: Vec<usize> = (old.shape().iter())
+            .map(|&size| match size {
+                size if size == old_hidden => new_hidden,
+                size if size == old_inner => new_inner,
+                size => size,
+            })
+            .collect();
+        if name.contains("position_embeddings") {
+            shape[0] = POSITIONS;
+        }
+        // About as strong as in trained models, so that attention is neither flat nor a single token.
+        let (middle, spread) = match shape[..] {
+            _ if name.contains("orm.weight") || name.contains("orm.gamma") => (1.0, 0.2),
+            [_, columns] if !name.contains("embeddings") => (0.0, 3.0 / (columns as f32).sqrt()),
+            _ => (0.0, 0.5),
+        };
+        let count = shape.iter().product();
+        let numbers = std::iter::repeat_with(|| middle + spread * noise.next()).take(count);
+        tensors.push((name, shape, numbers.flat_map(f32::to_le_bytes).collect()));
+    }
+    let views: HashMap<&str, TensorView> = (tensors.iter())
+        .map(|(name, shape, bytes)| {
+            (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+        })
+        .collect();
+    safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
+    folder
+}
+
+/// Windows of all lengths; ids and segments without a pattern.
+fn windows(model: &Model) -> Vec<(Vec<u32>, Vec<u32>)> {
+    let mut noise = Noise(7);
+    let segments = model.config().segments.max(1) as f32;
+    let mut below = |limit: f32| ((noise.next() + 1.0) / 2.0 * limit) as u32;
+    let vocabulary = model.config().vocabulary as f32;
+    LENGTHS
+        .map(|length| {
+            ((0..length).map(|_| below(vocabulary)).collect(), (0..length).map(|_| below(segments)).collect())
+        })
+        .into()
+}
+
+fn batch<'a>(windows: impl IntoIterator<Item = &'a (Vec<u32>, Vec<u32>)>) -> Batch {
+    let mut batch = Batch::default();
+    windows.into_iter().for_each(|(ids, segments)| batch.push(ids, segments));
+    batch
+}
+
+/// The largest difference between two lists of logits.
+fn largest_gap(left: &[WindowLogits], right: &[WindowLogits]) -> f32 {
+    assert_eq!(left.len(), right.len());
+    let gaps = left.iter().zip(right).map(|(a, b)| gap(&a.start, &b.start).0.max(gap(&a.end, &b.end).0));
+    gaps.fold(0.0, f32::max)
+}
+
+#[test]
+#[ignore = "needs a CUDA card"]
+fn gpu_logits_equal_those_of_the_cpu() {
+    for family in FAMILIES {
+        for width in [32, 64] {
+            let folder = model(family, width);
+            let reference = load(folder.path(), &on_cpu());
+            let windows = windows(&reference);
+            let expected = reference.logits(&batch(&windows)).unwrap();
+            let values = expected.iter().flat_map(|window| &window.start);
+            let spread =
+                values.clone().fold(f32::MIN, |a, &b| a.max(b)) - values.fold(f32::MAX, |a, &b| a.min(b));
+            assert!(spread > 1.0, "logits that hardly differ ({spread}) would show nothing");
+            for (precision, tolerance) in IN_NARROW_MODELS {
+                let card = load(folder.path(), &on_card(precision));
+                assert!(
+                    card.describe().starts_with(&format!("{} on cuda:0 (", precision.name())),
+                    "{}",
+                    card.describe()
+                );
+                let found = card.logits(&batch(&windows)).unwrap();
+                let worst = largest_gap(&expected, &found);
+                println!("{family} {width} {}: {worst:e} of {spread}", precision.name());
+                assert!(worst < tolerance, "{family} {width} {}: {worst}", precision.name());
+            }
+        }
+    }
+}
+
+/// A trained model at its real size. What matrix units round is far below what moves an answer.
+#[test]
+#[ignore = "needs a CUDA card"]
+fn gpu_logits_of_the_built_in_model_stay_near() {
+    let files = resolve("builtin", &SourceOptions::default()).unwrap().files;
+    let tokenizer = Tokenizer::from_files(&files).unwrap();
+    let text = std::fs::read_to_string(fixture("text/lighthouse.txt")).unwrap();
+    let (question, context) =
+        (tokenizer.encode("Who built the lighthouse?").unwrap(), tokenizer.encode(&text).unwrap());
+    let windows = [70, 25].map(|tokens| tokenizer.template().join(&question.ids, &context.ids[..tokens]));
+    let expected = Model::load(&files, &on_cpu()).unwrap().logits(&batch(&windows)).unwrap();
+    for (precision, tolerance) in TOLERANCES {
+        let found = Model::load(&files, &on_card(precision)).unwrap().logits(&batch(&windows)).unwrap();
+        let worst = largest_gap(&expected, &found);
+        println!("built-in {}: {worst:e}", precision.name());
+        // Its logits go up to 14, where a bf16 is a sixteenth wide.
+        let tolerance = if precision == Precision::Bf16 { 3.0 * tolerance } else { tolerance };
+        assert!(worst < tolerance, "{}: {worst}", precision.name());
+    }
+}
+
+#[test]
+#[ignore = "needs a CUDA card"]
+fn gpu_bits_do_not_depend_on_the_batch() {
+    for width in [32, 64] {
+        let folder = model("minilm", width);
+        for (precision, _) in TOLERANCES {
+            let model = load(folder.path(), &on_card(precision));
+            let windows = windows(&model);
+            let together = model.logits(&batch(&windows)).unwrap();
+            let mut reversed = model.logits(&batch(windows.iter().rev())).unwrap();
+            reversed.reverse();
+            assert_eq!(reversed, together, "{} reversed", precision.name());
+            for (window, expected) in windows.iter().zip(&together) {
+                let alone = model.logits(&batch([window])).unwrap();
+                assert_eq!(&alone[0], expected, "{} alone", precision.name());
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a CUDA card"]
+fn gpu_states_of_every_layer_are_shown() {
+    let folder = model("roberta", 32);
+    let states = |runtime: &Runtime| {
+        let model = load(folder.path(), runtime);
+        let mut tap = spanqa::model::Tap::default();
+        model.logits_with_tap(&batch(&windows(&model)), &mut tap).unwrap();
+        tap.hidden_states
+    };
+    let (expected, found) = (states(&on_cpu()), states(&on_card(Precision::F32)));
+    assert_eq!(expected.len(), found.len());
+    for (layer, (expected, found)) in expected.iter().zip(&found).enumerate() {
+        assert!(gap(expected, found).0 < 1e-4, "layer {layer}");
+    }
+}
+
+/// The binary, with what an emulated card is told by.
+fn with_card(arguments: &[&str]) -> Command {
+    let mut command = spanqa(arguments);
+    for (name, value) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LD_") || name.to_string_lossy().starts_with("C") {
+            command.env(name, value);
+        }
+    }
+    command
+}
+
+const QUESTION: [&str; 6] =
+    ["ask", "Who was the last keeper?", "tests/fixtures/text/lighthouse.txt", "--quiet", "--format", "text"];
+
+#[test]
+#[ignore = "needs a CUDA card"]
+fn gpu_answers_are_those_of_the_cpu() {
+    let ask = |device: &str| {
+        let run = Run::from(with_card(&[&QUESTION[..], &["--device", device]].concat()).output().unwrap());
+        assert_eq!(run.code, Some(0), "{run:?}");
+        // The question and the sentence with the answer; the scores below differ in their last digits.
+        run.stdout.lines().take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let expected = ask("cpu");
+    assert!(expected[1].contains('⟦'), "{expected:?}");
+    assert_eq!(ask("cuda"), expected);
+    assert_eq!(ask("auto"), expected);
+}
+
+/// Several cards give what one gives. Says nothing on a machine with one.
+#[test]
+#[ignore = "needs two CUDA cards"]
+fn gpu_several_cards_share_the_work() {
+    if let Some(why) = Cards::one(1).and_then(|card| device_problem(DeviceChoice::Cuda(card))) {
+        println!("not tested, the second card is not usable: {why}");
+        return;
+    }
+    let questions: String = (0..12)
+        .map(|number| {
+            let context =
+                format!("The keeper of the light number {number} was called Ann. ").repeat(1 + number % 4);
+            json!({"id": number, "question": "Who was the keeper?", "context": context}).to_string() + "\n"
+        })
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("questions.jsonl");
+    std::fs::write(&path, questions).unwrap();
+    let answers = |device: &str| {
+        let arguments =
+            ["batch", path.to_str().unwrap(), "--quiet", "--batch-tokens", "100", "--device", device];
+        let run = Run::from(with_card(&arguments).output().unwrap());
+        assert_eq!(run.code, Some(0), "{run:?}");
+        run.stdout
+    };
+    let expected = answers("cuda:0");
+    assert_eq!(expected.lines().count(), 12);
+    assert_eq!(answers("cuda:0,1"), expected);
+}
+
+/// Less memory than a pass would like: fewer tokens at a time, the same answers. A real card has what it has, and answers.
+#[test]
+#[ignore = "needs a CUDA card"]
+fn gpu_little_memory_is_enough() {
+    let folder = model("minilm", 32);
+    for name in ["vocab.txt", "tokenizer_config.json"] {
+        std::fs::copy(fixture("tiny/minilm").join(name), folder.path().join(name)).unwrap();
+    }
+    let document = folder.path().join("long.txt");
+    std::fs::write(&document, "The lighthouse stood on a rock far out at sea. ".repeat(130)).unwrap();
+    let [model, document] = [folder.path(), &document].map(|path| path.to_str().unwrap().to_owned());
+    let ask = |kilobytes: usize| {
+        let arguments =
+            ["ask", "Where was it?", &document, "--model", &model, "--device", "cuda", "--always-answer"];
+        Run::from(with_card(&arguments).env("CARD_MEMORY", (kilobytes << 10).to_string()).output().unwrap())
+    };
+    let plenty = ask(1 << 20);
+    assert_eq!(plenty.code, Some(0), "{plenty:?}");
+    assert!(!plenty.stderr.contains("ran out of memory"), "{plenty:?}");
+    // The library's workspace takes 32 MB and the weights 0.2; what is left looks like enough for three windows and, because rooms
+    // grow in steps, is not.
+    let little = ask((32 << 10) + 1870);
+    assert_eq!(little.stdout, plenty.stdout, "{little:?}");
+    if std::env::var_os("CARD_COUNT").is_some() {
+        assert!(little.stderr.contains("ran out of memory"), "{little:?}");
+        ask((32 << 10) + 500).fails_with("too little free memory");
+    }
+}
