@@ -33,7 +33,7 @@ def scores(args, model, data):
     """Exact and F1; remembered beside the model's name, because an evaluation takes minutes."""
     memory = args.out / f"{Path(model).name}-{data.name}.json"
     if not memory.exists():
-        command = [args.spanqa, "eval", str(data), "--model", str(model), "--format", "json", "--dtype", "f32", "--quiet"]
+        command = [args.spanqa, "eval", str(data), "--model", str(model), "--format", "json", "--dtype", args.dtype, "--quiet"]
         memory.write_text(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     official = json.loads(memory.read_text())["official"]
     return official.get("exact", official.get("exact_match")), official["f1"]
@@ -48,7 +48,8 @@ def main():
     parser.add_argument("--domain", nargs=3, action="append", metavar=("NAME", "TRAIN", "TEST"), required=True)
     parser.add_argument("--source", action="append", default=[], metavar="NAME=SOURCE")
     parser.add_argument("--counts", default="200,1000")
-    parser.add_argument("--recipe", default="--epochs 3 --batch-tokens 3072 --rate 5e-5")
+    parser.add_argument("--dtype", default="f32", help="number type of the evaluations")
+    parser.add_argument("--recipe", default="--epochs 3 --batch-tokens 1536 --rate 1.5e-4")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     sources = dict(pair.split("=", 1) for pair in args.source)
