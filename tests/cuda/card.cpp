@@ -4,7 +4,8 @@
 // ends at a page that may not be touched and starts out as numbers that are none, so that whoever reads or writes beside
 // it, or reads before writing, is found out. It knows nothing of time.
 //
-// CARD_COUNT cards (1 unless set), each with CARD_MEMORY bytes; CARD_ORDER=reversed lets threads take turns from the last to the first.
+// CARD_COUNT cards (1 unless set), each with CARD_MEMORY bytes; CARD_ORDER=reversed lets threads take turns
+// from the last to the first, CARD_ORDER=warps lets each warp run as far as it can before the next.
 #include "instructions.h"
 
 #include "../../src/model/cuda/kernels.cu"

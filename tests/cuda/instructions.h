@@ -1,11 +1,12 @@
 // A CUDA card's threads and instructions on a CPU: enough of them to run src/model/cuda/kernels.cu, which is included after this.
 //
 // The threads of a block are coroutines that take turns. Where the lanes of a warp act together, each leaves what it brings, waits
-// for the others, and computes its own part of the result. The order of turns can be reversed: a result that depends on it
+// for the others, and computes its own part of the result. The order of turns can be changed: a result that depends on it
 // shows a missing barrier.
 #pragma once
 #define SPANQA_INSTRUCTIONS // instead of src/model/cuda/instructions.cuh
 
+#include <algorithm>
 #include <cmath>
 #include <csetjmp>
 #include <cstdint>
@@ -49,6 +50,7 @@ struct Thread {
     jmp_buf here;
     Dimensions place;
     bool begun = false, done = false;
+    bool at_barrier = false; // of the block
     std::vector<unsigned char> stack = std::vector<unsigned char>(STACK);
     // Copies that were started: groups that were ended, and the one that is open.
     std::vector<std::vector<std::function<void()>>> groups;
@@ -69,6 +71,9 @@ struct Block {
 };
 
 inline Block block;
+
+// Whether copies are made when they are started; otherwise as late as they may be.
+inline bool eager = false;
 
 // Contexts are only for the first entry: jumps do without the system calls that changing them takes.
 inline void give_way() {
@@ -99,8 +104,11 @@ inline void begin() {
     give_way();
 }
 
+// Who goes first: shared memory that is used without a barrier shows in the difference.
+enum class Order { FORWARDS, REVERSED, WARPS };
+
 // Runs one block to its end.
-inline void run_block(Dimensions shape, bool reversed, const std::function<void()> &kernel) {
+inline void run_block(Dimensions shape, Order order, const std::function<void()> &kernel) {
     const size_t count = static_cast<size_t>(shape.x) * shape.y * shape.z;
     block.threads.resize(count);
     block.warps.assign((count + LANES - 1) / LANES, Warp());
@@ -108,7 +116,7 @@ inline void run_block(Dimensions shape, bool reversed, const std::function<void(
     block.kernel = kernel;
     for (size_t i = 0; i < count; ++i) {
         Thread &thread = block.threads[i];
-        thread.begun = thread.done = false;
+        thread.begun = thread.done = thread.at_barrier = false;
         thread.groups.clear();
         thread.open.clear();
         thread.place = {
@@ -120,28 +128,44 @@ inline void run_block(Dimensions shape, bool reversed, const std::function<void(
         thread.context.uc_link = nullptr;
         makecontext(&thread.context, begin, 0);
     }
-    for (size_t left = count; left > 0;) {
-        for (size_t turn = 0; turn < count; ++turn) {
-            block.current = reversed ? count - 1 - turn : turn;
-            if (block.thread().done) continue;
-            threadIdx = block.thread().place;
-            resume();
-            left -= block.thread().done;
+    size_t left = count;
+    const auto turn_of = [&](size_t thread) {
+        block.current = thread;
+        if (block.thread().done) return;
+        threadIdx = block.thread().place;
+        resume();
+        left -= block.thread().done;
+    };
+    while (left > 0) {
+        if (order != Order::WARPS) {
+            for (size_t turn = 0; turn < count; ++turn) turn_of(order == Order::REVERSED ? count - 1 - turn : turn);
+            continue;
+        }
+        // Each warp goes as far as it can before the next one does anything.
+        for (size_t first = 0; first < count; first += LANES) {
+            const auto stuck = [&](const Thread &thread) { return thread.done || thread.at_barrier; };
+            const auto begin = block.threads.begin() + static_cast<long>(first);
+            const auto end = block.threads.begin() + static_cast<long>(std::min(first + LANES, count));
+            do {
+                for (size_t thread = first; thread < std::min(first + LANES, count); ++thread) turn_of(thread);
+            } while (!std::all_of(begin, end, stuck));
         }
     }
 }
 
 // Runs a kernel block by block.
 inline void run(Dimensions grid, Dimensions shape, const std::function<void()> &kernel) {
-    const char *order = std::getenv("CARD_ORDER");
-    const bool reversed = order && std::strcmp(order, "reversed") == 0;
+    const char *name = std::getenv("CARD_ORDER");
+    const auto is = [name](const char *other) { return name && std::strcmp(name, other) == 0; };
+    const Order order = is("reversed") ? Order::REVERSED : is("warps") ? Order::WARPS : Order::FORWARDS;
+    eager = order == Order::WARPS;
     gridDim = grid;
     blockDim = shape;
     for (unsigned z = 0; z < grid.z; ++z)
         for (unsigned y = 0; y < grid.y; ++y)
             for (unsigned x = 0; x < grid.x; ++x) {
                 blockIdx = {x, y, z};
-                run_block(shape, reversed, kernel);
+                run_block(shape, order, kernel);
             }
 }
 
@@ -162,7 +186,12 @@ std::vector<T> exchange(const T &mine) {
 
 } // namespace card
 
-inline void __syncthreads() { card::wait(card::block.all, card::block.threads.size()); }
+inline void __syncthreads() {
+    card::Thread &thread = card::block.thread();
+    thread.at_barrier = true;
+    card::wait(card::block.all, card::block.threads.size());
+    thread.at_barrier = false;
+}
 
 struct f16 {
     unsigned short bits;
@@ -226,12 +255,16 @@ inline float power_of_two(float exponent) { return std::exp2(exponent); }
 inline float from_lane(float number, int mask) { return card::exchange(number)[card::lane() ^ mask]; }
 
 inline void copy_async(void *shared, const void *global, bool inside) {
-    card::block.thread().open.push_back([=] {
+    const auto copy = [=] {
         if (inside)
             std::memcpy(shared, global, 16);
         else
             std::memset(shared, 0, 16);
-    });
+    };
+    if (card::eager)
+        copy();
+    else
+        card::block.thread().open.push_back(copy);
 }
 
 inline void end_copies() {
@@ -240,7 +273,6 @@ inline void end_copies() {
     thread.open.clear();
 }
 
-// Copies happen as late as they may: whoever reads before waiting reads something else.
 template <int LEFT>
 void await_copies() {
     auto &groups = card::block.thread().groups;
