@@ -2,16 +2,20 @@
 //
 // Loaded before the real libraries (LD_PRELOAD) it takes their place; the kernels are those of src/model/cuda/kernels.cu. Memory
 // ends at a page that may not be touched and starts out as numbers that are none, so that whoever reads or writes beside
-// it, or reads before writing, is found out. It knows nothing of time.
+// it, or reads before writing, is found out. Work is done at the last moment, when somebody waits for it, so that whoever does
+// not wait is found out, too. It knows nothing of time.
 //
-// CARD_COUNT cards (1 unless set), each with CARD_MEMORY bytes; CARD_ORDER=reversed lets threads take turns
-// from the last to the first, CARD_ORDER=warps lets each warp run as far as it can before the next.
+// CARD_COUNT cards (1 unless set), each with CARD_MEMORY bytes, of which others take CARD_TAKEN as soon as somebody has asked how
+// much is free; CARD_ORDER=reversed lets threads take turns from the last to the first, CARD_ORDER=warps lets each warp run as
+// far as it can before the next.
 #include "instructions.h"
 
 #include "../../src/model/cuda/kernels.cu"
 
+#include <deque>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <sys/mman.h>
 #include <tuple>
@@ -36,6 +40,7 @@ struct Allocation {
 };
 std::map<uintptr_t, Allocation> allocations;
 std::map<intptr_t, size_t> used;
+std::set<intptr_t> others_came;
 
 int allocate(uintptr_t *address, size_t bytes) {
     const std::lock_guard lock(everything);
@@ -62,6 +67,60 @@ int release(uintptr_t address) {
     used[found->second.card] -= found->second.asked;
     allocations.erase(found);
     return SUCCESS;
+}
+
+using Work = std::function<int()>;
+using Recorded = std::vector<Work>;
+
+// Work in its order. None of it is done before somebody waits.
+struct Stream {
+    std::deque<Work> waiting;
+    size_t started = 0, done = 0;
+    int failure = SUCCESS;
+    bool records = false;
+    Recorded recorded;
+};
+std::set<Stream *> streams;
+
+// A place in a stream.
+struct Event {
+    Stream *stream = nullptr;
+    size_t place = 0;
+};
+
+int submit(Stream *stream, Work work) {
+    const std::lock_guard lock(everything);
+    if (stream->records) {
+        stream->recorded.push_back(std::move(work));
+    } else {
+        stream->waiting.push_back(std::move(work));
+        ++stream->started;
+    }
+    return SUCCESS;
+}
+
+int wait(Stream *stream, size_t place) {
+    const std::lock_guard lock(everything);
+    if (stream->records) return INVALID_VALUE;
+    while (stream->done < place) {
+        const Work work = std::move(stream->waiting.front());
+        stream->waiting.pop_front();
+        ++stream->done;
+        if (const int result = work()) stream->failure = result;
+    }
+    return stream->failure;
+}
+
+int wait(Stream *stream) { return wait(stream, stream->started); }
+
+// Host memory that copies read and write when their turn comes.
+std::map<uintptr_t, size_t> pinned;
+
+bool is_pinned(const void *address) {
+    const std::lock_guard lock(everything);
+    const auto place = reinterpret_cast<uintptr_t>(address);
+    const auto after = pinned.upper_bound(place);
+    return after != pinned.begin() && place < std::prev(after)->first + std::prev(after)->second;
 }
 
 // A kernel, called with the addresses of its arguments, and how large these are.
@@ -121,18 +180,6 @@ void product(
 #define ROWS(T, size) NAMED(embed_##T##_##size), NAMED(add_norm_##T##_##size)
 #define TYPED(T) ROWS(T, 3), ROWS(T, 6), ROWS(T, 8), NAMED(bias_gelu_##T), NAMED(attention_##T##_32), NAMED(attention_##T##_64)
 
-// Work on a stream is done at once, unless the stream records.
-using Recorded = std::vector<std::function<int()>>;
-std::map<void *, Recorded> recording;
-
-int submit(void *stream, std::function<int()> work) {
-    const std::lock_guard lock(everything);
-    const auto found = recording.find(stream);
-    if (found == recording.end()) return work();
-    found->second.push_back(std::move(work));
-    return SUCCESS;
-}
-
 std::map<std::string, Kernel> kernels = {TYPED(float), TYPED(f16), TYPED(bf16), NAMED(head)};
 
 } // namespace
@@ -179,66 +226,113 @@ int cuCtxGetCurrent(intptr_t *context) {
     return SUCCESS;
 }
 
-int cuCtxSynchronize() { return SUCCESS; }
+int cuCtxSynchronize() {
+    const std::lock_guard lock(everything);
+    int failure = SUCCESS;
+    for (Stream *stream : streams)
+        if (const int result = wait(stream)) failure = result;
+    return failure;
+}
 
 int cuMemGetInfo_v2(size_t *free, size_t *total) {
     const std::lock_guard lock(everything);
     *total = setting("CARD_MEMORY", size_t(8) << 30);
     *free = *total - used[current_card];
+    if (others_came.insert(current_card).second) used[current_card] += setting("CARD_TAKEN", 0);
     return SUCCESS;
 }
 
-int cuMemAllocAsync(uintptr_t *address, size_t bytes, void *) { return allocate(address, bytes); }
-int cuMemFreeAsync(uintptr_t address, void *) { return release(address); }
+int cuMemAllocAsync(uintptr_t *address, size_t bytes, Stream *stream) {
+    const int result = allocate(address, bytes);
+    if (result != OUT_OF_MEMORY) return result;
+    // What is yet to be given back may be enough.
+    wait(stream);
+    return allocate(address, bytes);
+}
+
+int cuMemFreeAsync(uintptr_t address, Stream *stream) {
+    return submit(stream, [=] { return release(address); });
+}
+
 int cuMemAlloc_v2(uintptr_t *address, size_t bytes) { return allocate(address, bytes); }
 int cuMemFree_v2(uintptr_t address) { return release(address); }
 
 int cuMemHostAlloc(void **address, size_t bytes, unsigned) {
+    const std::lock_guard lock(everything);
     *address = std::malloc(bytes);
     std::memset(*address, 0xff, bytes);
+    pinned[reinterpret_cast<uintptr_t>(*address)] = bytes;
     return SUCCESS;
 }
 
 int cuMemFreeHost(void *address) {
+    const std::lock_guard lock(everything);
+    pinned.erase(reinterpret_cast<uintptr_t>(address));
     std::free(address);
     return SUCCESS;
 }
 
-int cuMemcpyHtoDAsync_v2(uintptr_t to, const void *from, size_t bytes, void *) {
-    std::memcpy(reinterpret_cast<void *>(to), from, bytes);
+// From other memory than pinned a copy takes what is there when it is started.
+int cuMemcpyHtoDAsync_v2(uintptr_t to, const void *from, size_t bytes, Stream *stream) {
+    if (is_pinned(from))
+        return submit(stream, [=] {
+            std::memcpy(reinterpret_cast<void *>(to), from, bytes);
+            return SUCCESS;
+        });
+    const auto *first = static_cast<const char *>(from);
+    return submit(stream, [to, staged = std::vector<char>(first, first + bytes)] {
+        std::memcpy(reinterpret_cast<void *>(to), staged.data(), staged.size());
+        return SUCCESS;
+    });
+}
+
+// To other memory than pinned a copy is over when the call is.
+int cuMemcpyDtoHAsync_v2(void *to, uintptr_t from, size_t bytes, Stream *stream) {
+    const int result = submit(stream, [=] {
+        std::memcpy(to, reinterpret_cast<const void *>(from), bytes);
+        return SUCCESS;
+    });
+    return is_pinned(to) ? result : wait(stream);
+}
+
+int cuStreamCreate(Stream **stream, unsigned) {
+    const std::lock_guard lock(everything);
+    streams.insert(*stream = new Stream);
     return SUCCESS;
 }
 
-int cuMemcpyDtoHAsync_v2(void *to, uintptr_t from, size_t bytes, void *) {
-    std::memcpy(to, reinterpret_cast<const void *>(from), bytes);
+int cuStreamDestroy_v2(Stream *stream) {
+    const std::lock_guard lock(everything);
+    const int result = wait(stream);
+    streams.erase(stream);
+    delete stream;
+    return result;
+}
+
+int cuStreamSynchronize(Stream *stream) { return wait(stream); }
+
+int cuEventCreate(Event **event, unsigned) {
+    *event = new Event;
     return SUCCESS;
 }
 
-int cuStreamCreate(void **stream, unsigned) {
-    *stream = std::malloc(1);
+int cuEventDestroy_v2(Event *event) {
+    delete event;
     return SUCCESS;
 }
 
-int cuStreamDestroy_v2(void *stream) {
-    std::free(stream);
+int cuEventRecord(Event *event, Stream *stream) {
+    const std::lock_guard lock(everything);
+    *event = {stream, stream->started};
     return SUCCESS;
 }
 
-int cuStreamSynchronize(void *) { return SUCCESS; }
-int cuStreamWaitEvent(void *, void *, unsigned) { return SUCCESS; }
-
-int cuEventCreate(void **event, unsigned) {
-    *event = std::malloc(1);
-    return SUCCESS;
+int cuEventSynchronize(Event *event) {
+    const std::lock_guard lock(everything);
+    return event->stream ? wait(event->stream, event->place) : SUCCESS;
 }
 
-int cuEventDestroy_v2(void *event) {
-    std::free(event);
-    return SUCCESS;
-}
-
-int cuEventRecord(void *, void *) { return SUCCESS; }
-int cuEventSynchronize(void *) { return SUCCESS; }
+int cuStreamWaitEvent(Stream *, Event *event, unsigned) { return cuEventSynchronize(event); }
 
 int cuModuleLoadData(void **module, const void *) {
     *module = std::malloc(1);
@@ -259,29 +353,31 @@ int cuModuleGetFunction(const Kernel **function, void *, const char *name) {
 
 int cuLaunchKernel(
     const Kernel *function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,
-    unsigned block_z, unsigned, void *stream, void **arguments, void **) {
+    unsigned block_z, unsigned, Stream *stream, void **arguments, void **) {
     if (!grid_x || !grid_y || !grid_z || block_x * block_y * block_z > 1024) return INVALID_VALUE;
     // Arguments are copied when a kernel is started, not when it runs. None takes more than 8 bytes.
     std::vector<uint64_t> copies(function->sizes.size());
     for (size_t i = 0; i < copies.size(); ++i) std::memcpy(&copies[i], arguments[i], function->sizes[i]);
-    return submit(stream, [=]() mutable {
+    return submit(stream, [=] {
         std::vector<void *> addresses;
-        for (uint64_t &copy : copies) addresses.push_back(&copy);
+        auto own = copies;
+        for (uint64_t &copy : own) addresses.push_back(&copy);
         card::run({grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, [&] { function->run(addresses.data()); });
         return SUCCESS;
     });
 }
 
-int cuStreamBeginCapture_v2(void *stream, int) {
+int cuStreamBeginCapture_v2(Stream *stream, int) {
     const std::lock_guard lock(everything);
-    recording[stream];
+    stream->records = true;
     return SUCCESS;
 }
 
-int cuStreamEndCapture(void *stream, Recorded **graph) {
+int cuStreamEndCapture(Stream *stream, Recorded **graph) {
     const std::lock_guard lock(everything);
-    *graph = new Recorded(std::move(recording[stream]));
-    recording.erase(stream);
+    stream->records = false;
+    *graph = new Recorded(std::move(stream->recorded));
+    stream->recorded.clear();
     return SUCCESS;
 }
 
@@ -290,9 +386,9 @@ int cuGraphInstantiateWithFlags(Recorded **executable, const Recorded *graph, un
     return SUCCESS;
 }
 
-int cuGraphLaunch(Recorded *executable, void *stream) {
-    return submit(stream, [executable] {
-        for (auto &work : *executable)
+int cuGraphLaunch(const Recorded *executable, Stream *stream) {
+    return submit(stream, [recorded = *executable] {
+        for (const auto &work : recorded)
             if (const int result = work()) return result;
         return static_cast<int>(SUCCESS);
     });
@@ -393,7 +489,7 @@ int cublasLtMatmulAlgoGetHeuristic(
 int cublasLtMatmul(
     void *, Description *description, const float *alpha, const void *left, Layout *left_layout, const void *right,
     Layout *right_layout, const float *beta, const void *, Layout *, void *result, Layout *layout, const void *, void *,
-    size_t, void *stream) {
+    size_t, Stream *stream) {
     constexpr int TRANSPOSED = 1, WITH_BIAS = 4;
     const size_t rows = layout->rows, columns = layout->columns, inner = right_layout->rows;
     if (description->transposed_left != TRANSPOSED || description->transposed_right || left_layout->rows != inner ||

@@ -1,10 +1,10 @@
 //! A CUDA card: its memory, its kernels, and the one stream that all work goes through.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::cuda::cudarc::driver::{
-    CudaContext, CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError,
-    LaunchArgs, LaunchConfig, PinnedHostSlice, ValidAsZeroBits, sys,
+    CudaContext, CudaEvent, CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr, DeviceRepr,
+    DriverError, LaunchArgs, LaunchConfig, PinnedHostSlice, ValidAsZeroBits, sys,
 };
 use candle_core::cuda::cudarc::nvrtc::Ptx;
 use half::{bf16, f16};
@@ -39,6 +39,7 @@ pub(super) struct Card {
     pub(super) name: String,
     pub(super) context: Arc<CudaContext>,
     pub(super) stream: Arc<CudaStream>,
+    turn: Mutex<()>,
 }
 
 /// A piece of the card's memory. All work goes through one stream, so it is never freed under a kernel.
@@ -65,7 +66,7 @@ impl Card {
         // SAFETY: nothing of this context is used from a second stream, so there is nothing to track.
         unsafe { context.disable_event_tracking() };
         let stream = context.new_stream().map_err(|error| unavailable(&name, error))?;
-        Ok(Self { name, context, stream })
+        Ok(Self { name, context, stream, turn: Mutex::default() })
     }
 
     /// Its name here and its maker's.
@@ -99,24 +100,20 @@ impl Card {
         kernels?.try_into().map_err(|_| failed(&self.name, "a kernel is missing"))
     }
 
-    /// Memory for so many numbers; what is in it is not defined. `None` if there is not enough.
-    pub(super) fn room<T: DeviceRepr>(&self, count: usize) -> Result<Option<Memory<T>>> {
+    /// Memory for so many numbers; what is in it is not defined.
+    pub(super) fn room<T: DeviceRepr>(&self, count: usize) -> Result<Memory<T>> {
         // SAFETY: it is written before it is read: by uploads and kernels that come earlier in the stream.
-        match unsafe { self.stream.alloc::<T>(count.max(1)) } {
-            Ok(memory) => Ok(Some(Memory(memory))),
-            Err(DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => Ok(None),
-            Err(error) => Err(failed(&self.name, error)),
-        }
-    }
-
-    /// Memory without which nothing goes.
-    pub(super) fn must_have<T: DeviceRepr>(&self, count: usize) -> Result<Memory<T>> {
-        self.room(count)?.ok_or_else(|| Error::CardTooSmall { device: self.name.clone() })
+        unsafe { self.stream.alloc::<T>(count.max(1)) }.map(Memory).map_err(|error| match error {
+            DriverError(sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY) => {
+                Error::CardTooSmall { device: self.name.clone() }
+            }
+            error => failed(&self.name, error),
+        })
     }
 
     /// Copies numbers to the card.
     pub(super) fn upload<T: DeviceRepr>(&self, numbers: &[T]) -> Result<Memory<T>> {
-        let mut memory = self.must_have(numbers.len())?;
+        let mut memory = self.room(numbers.len())?;
         self.check(self.stream.memcpy_htod(numbers, &mut memory.0))?;
         Ok(memory)
     }
@@ -146,19 +143,29 @@ impl Card {
         self.check(unsafe { self.context.alloc_pinned_with_flags(count.max(1), 0) })
     }
 
+    /// Something to wait for.
+    pub(super) fn event(&self) -> Result<CudaEvent> {
+        self.check(self.context.new_event(None))
+    }
+
+    /// The right to start work, for one thread at a time.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Starts copying from host memory that stays as it is until the copy is done.
     pub(super) fn send<T: DeviceRepr>(&self, from: &[T], to: &mut Memory<T>) -> Result<()> {
         self.check(self.stream.memcpy_htod(from, &mut to.0))
     }
 
-    /// Starts copying the first numbers to the host; they are there once the card has [finished](Card::finish).
+    /// Starts copying the first numbers to the host; they are there once the card has come that far.
     pub(super) fn fetch<T: DeviceRepr>(&self, from: &Memory<T>, to: &mut [T]) -> Result<()> {
         self.check(self.stream.memcpy_dtoh(&from.0.slice(..to.len()), to))
     }
 
     /// Records what `start` starts instead of running it.
     pub(super) fn record(&self, start: impl FnOnce() -> Result<()>) -> Result<Recording> {
-        // Other threads may go on allocating on this card.
+        // Other threads may go on allocating on other cards.
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         self.check(self.stream.begin_capture(mode))?;
         let started = start();

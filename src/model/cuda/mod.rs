@@ -23,7 +23,7 @@ use candle_core::cuda::cudarc::driver::{CudaFunction, PushKernelArg};
 pub(super) use self::card::look_for;
 use self::card::{Card, Memory};
 use self::product::{Blas, Product};
-use self::workspace::{Indices, Places, Rooms, Workspace};
+use self::workspace::{Indices, Lane, Places, Rooms};
 use super::config::EncoderConfig;
 use super::tables::Tables;
 use super::weights::Weights;
@@ -44,8 +44,11 @@ const THREADS: u32 = 256;
 /// The most tokens in one pass: beyond it nothing gets faster.
 const MOST_TOKENS: usize = 65_536;
 
-/// The share of the free memory that a pass may fill.
+/// The share of the free memory that passes may fill.
 const SHARE_OF_MEMORY: f64 = 0.8;
+
+/// Passes that may be under way on a card: while it runs one, the host sees to what goes before and after another.
+const LANES: usize = 2;
 
 /// The same model on one or more cards: each batch goes to one that is free.
 pub(super) struct Engines {
@@ -82,9 +85,9 @@ impl Engines {
         format!("{} on {}", self.engines[0].precision.name(), cards.join(", "))
     }
 
-    /// How many batches run at the same time.
+    /// How many batches are under way at the same time.
     pub(super) fn lanes(&self) -> usize {
-        self.engines.len()
+        self.engines.len() * LANES
     }
 
     /// Tokens that suit one pass.
@@ -107,16 +110,20 @@ impl Engines {
 
     /// Start and end logits of every token of every window.
     pub(super) fn forward(&self, batch: &Batch, tap: Option<&mut Tap>) -> Result<Vec<WindowLogits>> {
-        for engine in &self.engines {
-            if let Ok(mut workspace) = engine.workspace.try_lock() {
-                return engine.forward(&mut workspace, batch, tap);
+        // A card with nothing to do comes before one that is busy.
+        let lanes = || {
+            (0..LANES).flat_map(|lane| self.engines.iter().map(move |engine| (engine, &engine.lanes[lane])))
+        };
+        for (engine, lane) in lanes() {
+            if let Ok(mut lane) = lane.try_lock() {
+                return engine.forward(&mut lane, batch, tap);
             }
         }
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let engine = &self.engines[turn % self.engines.len()];
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.lanes();
+        let (engine, lane) = lanes().nth(turn).unwrap_or((&self.engines[0], &self.engines[0].lanes[0]));
         // A pass that panicked left nothing behind that the next one would read.
-        let mut workspace = engine.workspace.lock().unwrap_or_else(PoisonError::into_inner);
-        engine.forward(&mut workspace, batch, tap)
+        let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
+        engine.forward(&mut lane, batch, tap)
     }
 }
 
@@ -130,7 +137,7 @@ struct Engine {
     layers: Vec<Layer>,
     head: Head,
     kernels: Kernels,
-    workspace: Mutex<Workspace>,
+    lanes: [Mutex<Lane>; LANES],
     /// Tokens that a pass may have, now and at first.
     limit: AtomicUsize,
     first_limit: usize,
@@ -251,7 +258,7 @@ impl Engine {
         let kernels = Kernels::load(&card, config, precision)?;
         // The weights have to be there before other threads start work that reads them.
         card.finish()?;
-        let room = (card.free()? as f64 * SHARE_OF_MEMORY) as usize;
+        let room = (card.free()? as f64 * SHARE_OF_MEMORY) as usize / LANES;
         let limit = (room / Rooms::bytes_per_token(config, precision)).clamp(QUERIES, MOST_TOKENS);
         Ok(Some(Self {
             tables: Tables::load(weights, &prefix, config)?,
@@ -261,7 +268,7 @@ impl Engine {
             layers,
             head,
             kernels,
-            workspace: Mutex::default(),
+            lanes: Default::default(),
             limit: AtomicUsize::new(limit),
             first_limit: limit,
             card,
@@ -271,7 +278,7 @@ impl Engine {
     /// Start and end logits of every token of every window.
     fn forward(
         &self,
-        workspace: &mut Workspace,
+        lane: &mut Lane,
         batch: &Batch,
         mut tap: Option<&mut Tap>,
     ) -> Result<Vec<WindowLogits>> {
@@ -285,11 +292,11 @@ impl Engine {
             // Whoever looks at the states wants those of all windows together.
             let count = if tap.is_some() { rest.len() } else { rest.iter().take_while(fits).count().max(1) };
             let together = &rest[..count];
-            match self.run(workspace, batch, together, tap.as_deref_mut()) {
+            match self.run(lane, batch, together, tap.as_deref_mut()) {
                 // Fewer tokens at a time take less memory: somebody else may be using the card, too.
                 Err(Error::CardTooSmall { .. }) if together.len() > 1 => {
                     let tokens = together[together.len() - 1].end - together[0].start;
-                    self.limit.store(tokens / 2, Ordering::Relaxed);
+                    self.limit.fetch_min(tokens / 2, Ordering::Relaxed);
                 }
                 run => logits.extend(run?),
             }
@@ -300,32 +307,19 @@ impl Engine {
     /// Runs some neighbouring windows of a batch.
     fn run(
         &self,
-        workspace: &mut Workspace,
+        lane: &mut Lane,
         batch: &Batch,
         windows: &[Range<usize>],
         tap: Option<&mut Tap>,
     ) -> Result<Vec<WindowLogits>> {
         let indices = Indices::of(batch, windows, &self.config, QUERIES);
-        let rooms = workspace.room_for(&indices, &self.card, &self.config, self.precision)?;
-        rooms.send(&indices, &self.card)?;
-        match tap {
-            None => rooms.start(&indices, &self.card, |at| {
-                // SAFETY: there is room for these indices, they are on their way, and they have been checked against the tables.
-                unsafe { self.start(at, &indices, &mut || Ok(())) }
-            })?,
-            Some(tap) => {
-                let at = rooms.places(&indices);
-                let mut show = || {
-                    tap.hidden_states.push(rooms.state(indices.tokens, &self.card, &self.config)?);
-                    Ok(())
-                };
-                // SAFETY: as above.
-                unsafe { self.start(&at, &indices, &mut show)? };
-            }
-        }
-        let tokens = indices.tokens;
-        let logits = rooms.logits(tokens, &self.card)?;
-        let (starts, ends) = logits.split_at(tokens);
+        let rooms = self.queue_up(lane, &indices, tap).inspect_err(|_| {
+            // What was started reads and writes memory that the next pass would use.
+            let _ = self.card.finish();
+        })?;
+        // Other passes may be queued up now, whose end nobody waits for here.
+        let logits = rooms.logits(indices.tokens, &self.card)?;
+        let (starts, ends) = logits.split_at(indices.tokens);
         if logits.iter().any(|logit| !logit.is_finite()) {
             return Err(Error::NotFinite { dtype: self.precision.name() });
         }
@@ -334,6 +328,37 @@ impl Engine {
         Ok(own
             .map(|window| WindowLogits { start: starts[window.clone()].to_vec(), end: ends[window].to_vec() })
             .collect())
+    }
+
+    /// Starts everything from the indices on the host to the logits on the host.
+    fn queue_up<'a>(
+        &self,
+        lane: &'a mut Lane,
+        indices: &Indices,
+        tap: Option<&mut Tap>,
+    ) -> Result<&'a mut Rooms> {
+        let card = &self.card;
+        // A recording takes in whatever comes to the queue meanwhile.
+        let _turn = card.turn();
+        let rooms = lane.room_for(indices, card, &self.config, self.precision)?;
+        rooms.send(indices, card)?;
+        match tap {
+            None => rooms.start(indices, card, |at| {
+                // SAFETY: there is room for these indices, they are on their way, and they have been checked against the tables.
+                unsafe { self.start(at, indices, &mut || Ok(())) }
+            })?,
+            Some(tap) => {
+                let at = rooms.places(indices);
+                let mut show = || {
+                    tap.hidden_states.push(rooms.state(indices.tokens, card, &self.config)?);
+                    Ok(())
+                };
+                // SAFETY: as above.
+                unsafe { self.start(&at, indices, &mut show)? };
+            }
+        }
+        rooms.fetch(indices.tokens, card)?;
+        Ok(rooms)
     }
 
     /// Starts everything between the indices and the logits. `after_layer` is called after the embeddings and after each layer.

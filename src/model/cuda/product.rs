@@ -41,7 +41,7 @@ impl Drop for Blas {
 
 impl Blas {
     pub(super) fn open(card: &Card, precision: Precision) -> Result<Arc<Self>> {
-        let workspace = card.must_have(WORKSPACE_BYTES)?;
+        let workspace = card.room(WORKSPACE_BYTES)?;
         let handle = result::create_handle().map_err(|error| failed(&card.name, error))?;
         Ok(Arc::new(Self { handle, workspace, precision }))
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ops::Range;
 
-use candle_core::cuda::cudarc::driver::PinnedHostSlice;
+use candle_core::cuda::cudarc::driver::{CudaEvent, PinnedHostSlice};
 
 use super::card::{Address, Card, Memory, Recording};
 use crate::batch::Batch;
@@ -12,9 +12,10 @@ use crate::error::Result;
 use crate::model::Precision;
 use crate::model::config::EncoderConfig;
 
-/// Memory on the card and, for what crosses over, on the host. It grows to what the largest pass needed, and is used again.
+/// The memory of one pass after another, on the card and, for what crosses over, on the host. It grows to what the largest pass
+/// needed, and is used again.
 #[derive(Default)]
-pub(super) struct Workspace(Option<Rooms>);
+pub(super) struct Lane(Option<Rooms>);
 
 /// The memory of passes up to some size.
 pub(super) struct Rooms {
@@ -34,6 +35,8 @@ pub(super) struct Rooms {
     delta: Memory<u8>,
     logits: Memory<f32>,
     fetched: PinnedHostSlice<f32>,
+    /// Reached once the logits are in `fetched`.
+    done: CudaEvent,
     /// For passes over one window of some length: what they start, once they have been seen twice.
     recordings: HashMap<usize, Option<Recording>>,
 }
@@ -101,12 +104,17 @@ fn width(precision: Precision) -> usize {
     precision.dtype().size_in_bytes()
 }
 
+/// Whether products read a copy of the state: it is f32, and they may want another type.
+fn copies(precision: Precision) -> bool {
+    width(precision) < size_of::<f32>()
+}
+
 /// Numbers per token of query, key and value, or of the inner layer.
 fn widest(config: &EncoderConfig) -> usize {
     config.inner.max(3 * config.hidden)
 }
 
-impl Workspace {
+impl Lane {
     /// Memory in which there is room for these indices.
     pub(super) fn room_for(
         &mut self,
@@ -132,7 +140,7 @@ impl Workspace {
 impl Rooms {
     /// What a token takes on the card.
     pub(super) fn bytes_per_token(config: &EncoderConfig, precision: Precision) -> usize {
-        let copy = if width(precision) < size_of::<f32>() { config.hidden } else { 0 };
+        let copy = if copies(precision) { config.hidden } else { 0 };
         let numbers = copy + widest(config) + 2 * config.hidden;
         // At worst a tile of its own, and two logits.
         let rest = 6 * size_of::<u32>() + 2 * size_of::<f32>();
@@ -148,19 +156,20 @@ impl Rooms {
     ) -> Result<Self> {
         // Passes grow in steps, so that a few of them settle it.
         let (tokens, numbers) = (tokens.next_multiple_of(1024), numbers.next_multiple_of(4096));
-        let bytes = |columns: usize| card.must_have(tokens * columns * width(precision));
+        let bytes = |columns: usize| card.room(tokens * columns * width(precision));
         Ok(Self {
             tokens,
             numbers,
-            indices: card.must_have(numbers)?,
+            indices: card.room(numbers)?,
             sent: card.host_room(numbers)?,
-            residual: card.must_have(tokens * config.hidden)?,
-            copy: if width(precision) < size_of::<f32>() { Some(bytes(config.hidden)?) } else { None },
+            residual: card.room(tokens * config.hidden)?,
+            copy: copies(precision).then(|| bytes(config.hidden)).transpose()?,
             wide: bytes(widest(config))?,
             attended: bytes(config.hidden)?,
             delta: bytes(config.hidden)?,
-            logits: card.must_have(tokens * 2)?,
+            logits: card.room(tokens * 2)?,
             fetched: card.host_room(tokens * 2)?,
+            done: card.event()?,
             recordings: HashMap::new(),
         })
     }
@@ -224,12 +233,17 @@ impl Rooms {
         }
     }
 
-    /// Waits for the logits of so many tokens: all starts, then all ends.
-    pub(super) fn logits(&mut self, tokens: usize, card: &Card) -> Result<&[f32]> {
+    /// Starts copying the logits of so many tokens to the host.
+    pub(super) fn fetch(&mut self, tokens: usize, card: &Card) -> Result<()> {
         let fetched = &mut card.check(self.fetched.as_mut_slice())?[..2 * tokens];
         card.fetch(&self.logits, fetched)?;
-        card.finish()?;
-        Ok(fetched)
+        card.check(self.done.record(&card.stream))
+    }
+
+    /// Waits for what was fetched: all starts, then all ends.
+    pub(super) fn logits(&self, tokens: usize, card: &Card) -> Result<&[f32]> {
+        card.check(self.done.synchronize())?;
+        Ok(&card.check(self.fetched.as_slice())?[..2 * tokens])
     }
 
     /// Waits for the state of so many tokens.
