@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench speed` prints medians, with the least and the greatest beside them: on a shared machine the spread says how
 //! far to trust them. Only ratios of figures from one run mean anything. `cargo bench --bench speed -- kernels` (or `models`,
-//! `start`) runs a part. Other engines are measured by benches/peers.
+//! `start`, `host`) runs a part. Other engines are measured by benches/peers.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -12,11 +12,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use rayon::prelude::*;
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde_json::json;
+use spanqa::answer::DocumentId;
 use spanqa::batch::Batch;
-use spanqa::model::{Model, Precision, Runtime, SpanModel, speed};
-use spanqa::source::ModelFiles;
+use spanqa::model::{Model, Precision, Runtime, SpanModel, WindowLogits, speed};
+use spanqa::reader::{Asking, Passage, Query, Reader};
+use spanqa::source::{ModelFiles, SourceOptions, resolve};
+use spanqa::text::Tokenizer;
+use spanqa::text::window::Limits;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -54,6 +59,9 @@ fn main() -> Result<()> {
     }
     if runs("models") {
         models()?;
+    }
+    if runs("host") {
+        host()?;
     }
     Ok(())
 }
@@ -133,6 +141,78 @@ fn models() -> Result<()> {
         fs::remove_dir_all(folder)?;
     }
     Ok(())
+}
+
+/// What the processor does for a question that a card reads: how many of each step a second.
+fn host() -> Result<()> {
+    const QUESTIONS: usize = 2000;
+    let files = resolve("builtin", &SourceOptions::default())?.files;
+    let words: Vec<&str> =
+        include_str!("../tests/fixtures/text/lighthouse.txt").split_ascii_whitespace().collect();
+    // Of SQuAD's length: mostly near 110 words.
+    let contexts: Vec<String> = (0..QUESTIONS)
+        .map(|number| {
+            let length = LENGTHS[number % LENGTHS.len()] * 2 / 3 - 10;
+            let word = |place| words[(number * 7919 + place * (1 + number % 13)) % words.len()];
+            (0..length).map(word).collect::<Vec<_>>().join(" ")
+        })
+        .collect();
+    for threads in threads()? {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+        let tokenizer = Tokenizer::from_files(&files)?;
+        let reader = Reader::new(tokenizer, Box::new(Oracle), "oracle", Limits::default())?;
+        let passages = || -> Vec<Passage> {
+            let passage = |text: &String| reader.prepare(DocumentId::Index(0), text.clone());
+            contexts.par_iter().map(passage).collect::<spanqa::Result<_>>().unwrap_or_default()
+        };
+        let what = format!("documents tokenised, {threads} threads");
+        report(&what, "a second", 5, || {
+            let start = Instant::now();
+            black_box(pool.install(passages));
+            Ok(QUESTIONS as f64 / start.elapsed().as_secs_f64())
+        })?;
+        let passages = pool.install(passages);
+        let query = |passage| Query {
+            id: 0.into(),
+            question: "Who was the last keeper of the light?",
+            passages: vec![passage],
+        };
+        let queries: Vec<Query> = passages.iter().map(query).collect();
+        let what = format!("questions planned and decoded, {threads} threads");
+        report(&what, "a second", 5, || {
+            let start = Instant::now();
+            black_box(pool.install(|| reader.answer(&queries, &Asking::default(), &mut |_| {}))?);
+            Ok(QUESTIONS as f64 / start.elapsed().as_secs_f64())
+        })?;
+    }
+    Ok(())
+}
+
+/// Knows its logits without computing anything.
+struct Oracle;
+
+impl SpanModel for Oracle {
+    fn usable_positions(&self) -> usize {
+        512
+    }
+
+    fn vocabulary(&self) -> usize {
+        1 << 20
+    }
+
+    fn logits(&self, batch: &Batch) -> spanqa::Result<Vec<WindowLogits>> {
+        // Spread like those of trained models.
+        let logit = |id: &u32| (id.wrapping_mul(2_654_435_761) >> 20) as f32 / 256.0 - 10.0;
+        let window = |range: std::ops::Range<usize>| {
+            let start: Vec<f32> = batch.ids[range].iter().map(logit).collect();
+            WindowLogits { end: start.iter().rev().copied().collect(), start }
+        };
+        Ok(batch.ranges().map(window).collect())
+    }
+
+    fn batch_tokens(&self) -> usize {
+        1 << 16
+    }
 }
 
 /// Writes a model with random weights.

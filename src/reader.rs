@@ -5,6 +5,8 @@ use std::ops::{ControlFlow, Range};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use rayon::prelude::*;
+
 use crate::answer::{
     Answer, DocumentId, Id, Reason, Reply, SpanReport, SpanSummary, TokenReport, Why, WindowReport,
 };
@@ -95,6 +97,9 @@ pub enum Event {
 /// Batches whose windows are sorted by length together.
 const SORTED_TOGETHER: usize = 16;
 
+/// Batches of a group for each lane of the model, which are idle while the last ones of it run.
+const GATHERED_PER_LANE: usize = 8;
+
 impl Reader {
     /// Loads a model and its tokenizer.
     pub fn open(files: &ModelFiles, runtime: &Runtime, limits: Limits) -> Result<Self> {
@@ -124,6 +129,12 @@ impl Reader {
     /// How many tokens go through the model together.
     pub fn batch_tokens(&self) -> usize {
         self.batch_tokens.unwrap_or_else(|| self.model.batch_tokens())
+    }
+
+    /// How many tokens of questions and passages to gather where there are many: enough to sort windows by length, and to keep
+    /// every part of the model busy for a while.
+    pub fn group_tokens(&self) -> usize {
+        self.batch_tokens().saturating_mul(SORTED_TOGETHER.max(self.model.lanes() * GATHERED_PER_LANE))
     }
 
     /// The tokenizer.
@@ -183,21 +194,25 @@ impl Reader {
         asking: &Asking,
         watch: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<()> {
-        let mut asked: Vec<Result<Asked>> = queries.iter().map(|query| self.plan(query, asking)).collect();
-        let jobs: Vec<Job> = asked
-            .iter()
-            .enumerate()
-            .filter_map(|(query, asked)| Some((query, asked.as_ref().ok()?)))
-            .flat_map(|(query, asked)| asked.jobs(query))
-            .collect();
-        for (index, (query, asked)) in queries.iter().zip(&mut asked).enumerate() {
-            // Nothing has to be read for these.
-            if !asked.as_ref().is_ok_and(|asked| asked.unread > 0)
-                && watch(Event::Reply(index, self.finish(query, asked, asking))).is_break()
-            {
+        let mut asked: Vec<Option<Asked>> = Vec::with_capacity(queries.len());
+        for (index, plan) in on_all_cores(queries, |query| self.plan(query, asking)).into_iter().enumerate() {
+            let reply = match plan {
+                Ok(plan) if plan.unread > 0 => {
+                    asked.push(Some(plan));
+                    continue;
+                }
+                // Nothing has to be read for these.
+                plan => plan.map(|plan| self.reply(&queries[index], &plan, asking)),
+            };
+            asked.push(None);
+            if watch(Event::Reply(index, reply)).is_break() {
                 return Ok(());
             }
         }
+        let jobs: Vec<Job> = (asked.iter().enumerate())
+            .filter_map(|(query, asked)| Some(asked.as_ref()?.jobs(query)))
+            .flatten()
+            .collect();
         let tokens = self.batch_tokens();
         let batches = read_ahead(&jobs, tokens.saturating_mul(SORTED_TOGETHER)).flat_map(|jobs| {
             let lengths: Vec<usize> = jobs.iter().map(|job| job.length).collect();
@@ -211,12 +226,6 @@ impl Reader {
             0 => round.one_by_one(batches),
             lanes => round.side_by_side(batches, lanes),
         }
-    }
-
-    /// Makes the reply of a question whose windows have all been read, and forgets them.
-    fn finish(&self, query: &Query, asked: &mut Result<Asked>, asking: &Asking) -> Result<Reply> {
-        let asked = std::mem::replace(asked, Err(Error::EmptyQuestion))?;
-        Ok(self.reply(query, &asked, asking))
     }
 
     /// Tokenises the question and lays windows over its passages.
@@ -312,7 +321,8 @@ struct Round<'a> {
     reader: &'a Reader,
     queries: &'a [Query<'a>],
     asking: &'a Asking,
-    asked: Vec<Result<Asked>>,
+    /// Those with windows to read.
+    asked: Vec<Option<Asked>>,
     progress: Progress,
     watch: &'a mut dyn FnMut(Event) -> ControlFlow<()>,
 }
@@ -390,7 +400,7 @@ impl Round<'_> {
     fn assemble(&self, jobs: &[&Job]) -> Batch {
         let mut batch = Batch::default();
         for job in jobs {
-            let Ok(asked) = &self.asked[job.query] else { continue };
+            let Some(asked) = &self.asked[job.query] else { continue };
             let window = asked.places[job.passage].layout[job.window].clone();
             let context = &self.queries[job.query].passages[job.passage].tokens.ids[window];
             let (ids, segments) = self.reader.tokenizer.template().join(&asked.question, context);
@@ -406,18 +416,37 @@ impl Round<'_> {
         self.progress.done += jobs.len();
         self.progress.tokens += logits.iter().map(|window| window.start.len()).sum::<usize>();
         let mut flow = (self.watch)(Event::Read(self.progress));
-        for (job, logits) in jobs.iter().zip(logits) {
-            let Ok(question) = &mut self.asked[job.query] else { continue };
-            question.decode(job, logits, self.asking);
+        let Round { reader, queries, asking, asked, watch, .. } = self;
+        let read: Vec<(&Job, WindowLogits)> = jobs.iter().copied().zip(logits).collect();
+        let decoded =
+            on_all_cores(&read, |(job, logits)| Some(asked[job.query].as_ref()?.decode(job, logits, asking)));
+        let mut ready = Vec::new();
+        for ((job, logits), decoded) in read.into_iter().zip(decoded) {
+            let slot = &mut asked[job.query];
+            let (Some(question), Some(decoded)) = (slot.as_mut(), decoded) else { continue };
+            question.keep(job, decoded, asking.why.then_some(logits));
             if question.unread == 0 {
-                let reply =
-                    self.reader.finish(&self.queries[job.query], &mut self.asked[job.query], self.asking);
-                if (self.watch)(Event::Reply(job.query, reply)).is_break() {
-                    flow = ControlFlow::Break(());
-                }
+                ready.extend(slot.take().map(|question| (job.query, question)));
+            }
+        }
+        let replies = on_all_cores(&ready, |(query, asked)| reader.reply(&queries[*query], asked, asking));
+        for ((query, _), reply) in ready.iter().zip(replies) {
+            if watch(Event::Reply(*query, Ok(reply))).is_break() {
+                flow = ControlFlow::Break(());
             }
         }
         flow
+    }
+}
+
+/// Things that are dealt with faster than other threads wake up.
+const FEW: usize = 4;
+
+/// Makes something of each thing.
+fn on_all_cores<T: Sync, R: Send>(things: &[T], make: impl Fn(&T) -> R + Send + Sync) -> Vec<R> {
+    match things.len() {
+        0..=FEW => things.iter().map(make).collect(),
+        _ => things.par_iter().map(&make).collect(),
     }
 }
 
@@ -462,20 +491,22 @@ impl Asked {
     }
 
     /// Reduces the logits of a window to what ranking needs.
-    fn decode(&mut self, job: &Job, logits: WindowLogits, asking: &Asking) {
-        let place = &mut self.places[job.passage];
-        let window = Window {
+    fn decode(&self, job: &Job, logits: &WindowLogits, asking: &Asking) -> Decoded {
+        asking.decoding.window(&Window {
             start: &logits.start,
             end: &logits.end,
             offset: self.context_offset,
-            layout: &place.layout,
+            layout: &self.places[job.passage].layout,
             index: job.window,
-        };
-        place.windows[job.window] = Some(asking.decoding.window(&window));
+        })
+    }
+
+    /// Keeps what was found in a window.
+    fn keep(&mut self, job: &Job, decoded: Decoded, logits: Option<WindowLogits>) {
+        let place = &mut self.places[job.passage];
+        place.windows[job.window] = Some(decoded);
+        place.logits[job.window] = logits;
         self.unread -= 1;
-        if asking.why {
-            place.logits[job.window] = Some(logits);
-        }
     }
 }
 

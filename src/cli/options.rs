@@ -85,6 +85,10 @@ impl ReaderArgs {
         quiet: bool,
         open: impl FnOnce(&ModelFiles, &Runtime, Limits) -> spanqa::Result<Reader>,
     ) -> Result<Reader> {
+        // What is not the model's work keeps to the same number of threads. It can be set once, and a process opens one reader.
+        if let Some(threads) = self.runtime.device.threads {
+            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
+        }
         let reader = open(&resolved.files, &self.runtime.device.runtime(), self.limits.limits())
             .with_context(|| format!("cannot use model {}", self.model.model))?;
         // Worth saying once something else than the processor could have been taken.

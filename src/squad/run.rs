@@ -1,10 +1,12 @@
 //! Puts the questions of a data set to a model, a few paragraphs at a time.
 
 use std::collections::HashSet;
+use std::sync::mpsc;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::dataset::{Dataset, Paragraph};
+use super::dataset::{Dataset, Paragraph, Question};
 use crate::answer::{DocumentId, Reply, Why};
 use crate::error::Result;
 use crate::reader::{Asking, Passage, Query, Reader};
@@ -63,8 +65,11 @@ pub struct RunProgress {
     pub tokens: usize,
 }
 
-/// Paragraphs whose questions are asked together: enough to fill batches, few enough to lose little when interrupted.
-pub const PARAGRAPHS_TOGETHER: usize = 32;
+/// About how many bytes of text, in most languages, are a token.
+const BYTES_PER_TOKEN: usize = 4;
+
+/// A paragraph and those of its questions that are to be asked.
+type Open<'a> = (&'a Paragraph, Vec<&'a Question>);
 
 /// Asks every question that is not in `done`. `finished` gets the predictions of one stretch after another, in order.
 pub fn run(
@@ -75,39 +80,78 @@ pub fn run(
     finished: &mut dyn FnMut(Vec<Prediction>) -> Result<()>,
     progress: &mut dyn FnMut(RunProgress),
 ) -> Result<()> {
-    let paragraphs: Vec<&Paragraph> = (dataset.articles.iter().flat_map(|article| &article.paragraphs))
-        .filter(|paragraph| paragraph.questions.iter().any(|question| !done.contains(question.id.as_str())))
+    let open: Vec<Open> = (dataset.articles.iter())
+        .flat_map(|article| &article.paragraphs)
+        .map(|paragraph| {
+            let open = paragraph.questions.iter().filter(|question| !done.contains(question.id.as_str()));
+            (paragraph, open.collect::<Vec<_>>())
+        })
+        .filter(|(_, questions)| !questions.is_empty())
         .collect();
     let mut total = RunProgress { questions: 0, tokens: 0 };
-    for paragraphs in paragraphs.chunks(PARAGRAPHS_TOGETHER) {
-        let passages: Vec<Passage> = (paragraphs.iter().enumerate())
-            .map(|(index, paragraph)| reader.prepare(DocumentId::Index(index), paragraph.context.clone()))
-            .collect::<Result<_>>()?;
-        let queries: Vec<Query> = (paragraphs.iter().zip(&passages))
-            .flat_map(|(paragraph, passage)| {
-                let open = paragraph.questions.iter().filter(|question| !done.contains(question.id.as_str()));
-                open.map(move |question| Query {
-                    id: question.id.as_str().into(),
-                    question: &question.text,
-                    passages: vec![passage],
-                })
-            })
-            .collect();
-        let before = total;
-        let replies = reader.answer(&queries, asking, &mut |now| {
-            // Windows, not questions, are what a stretch is counted in; their share of it is near enough.
-            let share = queries.len() * now.done / now.total.max(1);
-            total = RunProgress { questions: before.questions + share, tokens: before.tokens + now.tokens };
-            progress(total);
-        })?;
-        total.questions = before.questions + queries.len();
-        let predictions = queries.iter().zip(replies).map(|(query, reply)| match reply {
-            Ok(reply) => prediction(reply),
-            Err(error) => failed(query, &error.to_string()),
+    std::thread::scope(|scope| {
+        // While one stretch is answered the next one is tokenised.
+        let (give, given) = mpsc::sync_channel(0);
+        let stretches = stretches(&open, reader.group_tokens());
+        scope.spawn(move || {
+            for stretch in stretches {
+                let passages: Result<Vec<Passage>> = (stretch.par_iter().enumerate())
+                    .map(|(index, (paragraph, _))| {
+                        reader.prepare(DocumentId::Index(index), paragraph.context.clone())
+                    })
+                    .collect();
+                if give.send((stretch, passages)).is_err() {
+                    break;
+                }
+            }
         });
-        finished(predictions.collect())?;
+        // Taken along, so that the other thread ends whichever way this closure is left.
+        for (stretch, passages) in given {
+            let passages = passages?;
+            let queries: Vec<Query> = (stretch.iter().zip(&passages))
+                .flat_map(|((_, questions), passage)| {
+                    questions.iter().map(move |question| Query {
+                        id: question.id.as_str().into(),
+                        question: &question.text,
+                        passages: vec![passage],
+                    })
+                })
+                .collect();
+            let before = total;
+            let replies = reader.answer(&queries, asking, &mut |now| {
+                // Windows, not questions, are what a stretch is counted in; their share of it is near enough.
+                let share = queries.len() * now.done / now.total.max(1);
+                total =
+                    RunProgress { questions: before.questions + share, tokens: before.tokens + now.tokens };
+                progress(total);
+            })?;
+            total.questions = before.questions + queries.len();
+            let predictions = queries.iter().zip(replies).map(|(query, reply)| match reply {
+                Ok(reply) => prediction(reply),
+                Err(error) => failed(query, &error.to_string()),
+            });
+            finished(predictions.collect())?;
+        }
+        Ok(())
+    })
+}
+
+/// Cuts paragraphs into stretches of about so many tokens to read.
+fn stretches<'a, 'b>(open: &'b [Open<'a>], tokens: usize) -> Vec<&'b [Open<'a>]> {
+    let mut stretches = Vec::new();
+    let mut rest = open;
+    while !rest.is_empty() {
+        let mut sum = 0;
+        let fits = |(paragraph, questions): &&Open| {
+            sum += questions.len() * paragraph.context.len() / BYTES_PER_TOKEN;
+            sum <= tokens
+        };
+        let count = rest.iter().take_while(fits).count().max(1);
+        let (stretch, later) = rest.split_at(count);
+        stretches.push(stretch);
+        rest = later;
     }
-    Ok(())
+    stretches
 }
 
 fn failed(query: &Query, reason: &str) -> Prediction {

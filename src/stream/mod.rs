@@ -1,6 +1,6 @@
 //! Answers a stream of questions: as many at a time as there are, in bounded memory.
 //!
-//! One thread prepares questions and pushes them into a [`Queue`]; another one runs [`answer_stream`], which takes whatever is
+//! Some threads prepare questions and push them into a [`Queue`]; another one runs [`answer_stream`], which takes whatever is
 //! waiting, up to a budget, and answers it together. While a group is in the model the next one gathers. So a stream that
 //! trickles is answered question by question, and a fast one in groups that are large enough to sort windows by length,
 //! without a clock and without a setting.

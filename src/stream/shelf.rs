@@ -2,54 +2,99 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::answer::DocumentId;
 use crate::error::Result;
 use crate::reader::{Passage, Reader};
 
-/// A few passages, the oldest of which make room for new ones.
+/// A few passages, the oldest of which make room for new ones. Several threads may use it at once.
 pub struct Shelf {
-    known: HashMap<u64, Arc<Passage>>,
-    order: VecDeque<u64>,
+    state: Mutex<State>,
     hasher: RandomState,
-    bytes: usize,
+    /// Bytes.
     capacity: usize,
 }
+
+#[derive(Default)]
+struct State {
+    known: HashMap<u64, Slot>,
+    order: VecDeque<u64>,
+    bytes: usize,
+}
+
+#[derive(Default)]
+struct Slot {
+    passage: Pending,
+    bytes: usize,
+}
+
+/// Empty while the first who wants it tokenises it; `None` if that failed.
+type Pending = Arc<OnceLock<Option<Arc<Passage>>>>;
 
 impl Shelf {
     /// A shelf for passages that take about so many bytes, tokens included. The latest passage is kept whatever its size.
     pub fn new(capacity: usize) -> Self {
-        Self { known: HashMap::new(), order: VecDeque::new(), hasher: RandomState::new(), bytes: 0, capacity }
+        Self { state: Mutex::default(), hasher: RandomState::new(), capacity }
     }
 
-    /// The passage with that text, tokenised now unless it is here.
-    pub fn passage(&mut self, reader: &Reader, id: DocumentId, text: String) -> Result<Arc<Passage>> {
+    /// The passage with that text, tokenised now unless it is here. Waits for another thread that is about to tokenise it.
+    pub fn passage(&self, reader: &Reader, id: DocumentId, text: String) -> Result<Arc<Passage>> {
         let key = self.hasher.hash_one((id.to_string(), &text));
-        if let Some(known) = self.known.get(&key)
-            && known.id == id
-            && known.text == text
-        {
-            return Ok(known.clone());
-        }
-        let passage = Arc::new(reader.prepare(id, text)?);
-        self.bytes += size(&passage);
-        self.order.push_back(key);
-        if let Some(other) = self.known.insert(key, passage.clone()) {
-            self.bytes -= size(&other);
-        }
-        while self.bytes > self.capacity && self.order.len() > 1 {
-            if let Some(oldest) = self.order.pop_front().and_then(|key| self.known.remove(&key)) {
-                self.bytes -= size(&oldest);
+        let slot = self.lock().slot(key);
+        let (mut text, mut own) = (text, None);
+        let found = slot.get_or_init(|| {
+            let made = reader.prepare(id.clone(), std::mem::take(&mut text)).map(Arc::new);
+            own.insert(made).as_ref().ok().cloned()
+        });
+        match (own, found) {
+            (Some(made), _) => {
+                let bytes = OVERHEAD + made.as_ref().map_or(0, |passage| size(passage));
+                self.lock().weigh(key, &slot, bytes, self.capacity);
+                made
             }
+            (None, Some(known)) if known.id == id && known.text == text => Ok(known.clone()),
+            // Another text with the same key, or one that failed for somebody else, who has the error.
+            (None, _) => Ok(Arc::new(reader.prepare(id, text)?)),
         }
-        Ok(passage)
+    }
+
+    /// Every change is whole before the lock is let go, so a panic elsewhere leaves nothing half done.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// About the memory that a passage takes. Of short ones, most is not text.
+impl State {
+    /// The place of a passage, which may be on its way.
+    fn slot(&mut self, key: u64) -> Pending {
+        let order = &mut self.order;
+        let slot = self.known.entry(key).or_insert_with(|| {
+            order.push_back(key);
+            Slot::default()
+        });
+        slot.passage.clone()
+    }
+
+    /// Notes what a new passage takes, and makes room for it.
+    fn weigh(&mut self, key: u64, passage: &Pending, bytes: usize, capacity: usize) {
+        let slot = self.known.get_mut(&key).filter(|slot| Arc::ptr_eq(&slot.passage, passage));
+        // Others may have needed its place already.
+        let Some(slot) = slot else { return };
+        slot.bytes = bytes;
+        self.bytes += bytes;
+        while self.bytes > capacity && self.order.len() > 1 {
+            let oldest = self.order.pop_front().and_then(|key| self.known.remove(&key));
+            self.bytes -= oldest.map_or(0, |slot| slot.bytes);
+        }
+    }
+}
+
+/// About the memory that a slot takes. Of short passages, most is not text.
+const OVERHEAD: usize = 256;
+
+/// About the memory that a passage takes.
 fn size(passage: &Passage) -> usize {
-    const OVERHEAD: usize = 256;
     const TOKEN: usize = 24;
-    OVERHEAD + passage.text.len() + TOKEN * passage.tokens()
+    passage.text.len() + TOKEN * passage.tokens()
 }

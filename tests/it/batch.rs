@@ -713,12 +713,21 @@ fn shared_work_is_done_once() {
     let reader =
         Reader::open(&files, &Runtime::default(), Limits { max_tokens: 40, overlap: 8, ..Limits::default() })
             .unwrap();
-    let mut shelf = Shelf::new(2000);
-    let mut passage = |text: &str| shelf.passage(&reader, DocumentId::Index(0), text.into()).unwrap();
+    let shelf = Shelf::new(2000);
+    let passage = |text: &str| shelf.passage(&reader, DocumentId::Index(0), text.into()).unwrap();
     let (king, again, cat) = (passage("the king"), passage("the king"), passage("old cat"));
     assert!(Arc::ptr_eq(&king, &again) && !Arc::ptr_eq(&king, &cat));
     passage(&words(1, 400));
     assert!(!Arc::ptr_eq(&king, &passage("the king")), "the shelf must not grow");
+
+    let shelf = Shelf::new(1 << 30);
+    let long = words(2, 4000);
+    let wanted = || shelf.passage(&reader, DocumentId::Index(0), long.clone()).unwrap();
+    let found: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(wanted)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(found.iter().all(|passage| Arc::ptr_eq(passage, &found[0])));
 
     let work = Queue::new(usize::MAX);
     let asks =

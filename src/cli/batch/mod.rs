@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! input     reads lines                                     (a thread that may wait for input for ever)
-//! prepare   understands requests, tokenises their texts     (a thread)
+//! prepare   understands requests, tokenises their texts     (a thread per core)
 //! stream    puts the questions that wait to the model       (a thread, and the model's own)
 //! write     puts records in order, writes, reports          (here)
 //! ```
@@ -17,6 +17,7 @@ mod prepare;
 mod record;
 mod report;
 mod table;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -41,6 +42,7 @@ use output::{Partial, Was};
 use prepare::{Parsed, Parser, Preparing, Ticket};
 use record::{Layout, OutputFormat};
 use report::{ProgressArg, Report};
+use turn::Turn;
 
 /// Answer a stream of requests: JSON lines or a table in, a record for each question out
 ///
@@ -110,8 +112,6 @@ pub struct Args {
     reader: ReaderArgs,
 }
 
-/// Batches that are gathered before windows are sorted by length.
-const BATCHES_PER_GROUP: usize = 16;
 /// Bytes of lines that may wait to be understood.
 const WAITING_LINES: usize = 4 << 20;
 /// Bytes of records that may wait to be written.
@@ -135,7 +135,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         }
     };
 
-    let group = reader.batch_tokens().saturating_mul(BATCHES_PER_GROUP);
+    let group = reader.group_tokens();
     let run = Run {
         lines: Arc::new(Queue::new(WAITING_LINES)),
         work: Arc::new(Queue::new(group)),
@@ -341,14 +341,10 @@ impl Run {
     ) -> Result<()> {
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let mut preparing =
-                    Preparing { reader, shelf: Shelf::new(SHELF), limit: self.limit, queue: &self.work };
                 let lines = std::iter::from_fn(|| self.lines.pop()).filter_map(|line| parser.parse(line));
-                for parsed in first.into_iter().chain(lines) {
-                    if preparing.push(parsed).is_err() {
-                        break;
-                    }
-                }
+                let (shelf, turn) = (Shelf::new(SHELF), Turn::default());
+                Preparing { reader, shelf, limit: self.limit, queue: &self.work, turn }
+                    .run(first.into_iter().chain(lines), rayon::current_num_threads());
                 self.work.end();
             });
             let answering = scope.spawn(|| {

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use spanqa::answer::{DocumentId, Id};
 use spanqa::reader::{Passage, Reader};
@@ -13,6 +13,7 @@ use spanqa::stream::{Ask, Queue, Shelf, Work};
 
 use super::input::Line;
 use super::table;
+use super::turn::{Over, Turn};
 
 /// Whose a record is and what goes into it beside the reply.
 #[derive(Debug, Clone)]
@@ -129,30 +130,62 @@ impl Parser {
     }
 }
 
-/// Turns requests into work.
+/// Turns requests into work, on several threads and in the order of the requests.
 pub struct Preparing<'a> {
     pub reader: &'a Reader,
     pub shelf: Shelf,
     /// Bytes that a file named in a request may have.
     pub limit: usize,
     pub queue: &'a Queue<Work<Ticket>>,
+    pub turn: Turn,
 }
 
-/// Nobody wants any more work.
-pub struct Unwanted;
+/// Tokens of work that a thread prepares before its turn to hand them on.
+const AHEAD: usize = 1 << 16;
 
 impl Preparing<'_> {
-    /// Pushes one piece of work for each record.
-    pub fn push(&mut self, parsed: Parsed) -> Result<(), Unwanted> {
-        match parsed.request {
+    /// Prepares requests until they end or nobody wants them.
+    pub fn run(&self, requests: impl Iterator<Item = Parsed> + Send, threads: usize) {
+        let requests = Mutex::new(requests.zip(0..));
+        let next = || requests.lock().unwrap_or_else(PoisonError::into_inner).next();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let _watch = self.turn.watch();
+                    while let Some((request, number)) = next() {
+                        if self.prepare(request, number).is_err() {
+                            self.turn.end();
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+    }
+
+    /// Hands on one piece of work for each record of a request, when it is its turn.
+    fn prepare(&self, request: Parsed, number: u64) -> Result<(), Over> {
+        let mut ahead = (Vec::new(), 0);
+        let mut hand_on = |work: Work<Ticket>| {
+            let (held, weight) = &mut ahead;
+            *weight += work.weight();
+            held.push(work);
+            // Whatever is prepared before its turn waits in memory.
+            if *weight < AHEAD && !self.turn.has_come(number) {
+                return Ok(());
+            }
+            *weight = 0;
+            self.deliver(held, number)
+        };
+        match request.request {
             Err(problem) => {
-                for ticket in parsed.tickets {
-                    self.queue_up(ticket, Err(problem.clone().into()))?;
+                for ticket in request.tickets {
+                    hand_on(work(ticket, Err(problem.clone().into())))?;
                 }
             }
             Ok((mut documents, questions)) => {
                 let mut passages: Vec<Option<Arc<Passage>>> = vec![None; documents.len()];
-                for (ticket, question) in parsed.tickets.into_iter().zip(questions) {
+                for (ticket, question) in request.tickets.into_iter().zip(questions) {
                     let range = question.documents;
                     let mut load = |index: usize| -> spanqa::Result<Arc<Passage>> {
                         if let Some(loaded) = &passages[index] {
@@ -169,14 +202,25 @@ impl Preparing<'_> {
                         question: question.text,
                         passages: loaded,
                     });
-                    self.queue_up(ticket, ask)?;
+                    hand_on(work(ticket, ask))?;
                 }
             }
+        }
+        self.deliver(&mut ahead.0, number)?;
+        self.turn.pass();
+        Ok(())
+    }
+
+    /// Waits for the turn of a request and pushes what has been prepared of it.
+    fn deliver(&self, held: &mut Vec<Work<Ticket>>, number: u64) -> Result<(), Over> {
+        self.turn.wait_for(number)?;
+        for work in held.drain(..) {
+            self.queue.push(work.weight(), work).map_err(|_| Over)?;
         }
         Ok(())
     }
 
-    fn load(&mut self, source: &mut Source, index: usize) -> spanqa::Result<Arc<Passage>> {
+    fn load(&self, source: &mut Source, index: usize) -> spanqa::Result<Arc<Passage>> {
         match source {
             Source::Text(text) => {
                 self.shelf.passage(self.reader, DocumentId::Index(index), std::mem::take(text))
@@ -187,11 +231,10 @@ impl Preparing<'_> {
             }
         }
     }
+}
 
-    fn queue_up(&self, ticket: Ticket, ask: spanqa::Result<Ask>) -> Result<(), Unwanted> {
-        let work = Work { ticket_bytes: ticket.bytes(), ticket, ask };
-        self.queue.push(work.weight(), work).map_err(|_| Unwanted)
-    }
+fn work(ticket: Ticket, ask: spanqa::Result<Ask>) -> Work<Ticket> {
+    Work { ticket_bytes: ticket.bytes(), ticket, ask }
 }
 
 fn read_text(path: &Path, limit: usize) -> spanqa::Result<String> {
@@ -207,4 +250,75 @@ fn read_text(path: &Path, limit: usize) -> spanqa::Result<String> {
     String::from_utf8(bytes).map_err(|error| {
         RequestError::DocumentNotUtf8 { path: name, at: error.utf8_error().valid_up_to() }.into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use spanqa::model::Runtime;
+    use spanqa::source::ModelFiles;
+    use spanqa::text::window::Limits;
+
+    use super::super::input::InputFormat;
+    use super::*;
+
+    fn reader() -> Reader {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny/minilm");
+        Reader::open(&ModelFiles::from_dir(&folder).unwrap(), &Runtime::default(), Limits::default()).unwrap()
+    }
+
+    /// Long and short requests, and one with more questions than a thread prepares ahead.
+    fn requests(count: u64) -> impl Iterator<Item = Parsed> + Send {
+        let mut parser = Parser {
+            fields: Fields::default(),
+            keep: false,
+            inputs: vec!["-".into()],
+            header: None,
+            sequence: 0,
+            parameters: Arc::default(),
+        };
+        (0..count).filter_map(move |number| {
+            let context = "the old king ".repeat(if number % 5 == 0 { 4000 } else { 3 });
+            let questions = vec!["who?"; if number == 10 { 40 } else { 1 }];
+            let line = serde_json::json!({"questions": questions, "context": format!("{number} {context}")});
+            parser.parse(Line {
+                input: 0,
+                number,
+                in_input: number,
+                position: 0,
+                format: InputFormat::Jsonl,
+                content: Ok(line.to_string().into_bytes()),
+            })
+        })
+    }
+
+    fn preparing<'a>(reader: &'a Reader, queue: &'a Queue<Work<Ticket>>) -> Preparing<'a> {
+        Preparing { reader, shelf: Shelf::new(1 << 20), limit: 1 << 20, queue, turn: Turn::default() }
+    }
+
+    #[test]
+    fn work_comes_in_the_order_of_the_requests() {
+        let (reader, queue) = (reader(), Queue::new(1000));
+        let mut seen = Vec::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                preparing(&reader, &queue).run(requests(60), 4);
+                queue.end();
+            });
+            seen.extend(std::iter::from_fn(|| queue.pop()).map(|work| work.ticket.sequence));
+        });
+        assert!(seen.iter().copied().eq(0..99), "{seen:?}");
+    }
+
+    #[test]
+    fn threads_end_when_nobody_wants_work() {
+        let (reader, queue) = (reader(), Queue::new(1));
+        std::thread::scope(|scope| {
+            let preparing = scope.spawn(|| preparing(&reader, &queue).run(requests(u64::MAX), 4));
+            assert!(queue.pop().is_some());
+            queue.abandon();
+            preparing.join().unwrap();
+        });
+    }
 }

@@ -1,0 +1,105 @@
+//! Puts into order what several threads do at their own pace.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Lets one number after the other have its turn.
+#[derive(Default)]
+pub struct Turn {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    number: u64,
+    /// There are no more turns.
+    over: bool,
+}
+
+/// There are no more turns.
+#[derive(Debug, PartialEq)]
+pub struct Over;
+
+impl Turn {
+    /// Whether it is the turn of a number.
+    pub fn has_come(&self, number: u64) -> bool {
+        self.lock().number == number
+    }
+
+    /// Waits for the turn of a number.
+    pub fn wait_for(&self, number: u64) -> Result<(), Over> {
+        let mut state = self.lock();
+        while state.number < number && !state.over {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.over { Err(Over) } else { Ok(()) }
+    }
+
+    /// Ends the turn of whoever has it.
+    pub fn pass(&self) {
+        self.lock().number += 1;
+        self.changed.notify_all();
+    }
+
+    /// Ends all turns, also of those who wait.
+    pub fn end(&self) {
+        self.lock().over = true;
+        self.changed.notify_all();
+    }
+
+    /// Ends all turns if this thread panics, so that nobody waits for it for ever.
+    pub fn watch(&self) -> Watch<'_> {
+        Watch(self)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [`Turn::watch`].
+pub struct Watch<'a>(&'a Turn);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_come_in_order() {
+        let (turn, seen) = (Turn::default(), Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            for number in (0..8).rev() {
+                let (turn, seen) = (&turn, &seen);
+                scope.spawn(move || {
+                    turn.wait_for(number).unwrap();
+                    assert!(turn.has_come(number));
+                    seen.lock().unwrap().push(number);
+                    turn.pass();
+                });
+            }
+        });
+        assert_eq!(seen.into_inner().unwrap(), [0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn nobody_waits_for_one_who_panicked() {
+        let turn = Turn::default();
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| turn.wait_for(1));
+            let panics = scope.spawn(|| {
+                let _watch = turn.watch();
+                panic!("on purpose");
+            });
+            assert!(panics.join().is_err());
+            assert_eq!(waits.join().unwrap(), Err(Over));
+        });
+    }
+}
