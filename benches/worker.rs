@@ -6,6 +6,7 @@
 use std::error::Error;
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
@@ -151,20 +152,35 @@ impl Worker {
         }))
     }
 
-    /// The way the reader takes: packed under a token budget, long windows first.
+    /// The way the reader takes: packed under a token budget, long windows first, as many batches at once as the model likes.
     fn logits(&self, windows: &[Window]) -> Result<Vec<(Vec<f32>, Vec<f32>)>> {
         let lengths: Vec<usize> = windows.iter().map(|window| window.ids.len()).collect();
-        let mut all = vec![(Vec::new(), Vec::new()); windows.len()];
-        for members in pack(&lengths, self.batch_tokens) {
-            let mut batch = Batch::default();
-            for &member in &members {
-                batch.push(&windows[member].ids, &windows[member].segments);
+        let batches = Mutex::new(pack(&lengths, self.batch_tokens).into_iter());
+        let all = Mutex::new(vec![(Vec::new(), Vec::new()); windows.len()]);
+        let lane = || -> spanqa::Result<()> {
+            let next = || batches.lock().unwrap_or_else(PoisonError::into_inner).next();
+            while let Some(members) = next() {
+                let mut batch = Batch::default();
+                for &member in &members {
+                    batch.push(&windows[member].ids, &windows[member].segments);
+                }
+                let found = self.model.logits(&batch)?;
+                let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+                for (&member, logits) in members.iter().zip(found) {
+                    all[member] = (logits.start, logits.end);
+                }
             }
-            for (&member, logits) in members.iter().zip(self.model.logits(&batch)?) {
-                all[member] = (logits.start, logits.end);
-            }
-        }
-        Ok(all)
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            // This thread is the first lane, and the only one of a model that needs it.
+            let others: Vec<_> = (1..self.model.lanes()).map(|_| scope.spawn(lane)).collect();
+            lane()?;
+            others
+                .into_iter()
+                .try_for_each(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })?;
+        Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -155,25 +155,27 @@ void product(
     const auto a = widened(left, inner * rows), b = widened(right, inner * columns);
     const auto bias =
         bias_address ? widened(reinterpret_cast<const void *>(bias_address), rows) : std::vector<float>(rows);
-    constexpr size_t TOGETHER = 16;
-    for (size_t column = 0; column < columns; ++column) {
-        for (size_t row = 0; row < rows; ++row) {
-            float sums[TOGETHER] = {};
-            size_t k = 0;
-            for (; k + TOGETHER <= inner; k += TOGETHER)
-                for (size_t i = 0; i < TOGETHER; ++i) sums[i] += a[row * inner + k + i] * b[column * inner + k + i];
-            float sum = bias[row];
-            for (; k < inner; ++k) sum += a[row * inner + k] * b[column * inner + k];
-            for (float part : sums) sum += part;
-            const size_t place = column * rows + row;
-            if (type == HALF)
-                static_cast<f16 *>(result)[place] = narrow<f16>(sum);
-            else if (type == BRAIN)
-                static_cast<bf16 *>(result)[place] = narrow<bf16>(sum);
-            else
-                static_cast<float *>(result)[place] = sum;
-        }
-    }
+    constexpr size_t TOGETHER = 16, COLUMNS = 16;
+    const auto one = [&](size_t row, size_t column) {
+        const float *x = &a[row * inner], *y = &b[column * inner];
+        float sums[TOGETHER] = {}, sum = bias[row];
+        size_t k = 0;
+        for (; k + TOGETHER <= inner; k += TOGETHER)
+            for (size_t i = 0; i < TOGETHER; ++i) sums[i] += x[k + i] * y[k + i];
+        for (; k < inner; ++k) sum += x[k] * y[k];
+        for (float part : sums) sum += part;
+        const size_t place = column * rows + row;
+        if (type == HALF)
+            static_cast<f16 *>(result)[place] = narrow<f16>(sum);
+        else if (type == BRAIN)
+            static_cast<bf16 *>(result)[place] = narrow<bf16>(sum);
+        else
+            static_cast<float *>(result)[place] = sum;
+    };
+    // A row serves several columns while it is near.
+    for (size_t first = 0; first < columns; first += COLUMNS)
+        for (size_t row = 0; row < rows; ++row)
+            for (size_t column = first; column < std::min(first + COLUMNS, columns); ++column) one(row, column);
 }
 
 #define NAMED(name) {#name, kernel(name)}

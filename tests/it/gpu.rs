@@ -14,7 +14,7 @@ use spanqa::model::{
 use spanqa::source::{ModelFiles, SourceOptions, resolve};
 use spanqa::text::Tokenizer;
 
-use crate::support::{Run, fixture, gap, spanqa};
+use crate::support::{FullSize, Run, best_tokens, fixture, full_size_models, gap, largest_gap, spanqa};
 
 const FAMILIES: [&str; 5] = ["minilm", "distilbert", "roberta", "bert-large", "xlm-roberta"];
 
@@ -126,13 +126,6 @@ fn batch<'a>(windows: impl IntoIterator<Item = &'a (Vec<u32>, Vec<u32>)>) -> Bat
     batch
 }
 
-/// The largest difference between two lists of logits.
-fn largest_gap(left: &[WindowLogits], right: &[WindowLogits]) -> f32 {
-    assert_eq!(left.len(), right.len());
-    let gaps = left.iter().zip(right).map(|(a, b)| gap(&a.start, &b.start).0.max(gap(&a.end, &b.end).0));
-    gaps.fold(0.0, f32::max)
-}
-
 #[test]
 #[ignore = "needs a CUDA card"]
 fn gpu_logits_equal_those_of_the_cpu() {
@@ -181,6 +174,27 @@ fn gpu_logits_of_the_built_in_model_stay_near() {
         let tolerance = if precision == Precision::Bf16 { 3.0 * tolerance } else { tolerance };
         assert!(worst < tolerance, "{}: {worst}", precision.name());
     }
+}
+
+/// Models at their real size against PyTorch in f32. Says nothing unless SPANQA_FULL_SIZE names their folder.
+#[test]
+#[ignore = "needs a CUDA card and models made by tests/fixtures/full_size.py"]
+fn gpu_logits_at_full_size_stay_near_those_of_pytorch() {
+    let mut far = Vec::new();
+    for FullSize { folder, batch, expected } in full_size_models() {
+        for (precision, tolerance) in TOLERANCES {
+            let found = load(&folder, &on_card(precision)).logits(&batch).unwrap();
+            let worst = largest_gap(&expected, &found);
+            let (best, ours) = (best_tokens(&expected), best_tokens(&found));
+            let equal = best.iter().zip(&ours).filter(|(best, ours)| best == ours).count();
+            let what = format!("{} {}: {worst:e}", folder.display(), precision.name());
+            println!("{what}, best tokens equal in {equal} of {} windows", best.len());
+            if worst >= tolerance {
+                far.push(what);
+            }
+        }
+    }
+    assert!(far.is_empty(), "{far:?}");
 }
 
 #[test]

@@ -6,7 +6,10 @@ use spanqa::batch::{Batch, pack};
 use spanqa::model::{Model, Precision, Runtime, SpanModel, Tap, WindowLogits};
 use spanqa::source::ModelFiles;
 
-use crate::support::{batch_of, fixture, fixture_json, folder_of, gap, integers, numbers, tiny_model};
+use crate::support::{
+    FullSize, batch_of, best_tokens, fixture, fixture_json, folder_of, full_size_models, gap, integers,
+    largest_gap, numbers, tiny_model,
+};
 
 const FAMILIES: [&str; 5] = ["minilm", "distilbert", "roberta", "bert-large", "xlm-roberta"];
 const TOLERANCE: f32 = 1e-4;
@@ -355,38 +358,19 @@ fn ids_outside_the_tables_are_errors() {
 #[test]
 #[ignore = "needs models made by tests/fixtures/full_size.py"]
 fn full_size_logits_equal_pytorch() {
-    let folder =
-        std::env::var_os("SPANQA_FULL_SIZE").expect("SPANQA_FULL_SIZE names the folder of the models");
-    let mut families: Vec<_> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    families.retain(|path| path.join("golden.json").is_file());
-    families.sort();
-    assert!(!families.is_empty(), "no family has a golden.json");
-    for family in families {
-        let golden: Value =
-            serde_json::from_slice(&std::fs::read(family.join("golden.json")).unwrap()).unwrap();
-        let batch = batch_of(windows(&golden));
-        let logits = load_with(&family, &Runtime::default()).logits(&batch).unwrap();
+    let models = full_size_models();
+    assert!(!models.is_empty(), "SPANQA_FULL_SIZE names the folder of the models");
+    for FullSize { folder, batch, expected } in models {
+        let logits = load_with(&folder, &Runtime::default()).logits(&batch).unwrap();
         let integers = Runtime { precision: Some(Precision::Int8), ..Runtime::default() };
-        let coded = load_with(&family, &integers).logits(&batch).unwrap();
-        let coded =
-            logits.iter().zip(&coded).map(|(a, b)| gap(&a.start, &b.start).0.max(gap(&a.end, &b.end).0));
-        let coded = coded.fold(0.0, f32::max);
-        let mut worst = 0f32;
-        for (expected, found) in windows(&golden).iter().zip(&logits) {
-            for (expected, found) in
-                [(numbers(&expected["start"]), &found.start), (numbers(&expected["end"]), &found.end)]
-            {
-                worst = worst.max(gap(&expected, found).0);
-                let best = |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
-                assert_eq!(best(&expected), best(found), "{}", family.display());
-            }
-        }
+        let coded = largest_gap(&logits, &load_with(&folder, &integers).logits(&batch).unwrap());
+        let worst = largest_gap(&expected, &logits);
         println!(
             "{}: largest difference {worst:e}, argmax equal in {} windows; integers are {coded:.3} away",
-            family.display(),
+            folder.display(),
             logits.len()
         );
+        assert_eq!(best_tokens(&expected), best_tokens(&logits), "{}", folder.display());
         assert!(worst < TOLERANCE);
     }
 }

@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use spanqa::batch::Batch;
+use spanqa::model::WindowLogits;
 
 /// A path below `tests/fixtures`.
 pub fn fixture(name: &str) -> PathBuf {
@@ -34,6 +35,44 @@ pub fn batch_of(windows: &[Value]) -> Batch {
         batch.push(&integers(&window["ids"]), &integers(&window["segments"]));
     }
     batch
+}
+
+/// A model at its real size with what PyTorch says of some windows: see tests/fixtures/full_size.py.
+pub struct FullSize {
+    pub folder: PathBuf,
+    pub batch: Batch,
+    pub expected: Vec<WindowLogits>,
+}
+
+/// The models in the folder that the variable SPANQA_FULL_SIZE names; none if it is not set.
+pub fn full_size_models() -> Vec<FullSize> {
+    let Some(folder) = std::env::var_os("SPANQA_FULL_SIZE") else { return Vec::new() };
+    let mut folders: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    folders.retain(|path| path.join("golden.json").is_file());
+    folders.sort();
+    assert!(!folders.is_empty(), "no folder has a golden.json");
+    let model = |folder: PathBuf| {
+        let golden = std::fs::read(folder.join("golden.json")).unwrap();
+        let golden: Value = serde_json::from_slice(&golden).unwrap();
+        let windows = golden["windows"].as_array().unwrap();
+        let logits =
+            |window: &Value| WindowLogits { start: numbers(&window["start"]), end: numbers(&window["end"]) };
+        FullSize { batch: batch_of(windows), expected: windows.iter().map(logits).collect(), folder }
+    };
+    folders.into_iter().map(model).collect()
+}
+
+/// The largest difference between two lists of logits.
+pub fn largest_gap(left: &[WindowLogits], right: &[WindowLogits]) -> f32 {
+    assert_eq!(left.len(), right.len());
+    let gaps = left.iter().zip(right).map(|(a, b)| gap(&a.start, &b.start).0.max(gap(&a.end, &b.end).0));
+    gaps.fold(0.0, f32::max)
+}
+
+/// Where the best start and the best end of each window are.
+pub fn best_tokens(logits: &[WindowLogits]) -> Vec<[Option<usize>; 2]> {
+    let best = |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
+    logits.iter().map(|window| [best(&window.start), best(&window.end)]).collect()
 }
 
 /// The largest distance between two lists, and where it is.

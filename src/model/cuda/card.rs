@@ -212,7 +212,13 @@ impl Card {
 }
 
 fn unavailable(device: &str, error: DriverError) -> Error {
-    Error::DeviceUnavailable { device: device.into(), reason: error.to_string() }
+    let reason = match error {
+        DriverError(sys::CUresult::CUDA_ERROR_NO_DEVICE) => {
+            "there is no CUDA card, or none that this process may see".into()
+        }
+        error => error.to_string(),
+    };
+    Error::DeviceUnavailable { device: device.into(), reason }
 }
 
 /// An error of the card's libraries.
