@@ -146,7 +146,7 @@ def section(name, found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     peers.common_arguments(parser)
-    parser.set_defaults(windows=8192)
+    parser.set_defaults(windows=8192, shapes=list(SHAPES))
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--dtypes", type=peers.listed(["f16", "bf16", "f32", "tf32"]), default=["f16"])
     parser.add_argument("--onnx", choices=list(exports.FORMATS), help="the export that ONNX Runtime is given, if any")

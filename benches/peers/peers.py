@@ -20,7 +20,7 @@ import engines
 import exports
 import measure
 import report
-from shapes import SHAPES, exports_dir, mean_met_length, model_dir
+from shapes import CPU_SHAPES, SHAPES, exports_dir, mean_met_length, model_dir
 
 HERE = Path(__file__).resolve().parent
 VOCAB = HERE.parents[1] / "models" / "builtin" / "vocab.txt"
@@ -246,7 +246,7 @@ def common_arguments(parser):
     )
     parser.add_argument("--spanqa", help="the command of spanqa's bench worker")
     parser.add_argument("--vocab", type=Path, default=VOCAB, help="uncased WordPiece vocabulary")
-    parser.add_argument("--shapes", type=listed(SHAPES), default=list(SHAPES))
+    parser.add_argument("--shapes", type=listed(SHAPES), default=CPU_SHAPES)
     parser.add_argument("--batch-tokens", type=int, default=2048, help="what the spanqa worker may pack into a batch")
     parser.add_argument("--windows", type=int, default=256, help="for the smallest shape; larger ones get fewer")
     parser.add_argument(
