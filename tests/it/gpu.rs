@@ -8,9 +8,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use spanqa::batch::Batch;
-use spanqa::model::{
-    Cards, DeviceChoice, Model, Precision, Runtime, SpanModel, WindowLogits, device_problem,
-};
+use spanqa::model::{Cards, DeviceChoice, Model, Precision, Runtime, SpanModel, device_problem};
 use spanqa::source::{ModelFiles, SourceOptions, resolve};
 use spanqa::text::Tokenizer;
 
