@@ -85,10 +85,7 @@ impl ReaderArgs {
         quiet: bool,
         open: impl FnOnce(&ModelFiles, &Runtime, Limits) -> spanqa::Result<Reader>,
     ) -> Result<Reader> {
-        // What is not the model's work keeps to the same number of threads. It can be set once, and a process opens one reader.
-        if let Some(threads) = self.runtime.device.threads {
-            let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global();
-        }
+        self.runtime.device.start_threads()?;
         let reader = open(&resolved.files, &self.runtime.device.runtime(), self.limits.limits())
             .with_context(|| format!("cannot use model {}", self.model.model))?;
         // Worth saying once something else than the processor could have been taken.
@@ -141,6 +138,18 @@ pub struct DeviceArgs {
 }
 
 impl DeviceArgs {
+    /// Makes what is not the model's work keep to the same number of threads. To be called before any of it is done.
+    pub fn start_threads(&self) -> Result<()> {
+        let Some(threads) = self.threads else { return Ok(()) };
+        match rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global() {
+            // Without a source it says that there are threads already, which is as good.
+            Err(error) if std::error::Error::source(&error).is_some() => {
+                Err(spanqa::Error::Threads { reason: error.to_string() }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub fn runtime(&self) -> Runtime {
         Runtime {
             device: self.device,

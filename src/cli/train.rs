@@ -211,6 +211,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         freeze_embeddings: args.freeze_embeddings,
         freeze_layers: args.freeze_layers,
     };
+    args.device.start_threads()?;
     let runtime = args.device.runtime();
     let mut learner = Learner::load(&base.files, &runtime, learning)
         .with_context(|| format!("cannot train from {}", args.base))?;

@@ -156,15 +156,6 @@ impl Backend {
             _ => Encoder::load(config, weights, device.for_tensors()?, precision).map(Backend::Tensors),
         }
     }
-
-    fn forward(&self, batch: &Batch, tap: Option<&mut Tap>) -> Result<Vec<WindowLogits>> {
-        match self {
-            Backend::Engine(engine) => engine.forward(batch, tap),
-            #[cfg(feature = "cuda")]
-            Backend::Cuda(engines) => engines.forward(batch, tap),
-            Backend::Tensors(encoder) => encoder.forward(batch, tap),
-        }
-    }
 }
 
 impl Model {
@@ -202,9 +193,19 @@ impl Model {
         }
     }
 
+    fn forward(&self, batch: &Batch, tap: Option<&mut Tap>) -> Result<Vec<WindowLogits>> {
+        match &self.backend {
+            // Its threads only wait for the card, and may be more than those that compute here.
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(engines) => engines.forward(batch, tap),
+            Backend::Engine(engine) => self.pool.install(|| engine.forward(batch, tap)),
+            Backend::Tensors(encoder) => self.pool.install(|| encoder.forward(batch, tap)),
+        }
+    }
+
     /// Like [`SpanModel::logits`], and shows the intermediate states.
     pub fn logits_with_tap(&self, batch: &Batch, tap: &mut Tap) -> Result<Vec<WindowLogits>> {
-        self.pool.install(|| self.backend.forward(batch, Some(tap)))
+        self.forward(batch, Some(tap))
     }
 }
 
@@ -218,7 +219,7 @@ impl SpanModel for Model {
     }
 
     fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
-        self.pool.install(|| self.backend.forward(batch, None))
+        self.forward(batch, None)
     }
 
     fn lanes(&self) -> usize {

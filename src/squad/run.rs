@@ -1,4 +1,5 @@
-//! Puts the questions of a data set to a model, a few paragraphs at a time.
+//! Puts the questions of a data set to a model, a stretch of paragraphs at a time: as much as keeps the model busy for some seconds
+//! at most on a card, and for a minute or two where it is slow.
 
 use std::collections::HashSet;
 use std::sync::mpsc;
@@ -10,6 +11,7 @@ use super::dataset::{Dataset, Paragraph, Question};
 use crate::answer::{DocumentId, Reply, Why};
 use crate::error::Result;
 use crate::reader::{Asking, Passage, Query, Reader};
+use crate::text::BYTES_PER_TOKEN;
 
 /// What the model said to one question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,9 +66,6 @@ pub struct RunProgress {
     /// Tokens that went through the model.
     pub tokens: usize,
 }
-
-/// About how many bytes of text, in most languages, are a token.
-const BYTES_PER_TOKEN: usize = 4;
 
 /// A paragraph and those of its questions that are to be asked.
 type Open<'a> = (&'a Paragraph, Vec<&'a Question>);

@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::answer::{Id, Reply};
 use crate::error::{Error, Result};
 use crate::reader::{Asking, Event, Passage, Query, Reader};
+use crate::text::BYTES_PER_TOKEN;
 
 pub use queue::Queue;
 pub use shelf::Shelf;
@@ -44,7 +45,6 @@ impl<T> Work<T> {
     /// About how much memory and time it takes, in tokens: what a [`Queue`] of work should count.
     pub fn weight(&self) -> usize {
         const OVERHEAD: usize = 64;
-        const BYTES_PER_TOKEN: usize = 4;
         OVERHEAD
             + self.ticket_bytes / BYTES_PER_TOKEN
             + self.ask.as_ref().map_or(0, |ask| {

@@ -69,6 +69,11 @@ impl<T> Queue<T> {
         self.changed.notify_all();
     }
 
+    /// Says that nothing more comes once it is dropped: also if its holder panics, so that nobody waits for ever.
+    pub fn end_with(&self) -> End<'_, T> {
+        End(self)
+    }
+
     /// Says that nothing more is wanted; what waits is dropped, and both sides are woken.
     pub fn abandon(&self) {
         let mut state = self.lock();
@@ -93,6 +98,15 @@ impl<T> Queue<T> {
     /// Every change is whole before the lock is let go, so a panic elsewhere leaves nothing half done.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [`Queue::end_with`].
+pub struct End<'a, T>(&'a Queue<T>);
+
+impl<T> Drop for End<'_, T> {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

@@ -19,6 +19,7 @@ pub struct Shelf {
 #[derive(Default)]
 struct State {
     known: HashMap<u64, Slot>,
+    /// Those that are not on their way any more, the oldest first.
     order: VecDeque<u64>,
     bytes: usize,
 }
@@ -50,7 +51,7 @@ impl Shelf {
         match (own, found) {
             (Some(made), _) => {
                 let bytes = OVERHEAD + made.as_ref().map_or(0, |passage| size(passage));
-                self.lock().weigh(key, &slot, bytes, self.capacity);
+                self.lock().weigh(key, bytes, self.capacity);
                 made
             }
             (None, Some(known)) if known.id == id && known.text == text => Ok(known.clone()),
@@ -68,21 +69,15 @@ impl Shelf {
 impl State {
     /// The place of a passage, which may be on its way.
     fn slot(&mut self, key: u64) -> Pending {
-        let order = &mut self.order;
-        let slot = self.known.entry(key).or_insert_with(|| {
-            order.push_back(key);
-            Slot::default()
-        });
-        slot.passage.clone()
+        self.known.entry(key).or_default().passage.clone()
     }
 
     /// Notes what a new passage takes, and makes room for it.
-    fn weigh(&mut self, key: u64, passage: &Pending, bytes: usize, capacity: usize) {
-        let slot = self.known.get_mut(&key).filter(|slot| Arc::ptr_eq(&slot.passage, passage));
-        // Others may have needed its place already.
-        let Some(slot) = slot else { return };
+    fn weigh(&mut self, key: u64, bytes: usize, capacity: usize) {
+        let Some(slot) = self.known.get_mut(&key) else { return };
         slot.bytes = bytes;
         self.bytes += bytes;
+        self.order.push_back(key);
         while self.bytes > capacity && self.order.len() > 1 {
             let oldest = self.order.pop_front().and_then(|key| self.known.remove(&key));
             self.bytes -= oldest.map_or(0, |slot| slot.bytes);

@@ -10,5 +10,8 @@ mod tokenizer;
 pub mod window;
 mod wordpiece;
 
+/// About how many bytes of text are a token, in most languages: for estimates.
+pub const BYTES_PER_TOKEN: usize = 4;
+
 pub use template::PairTemplate;
 pub use tokenizer::{Tokenizer, TokenizerOrigin, Tokens};

@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <tuple>
 #include <unistd.h>
+#include <utility>
 
 namespace {
 
@@ -77,7 +78,7 @@ struct Stream {
     std::deque<Work> waiting;
     size_t started = 0, done = 0;
     int failure = SUCCESS;
-    bool records = false;
+    bool records = false, broken = false;
     Recorded recorded;
 };
 std::set<Stream *> streams;
@@ -112,7 +113,9 @@ int wait(Stream *stream, size_t place) {
 
 int wait(Stream *stream) {
     const std::lock_guard lock(everything);
-    return stream->records ? INVALID_VALUE : wait(stream, stream->started);
+    if (!stream->records) return wait(stream, stream->started);
+    stream->broken = true;
+    return INVALID_VALUE;
 }
 
 // Host memory that copies read and write when their turn comes.
@@ -384,6 +387,7 @@ int cuStreamBeginCapture_v2(Stream *stream, int) {
 int cuStreamEndCapture(Stream *stream, Recorded **graph) {
     const std::lock_guard lock(everything);
     stream->records = false;
+    if (std::exchange(stream->broken, false)) return INVALID_VALUE;
     *graph = new Recorded(std::move(stream->recorded));
     stream->recorded.clear();
     return SUCCESS;

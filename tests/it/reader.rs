@@ -24,6 +24,8 @@ struct KeywordModel {
     lanes: usize,
     /// Calls until the model fails, if ever it does.
     failing_call: Option<usize>,
+    /// Whether it does so by panicking.
+    panics: bool,
     calls: AtomicUsize,
     busy: AtomicUsize,
     most_busy: AtomicUsize,
@@ -41,6 +43,7 @@ impl SpanModel for KeywordModel {
     fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
         self.largest_batch.fetch_max(batch.tokens(), Ordering::Relaxed);
         if Some(self.calls.fetch_add(1, Ordering::Relaxed)) == self.failing_call {
+            assert!(!self.panics, "on purpose");
             return Err(Error::NotFinite { dtype: "f32" });
         }
         self.most_busy.fetch_max(self.busy.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -272,6 +275,13 @@ fn lanes_run_side_by_side() {
             all(&with(&failing), &mut |_| ControlFlow::Continue(())),
             Err(Error::NotFinite { .. })
         ));
+        // Nobody waits for ever for what a lane did not live to say.
+        let model = KeywordModel { lanes, failing_call: Some(4), panics: true, ..KeywordModel::default() };
+        let panicking = with(&Arc::new(model));
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            all(&panicking, &mut |_| ControlFlow::Continue(()))
+        }));
+        assert!(ended.is_err());
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! input     reads lines                                     (a thread that may wait for input for ever)
-//! prepare   understands requests, tokenises their texts     (a thread per core)
+//! prepare   understands requests, tokenises their texts     (a thread per core, in turns)
 //! stream    puts the questions that wait to the model       (a thread, and the model's own)
 //! write     puts records in order, writes, reports          (here)
 //! ```
@@ -341,22 +341,21 @@ impl Run {
     ) -> Result<()> {
         std::thread::scope(|scope| {
             scope.spawn(|| {
+                let _end = self.work.end_with();
                 let lines = std::iter::from_fn(|| self.lines.pop()).filter_map(|line| parser.parse(line));
                 let (shelf, turn) = (Shelf::new(SHELF), Turn::default());
                 Preparing { reader, shelf, limit: self.limit, queue: &self.work, turn }
                     .run(first.into_iter().chain(lines), rayon::current_num_threads());
-                self.work.end();
             });
             let answering = scope.spawn(|| {
-                let answered = answer_stream(reader, asking, &self.work, self.group, &mut |done| {
+                let _end = self.done.end_with();
+                answer_stream(reader, asking, &self.work, self.group, &mut |done| {
                     let wanted = self.done.push(weight(&done), done).is_ok();
                     match wanted && self.stopped.load(Ordering::SeqCst) == 0 {
                         true => ControlFlow::Continue(()),
                         false => ControlFlow::Break(()),
                     }
-                });
-                self.done.end();
-                answered
+                })
             });
             let written = writer.write_all(&self.done);
             // Whatever made this stage end early, the others have no reason to go on.
@@ -473,6 +472,94 @@ impl Writer<'_> {
         if self.notes.len() < NOTES && !self.notes.iter().any(|known| known == text) {
             self.report.note(text);
             self.notes.push(text.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::path::Path;
+
+    use spanqa::batch::Batch;
+    use spanqa::model::{SpanModel, WindowLogits};
+    use spanqa::source::ModelFiles;
+    use spanqa::text::Tokenizer;
+    use spanqa::text::window::Limits;
+
+    use super::*;
+
+    /// Has a mistake in it.
+    struct Broken(usize);
+
+    impl SpanModel for Broken {
+        fn usable_positions(&self) -> usize {
+            512
+        }
+
+        fn vocabulary(&self) -> usize {
+            usize::MAX
+        }
+
+        fn logits(&self, _: &Batch) -> spanqa::Result<Vec<WindowLogits>> {
+            panic!("on purpose")
+        }
+
+        fn lanes(&self) -> usize {
+            self.0
+        }
+    }
+
+    /// The other stages do not wait for it for ever, even if there is more input to come.
+    #[test]
+    fn a_stage_that_panics_ends_the_run() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny/minilm");
+        for lanes in [0, 2] {
+            let tokenizer = Tokenizer::from_files(&ModelFiles::from_dir(&folder).unwrap()).unwrap();
+            let model = Box::new(Broken(lanes));
+            let reader = Reader::new(tokenizer, model, "broken", Limits::default()).unwrap();
+            let run = Run {
+                lines: Arc::new(Queue::new(1000)),
+                work: Arc::new(Queue::new(1000)),
+                done: Queue::new(1000),
+                stopped: Arc::default(),
+                limit: 1000,
+                group: 1000,
+            };
+            let line = Line {
+                number: 1,
+                input: 0,
+                in_input: 1,
+                format: InputFormat::Jsonl,
+                position: 0,
+                content: Ok(br#"{"question": "who?", "context": "the king"}"#.to_vec()),
+            };
+            assert!(run.lines.push(1, line).is_ok());
+            let parser = Parser {
+                fields: Fields::default(),
+                keep: false,
+                inputs: vec!["-".into()],
+                header: None,
+                sequence: 0,
+                parameters: Arc::default(),
+            };
+            let layout = Layout::new(OutputFormat::Jsonl, &[], false).unwrap();
+            let mut report = Report::new(ProgressArg::Off, true, None);
+            let mut writer = Writer {
+                layout: &layout,
+                out: &mut Vec::new(),
+                report: &mut report,
+                next: 0,
+                held: BTreeMap::new(),
+                unordered: false,
+                fail_fast: false,
+                write_fatal: true,
+                notes: Vec::new(),
+            };
+            let ended = catch_unwind(AssertUnwindSafe(|| {
+                run.stages(&reader, &Asking::default(), parser, None, &mut writer)
+            }));
+            assert!(ended.is_err(), "{lanes} lanes");
         }
     }
 }

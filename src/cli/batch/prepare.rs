@@ -10,6 +10,7 @@ use spanqa::answer::{DocumentId, Id};
 use spanqa::reader::{Passage, Reader};
 use spanqa::request::{Extra, Fields, Question, Rejected, Request, RequestError, Source};
 use spanqa::stream::{Ask, Queue, Shelf, Work};
+use spanqa::text::BYTES_PER_TOKEN;
 
 use super::input::Line;
 use super::table;
@@ -51,6 +52,17 @@ pub struct Parsed {
     /// One for each record that will come of it; never empty.
     pub tickets: Vec<Ticket>,
     request: Result<(Vec<Source>, Vec<Question>), RequestError>,
+}
+
+impl Parsed {
+    /// About the text that has to be tokenised.
+    fn bytes(&self) -> usize {
+        let size = |source: &Source| match source {
+            Source::Text(text) => text.len(),
+            Source::File(path) => path.metadata().map_or(0, |about| about.len() as usize),
+        };
+        self.request.as_ref().map_or(0, |(documents, _)| documents.iter().map(size).sum())
+    }
 }
 
 /// Understands lines.
@@ -140,6 +152,18 @@ pub struct Preparing<'a> {
     pub turn: Turn,
 }
 
+/// Makes the other threads end when one panics: they would wait for its turn, and it for them.
+struct StopIfPanicking<'a, 'b>(&'b Preparing<'a>);
+
+impl Drop for StopIfPanicking<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.turn.end();
+            self.0.queue.abandon();
+        }
+    }
+}
+
 /// Tokens of work that a thread prepares before its turn to hand them on.
 const AHEAD: usize = 1 << 16;
 
@@ -151,7 +175,7 @@ impl Preparing<'_> {
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
-                    let _watch = self.turn.watch();
+                    let _stop = StopIfPanicking(self);
                     while let Some((request, number)) = next() {
                         if self.prepare(request, number).is_err() {
                             self.turn.end();
@@ -165,6 +189,10 @@ impl Preparing<'_> {
 
     /// Hands on one piece of work for each record of a request, when it is its turn.
     fn prepare(&self, request: Parsed, number: u64) -> Result<(), Over> {
+        // One large request at a time is enough.
+        if request.bytes() > AHEAD * BYTES_PER_TOKEN {
+            self.turn.wait_for(number)?;
+        }
         let mut ahead = (Vec::new(), 0);
         let mut hand_on = |work: Work<Ticket>| {
             let (held, weight) = &mut ahead;
@@ -309,6 +337,29 @@ mod tests {
             seen.extend(std::iter::from_fn(|| queue.pop()).map(|work| work.ticket.sequence));
         });
         assert!(seen.iter().copied().eq(0..99), "{seen:?}");
+    }
+
+    /// Also threads that wait for requests or for their turn.
+    #[test]
+    fn a_panic_reaches_everybody() {
+        let (reader, queue, lines) = (reader(), Queue::new(1000), Queue::new(1000));
+        let ended = std::thread::scope(|scope| {
+            let preparing = scope.spawn(|| {
+                let _end = queue.end_with();
+                let requests = requests(30).chain(std::iter::from_fn(|| lines.pop()));
+                preparing(&reader, &queue).run(
+                    requests.inspect(|request| {
+                        // The last one: the other threads wait for lines by then.
+                        assert_ne!(request.tickets[0].sequence, 68, "on purpose");
+                    }),
+                    4,
+                );
+            });
+            while queue.pop().is_some() {}
+            lines.abandon();
+            preparing.join()
+        });
+        assert!(ended.is_err());
     }
 
     #[test]

@@ -47,24 +47,8 @@ impl Turn {
         self.changed.notify_all();
     }
 
-    /// Ends all turns if this thread panics, so that nobody waits for it for ever.
-    pub fn watch(&self) -> Watch<'_> {
-        Watch(self)
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// See [`Turn::watch`].
-pub struct Watch<'a>(&'a Turn);
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.end();
-        }
     }
 }
 
@@ -90,15 +74,11 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_one_who_panicked() {
+    fn nobody_waits_once_turns_are_over() {
         let turn = Turn::default();
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| turn.wait_for(1));
-            let panics = scope.spawn(|| {
-                let _watch = turn.watch();
-                panic!("on purpose");
-            });
-            assert!(panics.join().is_err());
+            turn.end();
             assert_eq!(waits.join().unwrap(), Err(Over));
         });
     }

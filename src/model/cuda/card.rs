@@ -143,9 +143,9 @@ impl Card {
         self.check(unsafe { self.context.alloc_pinned_with_flags(count.max(1), 0) })
     }
 
-    /// Something to wait for.
+    /// Something to wait for, without keeping a core busy: others have texts to tokenise.
     pub(super) fn event(&self) -> Result<CudaEvent> {
-        self.check(self.context.new_event(None))
+        self.check(self.context.new_event(Some(sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC)))
     }
 
     /// The right to start work, for one thread at a time.

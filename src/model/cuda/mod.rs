@@ -15,8 +15,8 @@ mod product;
 mod workspace;
 
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use candle_core::cuda::cudarc::driver::{CudaFunction, PushKernelArg};
 
@@ -121,8 +121,14 @@ impl Engines {
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.lanes();
         let (engine, lane) = lanes().nth(turn).unwrap_or((&self.engines[0], &self.engines[0].lanes[0]));
-        // A pass that panicked left nothing behind that the next one would read.
-        let mut lane = lane.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lane = lane.lock().unwrap_or_else(|poisoned| {
+            // A pass that panicked may have left work under way in its memory.
+            let mut lane = poisoned.into_inner();
+            let _turn = engine.card.turn();
+            let _ = engine.card.finish();
+            lane.clear();
+            lane
+        });
         engine.forward(&mut lane, batch, tap)
     }
 }
@@ -293,6 +299,7 @@ impl Engine {
             let count = if tap.is_some() { rest.len() } else { rest.iter().take_while(fits).count().max(1) };
             let together = &rest[..count];
             match self.run(lane, batch, together, tap.as_deref_mut()) {
+                Err(Error::CardTooSmall { .. }) if self.clear_idle_lanes() => {}
                 // Fewer tokens at a time take less memory: somebody else may be using the card, too.
                 Err(Error::CardTooSmall { .. }) if together.len() > 1 => {
                     let tokens = together[together.len() - 1].end - together[0].start;
@@ -304,6 +311,16 @@ impl Engine {
         Ok(logits)
     }
 
+    /// Gives back the memory of lanes that nobody uses at the moment. Says whether there was any.
+    fn clear_idle_lanes(&self) -> bool {
+        let _turn = self.card.turn();
+        let mut cleared = false;
+        for lane in &self.lanes {
+            cleared |= lane.try_lock().is_ok_and(|mut lane| lane.clear());
+        }
+        cleared && self.card.finish().is_ok()
+    }
+
     /// Runs some neighbouring windows of a batch.
     fn run(
         &self,
@@ -313,10 +330,7 @@ impl Engine {
         tap: Option<&mut Tap>,
     ) -> Result<Vec<WindowLogits>> {
         let indices = Indices::of(batch, windows, &self.config, QUERIES);
-        let rooms = self.queue_up(lane, &indices, tap).inspect_err(|_| {
-            // What was started reads and writes memory that the next pass would use.
-            let _ = self.card.finish();
-        })?;
+        let rooms = self.queue_up(lane, &indices, tap)?;
         // Other passes may be queued up now, whose end nobody waits for here.
         let logits = rooms.logits(indices.tokens, &self.card)?;
         let (starts, ends) = logits.split_at(indices.tokens);
@@ -337,9 +351,21 @@ impl Engine {
         indices: &Indices,
         tap: Option<&mut Tap>,
     ) -> Result<&'a mut Rooms> {
+        // A recording takes in whatever comes to the queue meanwhile, and ends when somebody waits for the whole queue.
+        let _turn = self.card.turn();
+        self.queue_up_in_turn(lane, indices, tap).inspect_err(|_| {
+            // What was started reads and writes memory that the next pass would use.
+            let _ = self.card.finish();
+        })
+    }
+
+    fn queue_up_in_turn<'a>(
+        &self,
+        lane: &'a mut Lane,
+        indices: &Indices,
+        tap: Option<&mut Tap>,
+    ) -> Result<&'a mut Rooms> {
         let card = &self.card;
-        // A recording takes in whatever comes to the queue meanwhile.
-        let _turn = card.turn();
         let rooms = lane.room_for(indices, card, &self.config, self.precision)?;
         rooms.send(indices, card)?;
         match tap {

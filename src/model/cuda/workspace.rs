@@ -115,6 +115,11 @@ fn widest(config: &EncoderConfig) -> usize {
 }
 
 impl Lane {
+    /// Gives the memory back; says whether there was any.
+    pub(super) fn clear(&mut self) -> bool {
+        self.0.take().is_some()
+    }
+
     /// Memory in which there is room for these indices.
     pub(super) fn room_for(
         &mut self,
