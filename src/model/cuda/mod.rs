@@ -121,15 +121,16 @@ impl Engines {
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.lanes();
         let (engine, lane) = lanes().nth(turn).unwrap_or((&self.engines[0], &self.engines[0].lanes[0]));
-        let mut lane = lane.lock().unwrap_or_else(|poisoned| {
+        let mut held = lane.lock().unwrap_or_else(|poisoned| {
             // A pass that panicked may have left work under way in its memory.
-            let mut lane = poisoned.into_inner();
+            let mut held = poisoned.into_inner();
             let _turn = engine.card.turn();
             let _ = engine.card.finish();
-            lane.clear();
-            lane
+            held.clear();
+            lane.clear_poison();
+            held
         });
-        engine.forward(&mut lane, batch, tap)
+        engine.forward(&mut held, batch, tap)
     }
 }
 
