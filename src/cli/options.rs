@@ -133,9 +133,12 @@ pub struct DeviceArgs {
     #[arg(long, value_enum, value_name = "TYPE")]
     pub dtype: Option<DtypeArg>,
     /// CPU threads [default: one per core]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MOST_THREADS))]
     pub threads: Option<u16>,
 }
+
+/// More than any machine has cores, and few enough for the system to start.
+const MOST_THREADS: i64 = 1024;
 
 impl DeviceArgs {
     /// Makes what is not the model's work keep to the same number of threads. To be called before any of it is done.

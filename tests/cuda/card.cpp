@@ -24,7 +24,7 @@
 
 namespace {
 
-enum Result { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 101, NOT_FOUND = 500 };
+enum Result { SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, NOT_FOUND = 500 };
 
 size_t setting(const char *name, size_t otherwise) {
     const char *value = std::getenv(name);
@@ -202,7 +202,7 @@ int cuDeviceGetCount(int *count) {
 
 int cuDeviceGet(int *card, int number) {
     *card = number;
-    return number < static_cast<int>(setting("CARD_COUNT", 1)) ? SUCCESS : NO_DEVICE;
+    return number < static_cast<int>(setting("CARD_COUNT", 1)) ? SUCCESS : INVALID_DEVICE;
 }
 
 int cuDeviceGetName(char *name, int length, int) {

@@ -260,6 +260,7 @@ fn the_threshold_and_its_relatives_work() {
         ("--top-k", "0"),
         ("--max-answer-tokens", "0"),
         ("--threads", "0"),
+        ("--threads", "2000"),
         ("--device", "tpu"),
         ("--dtype", "int4"),
         ("--offset-unit", "word"),

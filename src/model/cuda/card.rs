@@ -28,10 +28,11 @@ pub(in crate::model) fn look_for(number: usize) -> Result<()> {
     if usize::try_from(count).is_ok_and(|count| number < count) {
         return Ok(());
     }
-    Err(Error::DeviceUnavailable {
-        device: name,
-        reason: format!("there are {count} cards, numbered from 0"),
-    })
+    let reason = match count {
+        1 => "there is one card, number 0".into(),
+        count => format!("there are {count} cards, numbered from 0"),
+    };
+    Err(Error::DeviceUnavailable { device: name, reason })
 }
 
 /// One card.
