@@ -487,6 +487,7 @@ mod tests {
     use spanqa::text::Tokenizer;
     use spanqa::text::window::Limits;
 
+    use super::prepare::tests::{line, parser};
     use super::*;
 
     /// Has a mistake in it.
@@ -526,23 +527,8 @@ mod tests {
                 limit: 1000,
                 group: 1000,
             };
-            let line = Line {
-                number: 1,
-                input: 0,
-                in_input: 1,
-                format: InputFormat::Jsonl,
-                position: 0,
-                content: Ok(br#"{"question": "who?", "context": "the king"}"#.to_vec()),
-            };
+            let line = line(1, r#"{"question": "who?", "context": "the king"}"#);
             assert!(run.lines.push(1, line).is_ok());
-            let parser = Parser {
-                fields: Fields::default(),
-                keep: false,
-                inputs: vec!["-".into()],
-                header: None,
-                sequence: 0,
-                parameters: Arc::default(),
-            };
             let layout = Layout::new(OutputFormat::Jsonl, &[], false).unwrap();
             let mut report = Report::new(ProgressArg::Off, true, None);
             let mut writer = Writer {
@@ -557,7 +543,7 @@ mod tests {
                 notes: Vec::new(),
             };
             let ended = catch_unwind(AssertUnwindSafe(|| {
-                run.stages(&reader, &Asking::default(), parser, None, &mut writer)
+                run.stages(&reader, &Asking::default(), parser(), None, &mut writer)
             }));
             assert!(ended.is_err(), "{lanes} lanes");
         }

@@ -281,7 +281,7 @@ fn read_text(path: &Path, limit: usize) -> spanqa::Result<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use std::path::Path;
 
     use spanqa::model::Runtime;
@@ -296,28 +296,39 @@ mod tests {
         Reader::open(&ModelFiles::from_dir(&folder).unwrap(), &Runtime::default(), Limits::default()).unwrap()
     }
 
-    /// Long and short requests, and one with more questions than a thread prepares ahead.
-    fn requests(count: u64) -> impl Iterator<Item = Parsed> + Send {
-        let mut parser = Parser {
+    /// One that knows JSON lines with the usual fields.
+    pub fn parser() -> Parser {
+        Parser {
             fields: Fields::default(),
             keep: false,
             inputs: vec!["-".into()],
             header: None,
             sequence: 0,
             parameters: Arc::default(),
-        };
+        }
+    }
+
+    /// A line of the only input.
+    pub fn line(number: u64, text: &str) -> Line {
+        Line {
+            number,
+            input: 0,
+            in_input: number,
+            format: InputFormat::Jsonl,
+            position: 0,
+            content: Ok(text.as_bytes().to_vec()),
+        }
+    }
+
+    /// Long and short requests, and one with more questions than a thread prepares ahead.
+    fn requests(count: u64) -> impl Iterator<Item = Parsed> + Send {
+        let mut parser = parser();
         (0..count).filter_map(move |number| {
             let context = "the old king ".repeat(if number % 5 == 0 { 4000 } else { 3 });
             let questions = vec!["who?"; if number == 10 { 40 } else { 1 }];
-            let line = serde_json::json!({"questions": questions, "context": format!("{number} {context}")});
-            parser.parse(Line {
-                input: 0,
-                number,
-                in_input: number,
-                position: 0,
-                format: InputFormat::Jsonl,
-                content: Ok(line.to_string().into_bytes()),
-            })
+            let request =
+                serde_json::json!({"questions": questions, "context": format!("{number} {context}")});
+            parser.parse(line(number, &request.to_string()))
         })
     }
 
