@@ -236,8 +236,9 @@ int cuCtxGetCurrent(intptr_t *context) {
 int cuCtxSynchronize() {
     const std::lock_guard lock(everything);
     int failure = SUCCESS;
+    // A stream that records has nothing to wait for.
     for (Stream *stream : streams)
-        if (const int result = wait(stream)) failure = result;
+        if (const int result = wait(stream, stream->started)) failure = result;
     return failure;
 }
 
