@@ -15,11 +15,12 @@ use std::time::Instant;
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde_json::json;
-use spanqa::answer::DocumentId;
-use spanqa::batch::Batch;
-use spanqa::model::{Model, Precision, Runtime, SpanModel, WindowLogits, speed};
+use spanqa::checkpoint::ModelFiles;
+use spanqa::encoder::batch::Batch;
+use spanqa::encoder::{Model, Precision, Runtime, SpanModel, WindowLogits, speed};
 use spanqa::reader::{Asking, Passage, Query, Reader};
-use spanqa::source::{ModelFiles, SourceOptions, resolve};
+use spanqa::request::reply::DocumentId;
+use spanqa::source::{SourceOptions, resolve};
 use spanqa::text::Tokenizer;
 use spanqa::text::window::Limits;
 

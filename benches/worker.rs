@@ -12,9 +12,9 @@ use std::time::Instant;
 use clap::{Parser, ValueEnum};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use spanqa::batch::{Batch, pack};
-use spanqa::model::{DeviceChoice, Model, Precision, Runtime, SpanModel, speed};
-use spanqa::source::ModelFiles;
+use spanqa::checkpoint::ModelFiles;
+use spanqa::encoder::batch::{Batch, pack};
+use spanqa::encoder::{DeviceChoice, Model, Precision, Runtime, SpanModel, speed};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 

@@ -368,7 +368,7 @@ pub enum Error {
     },
     /// Data sets, predictions and their scores.
     #[error(transparent)]
-    Squad(#[from] crate::squad::SquadError),
+    Squad(#[from] crate::eval::EvalError),
     /// Training.
     #[error(transparent)]
     Train(#[from] crate::train::TrainError),

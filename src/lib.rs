@@ -14,8 +14,8 @@
 //! ```
 //!
 //! ```no_run
-//! use spanqa::answer::DocumentId;
-//! use spanqa::model::Runtime;
+//! use spanqa::request::reply::DocumentId;
+//! use spanqa::encoder::Runtime;
 //! use spanqa::reader::{Asking, Query, Reader};
 //! use spanqa::source::{SourceOptions, resolve};
 //! use spanqa::text::window::Limits;
@@ -36,16 +36,16 @@
 // No input may make the library panic; tests may.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo))]
 
-pub mod answer;
-pub mod batch;
+pub mod checkpoint;
 pub mod decode;
+pub mod encoder;
 pub mod error;
-pub mod model;
+pub mod eval;
 pub mod random;
 pub mod reader;
+pub mod report;
 pub mod request;
 pub mod source;
-pub mod squad;
 pub mod stream;
 pub mod text;
 pub mod train;

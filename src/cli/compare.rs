@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::ValueEnum;
-use spanqa::squad::Dataset;
-use spanqa::squad::analysis::{self, Given, Row};
-use spanqa::squad::compare::{Change, Comparison, Difference, compare};
-use spanqa::squad::metrics::Rules;
-use spanqa::squad::predictions::Predictions;
+use spanqa::eval::Dataset;
+use spanqa::eval::analysis::{self, Given, Row};
+use spanqa::eval::compare::{Change, Comparison, Difference, compare};
+use spanqa::eval::score::metrics::Rules;
+use spanqa::eval::score::predictions::Predictions;
 
 use super::Outcome;
 use super::data::DataArgs;

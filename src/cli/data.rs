@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use spanqa::eval::score::metrics::Rules;
+use spanqa::eval::score::mlqa::Language;
+use spanqa::eval::{Dataset, Options};
 use spanqa::random::Random;
-use spanqa::squad::metrics::Rules;
-use spanqa::squad::mlqa::Language;
-use spanqa::squad::{Dataset, Options};
 
 use super::Usage;
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::Result;
 use serde_json::{Map, Value, json};
-use spanqa::model::{Cards, DeviceChoice, device_problem};
+use spanqa::encoder::{Cards, DeviceChoice, device_problem};
 use spanqa::source::SourceOptions;
 
 use super::{Outcome, version};

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use spanqa::answer::DocumentId;
+use spanqa::request::reply::DocumentId;
 use walkdir::WalkDir;
 
 use super::Usage;

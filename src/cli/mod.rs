@@ -7,7 +7,6 @@ mod data;
 mod doctor;
 mod eval;
 mod inputs;
-mod long;
 mod models;
 mod notice;
 mod options;

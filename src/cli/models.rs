@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use spanqa::model::pack::pack;
-use spanqa::source::{Entry, ModelFiles, Reference, SourceOptions, resolve};
+use spanqa::checkpoint::ModelFiles;
+use spanqa::checkpoint::quantised::pack;
+use spanqa::source::{Entry, Reference, SourceOptions, resolve};
 
 use super::options::SourceArgs;
 use super::{Outcome, verify};

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+use spanqa::checkpoint::ModelFiles;
 use spanqa::decode::{Decoding, Dedup, Scoring};
-use spanqa::model::{DeviceChoice, Precision, Runtime};
+use spanqa::encoder::{DeviceChoice, Precision, Runtime};
+use spanqa::eval::profile::Profile;
 use spanqa::reader::Reader;
-use spanqa::source::{ModelFiles, Resolved, SourceOptions, resolve};
-use spanqa::squad::profile::Profile;
+use spanqa::source::{Resolved, SourceOptions, resolve};
 use spanqa::text::offsets::OffsetUnit;
 use spanqa::text::window::Limits;
 

@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::Result;
 use clap::ValueEnum;
 use serde::Serialize;
-use spanqa::answer::{Answer, Reply};
 use spanqa::reader::Passage;
+use spanqa::request::reply::{Answer, Reply};
 use spanqa::text::offsets::sentence;
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use spanqa::eval::run::RunProgress;
 use spanqa::reader::Progress;
-use spanqa::squad::run::RunProgress;
 use spanqa::train::journal::Record;
 
 /// Fewer windows are read before a bar could be looked at.

@@ -6,13 +6,15 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use serde::Serialize;
+use spanqa::eval::Dataset;
+use spanqa::eval::analysis::{self, Point, Row};
+use spanqa::eval::data::files;
+use spanqa::eval::profile::{Profile, TunedOn};
+use spanqa::eval::run::{self, Prediction};
+use spanqa::eval::score::metrics::Rules;
+use spanqa::eval::tune::{self, Choice, Confidences, Quality, TEMPERATURES, Tuning};
+use spanqa::reader::memo;
 use spanqa::reader::{Asking, Reader};
-use spanqa::squad::analysis::{self, Point, Row};
-use spanqa::squad::metrics::Rules;
-use spanqa::squad::profile::{Profile, TunedOn};
-use spanqa::squad::run::{self, Prediction};
-use spanqa::squad::tune::{self, Choice, Confidences, Quality, TEMPERATURES, Tuning};
-use spanqa::squad::{Dataset, files, memo};
 
 use super::compare::Format;
 use super::data::DataArgs;

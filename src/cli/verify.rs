@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use anyhow::Result;
-use spanqa::batch::Batch;
-use spanqa::model::{Model, Runtime, SpanModel};
+use spanqa::encoder::batch::Batch;
+use spanqa::encoder::{Model, Runtime, SpanModel};
 use spanqa::source::{SourceOptions, resolve};
 use spanqa::text::Tokenizer;
 

@@ -41,5 +41,5 @@ pub fn devices() -> &'static str {
 
 /// The instruction set that matrix products choose on this processor when they run.
 pub fn kernels() -> &'static str {
-    if cfg!(feature = "accelerate") { "accelerate" } else { spanqa::model::kernels() }
+    if cfg!(feature = "accelerate") { "accelerate" } else { spanqa::encoder::kernels() }
 }

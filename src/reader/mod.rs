@@ -6,6 +6,7 @@
 //! reply   makes one record of what was found in the windows of a question
 //! ```
 
+pub mod memo;
 mod plan;
 mod reply;
 mod round;
@@ -17,12 +18,12 @@ use rayon::prelude::*;
 
 use self::plan::{Asked, Job, read_ahead};
 use self::round::Round;
-use crate::answer::{DocumentId, Id, Reply};
-use crate::batch::pack;
+use crate::checkpoint::ModelFiles;
 use crate::decode::Decoding;
+use crate::encoder::batch::pack;
+use crate::encoder::{DeviceChoice, Model, Runtime, SpanModel};
 use crate::error::{Error, Result};
-use crate::model::{DeviceChoice, Model, Runtime, SpanModel};
-use crate::source::ModelFiles;
+use crate::request::reply::{DocumentId, Id, Reply};
 use crate::text::offsets::OffsetUnit;
 use crate::text::window::Limits;
 use crate::text::{Tokenizer, Tokens};

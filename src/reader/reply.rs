@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::plan::Asked;
 use super::{Asking, Passage, Query, Reader};
-use crate::answer::{Answer, Reason, Reply, SpanReport, SpanSummary, TokenReport, Why, WindowReport};
 use crate::decode::{Decoded, Document, Ranked};
+use crate::request::reply::{Answer, Reason, Reply, SpanReport, SpanSummary, TokenReport, Why, WindowReport};
 use crate::text::offsets::{OffsetUnit, place};
 
 impl Reader {

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::plan::{Asked, Job};
 use super::{Asking, Event, Progress, Query, Reader, on_all_cores};
-use crate::batch::Batch;
+use crate::encoder::WindowLogits;
+use crate::encoder::batch::Batch;
 use crate::error::Result;
-use crate::model::WindowLogits;
 
 /// The windows of some questions on their way through the model.
 pub(super) struct Round<'a> {

@@ -1,6 +1,6 @@
 //! The model that is compiled into this program, so that it answers without any file or network.
 
-use super::files::{ModelFile, ModelFiles};
+use crate::checkpoint::files::{ModelFile, ModelFiles};
 
 /// The name that refers to it.
 pub const NAME: &str = "builtin";

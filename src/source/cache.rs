@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::parts::{self, Parts, TOKENIZER_CONFIG};
 use super::reference::HubRepo;
+use crate::checkpoint::parts::{self, Parts, TOKENIZER_CONFIG};
 use crate::error::{Error, Result};
 
 /// A folder from which a model can be loaded, and its commit.

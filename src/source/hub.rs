@@ -18,10 +18,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::cache::{RepoCache, Snapshot};
 use super::http::{About, Client, USER_AGENT};
-use super::parts::{self, Parts, TOKENIZER_CONFIG};
 use super::reference::HubRepo;
 use super::settings::HubSettings;
 use super::transfer;
+use crate::checkpoint::parts::{self, Parts, TOKENIZER_CONFIG};
 use crate::error::{Error, Result};
 
 /// No listing is longer; a server that sends more is not a hub.

@@ -5,10 +5,8 @@
 
 mod builtin;
 mod cache;
-mod files;
 mod http;
 mod hub;
-mod parts;
 mod reference;
 mod registry;
 mod settings;
@@ -16,11 +14,11 @@ mod transfer;
 
 use std::path::PathBuf;
 
-pub use files::{FileBytes, ModelFile, ModelFiles};
 pub use reference::{HubRepo, Reference};
 pub use registry::{Accuracy, Entry, Family, Registry};
 pub use settings::{DEFAULT_ENDPOINT, HubSettings, Token};
 
+use crate::checkpoint::ModelFiles;
 use crate::error::{Error, Result};
 
 /// How models are looked for.

@@ -287,7 +287,7 @@ mod tests {
         for entry in registry.entries() {
             assert!(entry.family.is_some() && entry.licence.is_some() && !entry.accuracy.is_empty());
             assert_eq!(entry.always_answer, entry.name == "distilbert");
-            let pinned = entry.revision.as_deref().is_some_and(super::super::parts::is_commit);
+            let pinned = entry.revision.as_deref().is_some_and(crate::checkpoint::parts::is_commit);
             let said = entry.note.as_deref().unwrap_or_default().contains("could not be read");
             assert!(entry.is_builtin() || pinned != said, "{}: a branch needs a reason", entry.name);
         }

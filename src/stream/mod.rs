@@ -13,9 +13,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::answer::{Id, Reply};
 use crate::error::{Error, Result};
 use crate::reader::{Asking, Event, Passage, Query, Reader};
+use crate::request::reply::{Id, Reply};
 use crate::text::BYTES_PER_TOKEN;
 
 pub use queue::Queue;

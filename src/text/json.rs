@@ -7,8 +7,8 @@ use tokenizers::{AddedToken, Model};
 use super::PairTemplate;
 use super::engine::{Parts, guarded};
 use super::sentencepiece::fence;
+use crate::checkpoint::ModelFile;
 use crate::error::Result;
-use crate::source::ModelFile;
 
 /// Builds the pipeline that the file describes, less what would act behind our back: truncation, padding, dropout,
 /// and special tokens that are recognised in text.

@@ -13,8 +13,8 @@ use tokenizers::processors::roberta::RobertaProcessing;
 
 use super::engine::{Parts, guarded};
 use super::wordpiece::WordPiece;
+use crate::checkpoint::{ModelFile, ModelFiles};
 use crate::error::Result;
-use crate::source::{ModelFile, ModelFiles};
 
 /// The largest `model_max_length` that is taken for a length. Exporters write 1e30 for "none".
 const LONGEST_DECLARED: f64 = 1_000_000.0;

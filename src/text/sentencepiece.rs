@@ -12,8 +12,8 @@ use tokenizers::processors::roberta::RobertaProcessing;
 
 use super::engine::{Parts, guarded};
 use super::legacy::Settings;
+use crate::checkpoint::ModelFile;
 use crate::error::Result;
-use crate::source::ModelFile;
 
 /// What stands for a space inside pieces.
 const SPACE: char = '\u{2581}';

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::engine::{Engine, Parts, guarded};
 use super::{PairTemplate, json, legacy, sentencepiece};
+use crate::checkpoint::{ModelFile, ModelFiles};
 use crate::error::{Error, Result};
-use crate::source::{ModelFile, ModelFiles};
 
 /// Turns text into token ids with their places in the text.
 pub struct Tokenizer {

@@ -7,13 +7,13 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::error::TrainError;
-use crate::batch::Batch;
 use crate::decode::Scoring;
+use crate::encoder::batch::Batch;
 use crate::error::{Error, Result};
-use crate::model::learn::Target;
-use crate::squad::{Dataset, Paragraph, Question};
+use crate::eval::{Dataset, Paragraph, Question};
 use crate::text::window::{Limits, WindowShape};
 use crate::text::{PairTemplate, Tokenizer, Tokens};
+use crate::train::learn::Target;
 
 /// Windows to learn from.
 pub struct Examples {
@@ -260,7 +260,7 @@ fn answer(question: &Question, context: &str, tokens: &Tokens) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::squad::Gold;
+    use crate::eval::Gold;
 
     fn words(context: &str) -> Tokens {
         let mut tokens = Tokens::default();

@@ -14,11 +14,11 @@ use serde_json::{Map, Value};
 use super::error::TrainError;
 use super::examples::Counts;
 use super::recipe::Recipe;
+use crate::checkpoint::EncoderConfig;
+use crate::checkpoint::{ModelFile, ModelFiles};
 use crate::error::{Error, Result};
-use crate::model::EncoderConfig;
-use crate::model::learn::{Learner, SavedState};
-use crate::source::{ModelFile, ModelFiles};
-use crate::squad::files;
+use crate::eval::data::files;
+use crate::train::learn::{Learner, SavedState};
 
 /// How far a run has come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

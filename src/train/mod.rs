@@ -3,7 +3,7 @@
 //! ```text
 //! data sets -> examples          the windows of inference, with the tokens that should be chosen
 //!           -> plan              batches of an epoch, of one length and one token budget
-//!           -> model::learn      gradients and the step that follows from them
+//!           -> learn             gradients and the step that follows from them
 //!           -> run               the loop: learning rate, evaluation, the best weights, a state to go on from
 //!           -> folder            what lies in the output folder, each file whole at any time
 //!           -> journal, report, card    what a person wants to know of it
@@ -14,6 +14,7 @@ pub mod error;
 pub mod examples;
 pub mod folder;
 pub mod journal;
+pub mod learn;
 pub mod plan;
 pub mod recipe;
 pub mod report;

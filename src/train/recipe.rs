@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::error::TrainError;
 use super::plan::{Mixing, Windows};
 use crate::error::Result;
-use crate::model::learn::Update;
+use crate::train::learn::Update;
 
 /// The conditions of a run. Two runs with the same recipe, data and base on the same machine give the same weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::journal::{DevRecord, Record, StepRecord};
-use crate::squad::plot::{Chart, Series, escape, number};
-use crate::squad::report::{CLOSING, figures, opening};
+use crate::eval::report::{CLOSING, figures, opening};
+use crate::report::plot::{Chart, Series, escape, number};
 
 /// What the page says about the run as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -9,18 +9,18 @@ use super::examples::Examples;
 use super::folder::{Folder, Progress};
 use super::journal::{DevRecord, Journal, Record, StepRecord};
 use super::recipe::{Keep, Planned};
+use crate::checkpoint::ModelFiles;
 use crate::decode::{Decoding, Scoring};
+use crate::encoder::{Precision, Runtime, SpanModel};
 use crate::error::{Error, Result};
-use crate::model::learn::{Learner, Lesson};
-use crate::model::{Precision, Runtime, SpanModel};
+use crate::eval::Dataset;
+use crate::eval::run::{self, RunProgress};
+use crate::eval::score::metrics::{Rules, official};
+use crate::eval::score::predictions::Predictions;
 use crate::reader::{Asking, Reader};
-use crate::source::ModelFiles;
-use crate::squad::Dataset;
-use crate::squad::metrics::{Rules, official};
-use crate::squad::predictions::Predictions;
-use crate::squad::run::{self, RunProgress};
 use crate::text::Tokenizer;
 use crate::text::window::Limits;
+use crate::train::learn::{Learner, Lesson};
 
 /// What happens, for whoever watches. Breaking off saves the state first.
 #[derive(Debug)]

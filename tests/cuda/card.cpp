@@ -1,6 +1,6 @@
 // CUDA cards for tests on machines that have none: the driver and cuBLASLt as far as spanqa calls them, computed on the CPU.
 //
-// Loaded before the real libraries (LD_PRELOAD) it takes their place; the kernels are those of src/model/cuda/kernels.cu. Memory
+// Loaded before the real libraries (LD_PRELOAD) it takes their place; the kernels are those of src/encoder/cuda/kernels.cu. Memory
 // ends at a page that may not be touched and starts out as numbers that are none, so that whoever reads or writes beside
 // it, or reads before writing, is found out. Work is done at the last moment, when somebody waits for it, so that whoever does
 // not wait is found out, too. It knows nothing of time.
@@ -10,7 +10,7 @@
 // far as it can before the next.
 #include "instructions.h"
 
-#include "../../src/model/cuda/kernels.cu"
+#include "../../src/encoder/cuda/kernels.cu"
 
 #include <deque>
 #include <map>

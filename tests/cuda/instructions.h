@@ -1,10 +1,10 @@
-// A CUDA card's threads and instructions on a CPU: enough of them to run src/model/cuda/kernels.cu, which is included after this.
+// A CUDA card's threads and instructions on a CPU: enough of them to run src/encoder/cuda/kernels.cu, which is included after this.
 //
 // The threads of a block are coroutines that take turns. Where the lanes of a warp act together, each leaves what it brings, waits
 // for the others, and computes its own part of the result. The order of turns can be changed: a result that depends on it
 // shows a missing barrier.
 #pragma once
-#define SPANQA_INSTRUCTIONS // instead of src/model/cuda/instructions.cuh
+#define SPANQA_INSTRUCTIONS // instead of src/encoder/cuda/instructions.cuh
 
 #include <algorithm>
 #include <cmath>

@@ -702,10 +702,10 @@ fn progress_is_for_people_or_for_programs() {
 fn shared_work_is_done_once() {
     use std::ops::ControlFlow;
 
-    use spanqa::answer::DocumentId;
-    use spanqa::model::Runtime;
+    use spanqa::checkpoint::ModelFiles;
+    use spanqa::encoder::Runtime;
     use spanqa::reader::{Asking, Reader};
-    use spanqa::source::ModelFiles;
+    use spanqa::request::reply::DocumentId;
     use spanqa::stream::{Ask, Done, Queue, Shelf, Work, answer_stream};
     use spanqa::text::window::Limits;
 
@@ -753,7 +753,7 @@ fn shared_work_is_done_once() {
     assert_eq!([&replies[3], &replies[5]].map(|reply| reply.clone().err()), [Some("empty_question"); 2]);
     let (first, second) = (replies[0].clone().unwrap(), replies[1].clone().unwrap());
     assert_eq!(serde_json::to_string(&second.id).unwrap(), "1");
-    assert_eq!(spanqa::answer::Reply { id: first.id.clone(), ..second }, first);
+    assert_eq!(spanqa::request::reply::Reply { id: first.id.clone(), ..second }, first);
 }
 
 proptest! {

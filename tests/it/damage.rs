@@ -118,8 +118,8 @@ fn damaged_weights_are_refused() {
 /// Every single byte of the header set to something else: an error or an answer, never a crash.
 #[test]
 fn a_header_with_a_wrong_byte_never_panics() {
-    use spanqa::model::{Model, Runtime};
-    use spanqa::source::ModelFiles;
+    use spanqa::checkpoint::ModelFiles;
+    use spanqa::encoder::{Model, Runtime};
     let original = std::fs::read(fixture("tiny/minilm/model.safetensors")).unwrap();
     let header = u64::from_le_bytes(original[..8].try_into().unwrap()) as usize;
     let folder = tiny_model();

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use spanqa::squad::{Dataset, Format, Options};
+use spanqa::eval::{Dataset, Format, Options};
 
 use crate::support::fixture;
 

@@ -7,9 +7,10 @@ use std::process::Command;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
-use spanqa::batch::Batch;
-use spanqa::model::{Cards, DeviceChoice, Model, Precision, Runtime, SpanModel, device_problem};
-use spanqa::source::{ModelFiles, SourceOptions, resolve};
+use spanqa::checkpoint::ModelFiles;
+use spanqa::encoder::batch::Batch;
+use spanqa::encoder::{Cards, DeviceChoice, Model, Precision, Runtime, SpanModel, device_problem};
+use spanqa::source::{SourceOptions, resolve};
 use spanqa::text::Tokenizer;
 
 use crate::support::{FullSize, Run, best_tokens, fixture, full_size_models, gap, largest_gap, spanqa};
@@ -250,7 +251,7 @@ fn gpu_states_of_every_layer_are_shown() {
     let folder = model("roberta", 32);
     let states = |runtime: &Runtime| {
         let model = load(folder.path(), runtime);
-        let mut tap = spanqa::model::Tap::default();
+        let mut tap = spanqa::encoder::Tap::default();
         model.logits_with_tap(&batch(&windows(&model)), &mut tap).unwrap();
         tap.hidden_states
     };

@@ -1,11 +1,12 @@
 //! Scores against Python's: the official rules, to the last digit.
 
 use serde_json::Value;
-use spanqa::squad::metrics::{NoAnswer, Rules, Score, official};
-use spanqa::squad::mlqa::{self, Language};
-use spanqa::squad::normalize::normalize;
-use spanqa::squad::predictions::{NoAnswerScores, Predictions};
-use spanqa::squad::{Dataset, Gold, Options, Question, unicode};
+use spanqa::eval::score::metrics::{NoAnswer, Rules, Score, official};
+use spanqa::eval::score::mlqa::{self, Language};
+use spanqa::eval::score::normalize::normalize;
+use spanqa::eval::score::predictions::{NoAnswerScores, Predictions};
+use spanqa::eval::score::unicode;
+use spanqa::eval::{Dataset, Gold, Options, Question};
 
 use crate::support::{fixture, fixture_json};
 

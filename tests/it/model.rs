@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 use spanqa::Error;
-use spanqa::batch::{Batch, pack};
-use spanqa::model::{Model, Precision, Runtime, SpanModel, Tap, WindowLogits};
-use spanqa::source::ModelFiles;
+use spanqa::checkpoint::ModelFiles;
+use spanqa::encoder::batch::{Batch, pack};
+use spanqa::encoder::{Model, Precision, Runtime, SpanModel, Tap, WindowLogits};
 
 use crate::support::{
     FullSize, batch_of, best_tokens, fixture, fixture_json, folder_of, full_size_models, gap, integers,
@@ -309,7 +309,7 @@ fn packed_models_load_and_stay_near() {
     let folder = tiny_model();
     let files = ModelFiles::from_dir(folder.path()).unwrap();
     let packed = folder.path().join("packed.safetensors");
-    spanqa::model::pack::pack(&files, &packed).unwrap();
+    spanqa::checkpoint::quantised::pack(&files, &packed).unwrap();
     std::fs::rename(&packed, folder.path().join("model.safetensors")).unwrap();
     let golden = golden("minilm");
     let logits = load_with(folder.path(), &Runtime::default()).logits(&batch_of(windows(&golden))).unwrap();

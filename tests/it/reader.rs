@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 use serde_json::json;
-use spanqa::answer::{DocumentId, Reason, Reply};
-use spanqa::batch::Batch;
 use spanqa::decode::{Decoding, Scoring};
-use spanqa::model::{SpanModel, WindowLogits};
+use spanqa::encoder::batch::Batch;
+use spanqa::encoder::{SpanModel, WindowLogits};
 use spanqa::reader::{Asking, Event, Passage, Query, Reader};
+use spanqa::request::reply::{DocumentId, Reason, Reply};
 use spanqa::source::{SourceOptions, resolve};
 use spanqa::text::Tokenizer;
 use spanqa::text::offsets::OffsetUnit;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use spanqa::batch::Batch;
-use spanqa::model::WindowLogits;
+use spanqa::encoder::WindowLogits;
+use spanqa::encoder::batch::Batch;
 
 /// A path below `tests/fixtures`.
 pub fn fixture(name: &str) -> PathBuf {

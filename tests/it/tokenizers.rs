@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use spanqa::source::{ModelFile, ModelFiles};
+use spanqa::checkpoint::{ModelFile, ModelFiles};
 use spanqa::text::{Tokenizer, TokenizerOrigin, Tokens};
 use spanqa::{Error, Result};
 

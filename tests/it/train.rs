@@ -6,14 +6,14 @@ use std::process::Stdio;
 
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
-use spanqa::batch::Batch;
-use spanqa::model::learn::{Learner, Learning, Lesson, Target, Update};
-use spanqa::model::{Runtime, WindowLogits};
-use spanqa::source::ModelFiles;
-use spanqa::squad::{Dataset, Options};
+use spanqa::checkpoint::ModelFiles;
+use spanqa::encoder::batch::Batch;
+use spanqa::encoder::{Runtime, WindowLogits};
+use spanqa::eval::{Dataset, Options};
 use spanqa::text::Tokenizer;
 use spanqa::text::window::Limits;
 use spanqa::train::examples::Examples;
+use spanqa::train::learn::{Learner, Learning, Lesson, Target, Update};
 
 use crate::support::{Run, batch_of, fixture, fixture_json, numbers, spanqa};
 

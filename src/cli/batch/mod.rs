@@ -28,9 +28,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::{Context, Result};
-use spanqa::answer::Reply;
 use spanqa::reader::{Asking, Reader};
 use spanqa::request::Fields;
+use spanqa::request::reply::Reply;
 use spanqa::source::Origin;
 use spanqa::stream::{Done, Queue, Shelf, Work, answer_stream};
 
@@ -481,9 +481,9 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::path::Path;
 
-    use spanqa::batch::Batch;
-    use spanqa::model::{SpanModel, WindowLogits};
-    use spanqa::source::ModelFiles;
+    use spanqa::checkpoint::ModelFiles;
+    use spanqa::encoder::batch::Batch;
+    use spanqa::encoder::{SpanModel, WindowLogits};
     use spanqa::text::Tokenizer;
     use spanqa::text::window::Limits;
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use spanqa::answer::{DocumentId, Id};
 use spanqa::reader::{Passage, Reader};
+use spanqa::request::reply::{DocumentId, Id};
 use spanqa::request::{Extra, Fields, Question, Rejected, Request, RequestError, Source};
 use spanqa::stream::{Ask, Queue, Shelf, Work};
 use spanqa::text::BYTES_PER_TOKEN;
@@ -284,8 +284,8 @@ fn read_text(path: &Path, limit: usize) -> spanqa::Result<String> {
 pub mod tests {
     use std::path::Path;
 
-    use spanqa::model::Runtime;
-    use spanqa::source::ModelFiles;
+    use spanqa::checkpoint::ModelFiles;
+    use spanqa::encoder::Runtime;
     use spanqa::text::window::Limits;
 
     use super::super::input::InputFormat;

@@ -8,8 +8,8 @@ use anyhow::Result;
 use clap::ValueEnum;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use spanqa::answer::{Id, Reply};
 use spanqa::request::Extra;
+use spanqa::request::reply::{Id, Reply};
 
 use super::prepare::Ticket;
 use super::table;

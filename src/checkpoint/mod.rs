@@ -1,0 +1,14 @@
+//! What a model is on disk: its files, what config.json says, what tensors are called, and their numbers.
+
+pub mod config;
+pub mod files;
+pub mod names;
+pub mod parts;
+pub mod quantised;
+pub(crate) mod store;
+pub mod weights;
+
+pub use config::EncoderConfig;
+pub use files::{FileBytes, ModelFile, ModelFiles};
+pub use names::NameTable;
+pub use weights::Weights;

@@ -1,0 +1,163 @@
+//! `spanqa eval --long`: the same questions in longer documents, under three ways to compare windows.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+
+use anyhow::Result;
+use serde::Serialize;
+use spanqa::decode::Scoring;
+use spanqa::eval::Dataset;
+use spanqa::eval::analysis::{self, Given, Row};
+use spanqa::eval::data::long;
+use spanqa::eval::run;
+use spanqa::eval::score::metrics::Rules;
+use spanqa::reader::memo;
+use spanqa::reader::{Asking, Reader};
+
+use super::Args;
+use crate::cli::compare::Format;
+use crate::cli::options::ScoreArg;
+use crate::cli::progress::QuestionBar;
+use crate::cli::{Outcome, Usage};
+
+/// Rules that are compared, and what sets them apart.
+const RULES: [(Scoring, &str); 3] = [
+    (Scoring::Joint, "one distribution over all windows"),
+    (Scoring::Squad, "raw sums of all windows (run_qa)"),
+    (Scoring::Hf, "softmax in each window (pipeline)"),
+];
+
+/// One length under one set of rules.
+#[derive(Serialize)]
+struct Measured {
+    tokens: usize,
+    documents: usize,
+    questions: usize,
+    windows_per_question: f64,
+    scoring: &'static str,
+    exact: f64,
+    f1: f64,
+    has_answer_f1: Option<f64>,
+    abstained_rightly: Option<f64>,
+    /// F1 where there is an answer, had it always answered: free of the threshold.
+    forced_f1: Option<f64>,
+}
+
+impl Args {
+    /// Runs the comparison. The reader remembers, so that rules cost nothing but decoding.
+    pub(super) fn long_documents(&self, out: &mut dyn Write) -> Result<Outcome> {
+        let (dataset, rules) = self.data.open_whole(self.quiet)?;
+        if dataset.articles.iter().all(|article| article.paragraphs.len() < 2) {
+            let message = format!("{} has no article of several paragraphs to join", dataset.name);
+            return Err(
+                Usage::new(message, "`--long` needs paragraphs that share a title, as in SQuAD").into()
+            );
+        }
+        let resolved = self.reader.resolve(self.quiet)?;
+        let decoding = self.reader.decoding.decoding_by(ScoreArg::Joint, &resolved, false)?;
+        let mut measured = Vec::new();
+        for &tokens in &self.long {
+            let reader = self.reader.open_by(&resolved, self.quiet, memo::open)?;
+            let mut joined =
+                long::join(&dataset, tokens, &mut |text| Ok(reader.tokenizer().encode(text)?.len()))?;
+            // Only now: a document consists of whole paragraphs, asked about or not.
+            self.data.choose(&mut joined)?;
+            for (scoring, name) in RULES {
+                let mut asking = Asking { decoding: decoding.clone(), ..Asking::default() };
+                asking.decoding.scoring = scoring;
+                // What differs should be how windows are compared, and nothing else.
+                asking.decoding.max_answer_tokens = decoding.max_answer_tokens.or(Some(30));
+                asking.decoding.handle_impossible_answer = true;
+                asking.decoding.always_answer |= rules != Rules::Squad2;
+                measured.push(self.measure(&reader, &joined, rules, &asking, tokens, name)?);
+            }
+        }
+        match Format::or_default(self.format) {
+            Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&measured)?)?,
+            Format::Text => print(&measured, out)?,
+        }
+        Ok(Outcome::Success)
+    }
+
+    fn measure(
+        &self,
+        reader: &Reader,
+        dataset: &Dataset,
+        rules: Rules,
+        asking: &Asking,
+        tokens: usize,
+        scoring: &'static str,
+    ) -> Result<Measured> {
+        let mut said = HashMap::new();
+        let mut bar = QuestionBar::new(dataset.len(), 0, self.quiet);
+        run::run(
+            reader,
+            dataset,
+            asking,
+            &HashSet::new(),
+            &mut |predictions| {
+                said.extend(predictions.into_iter().map(|prediction| (prediction.id.clone(), prediction)));
+                Ok(())
+            },
+            &mut |progress| bar.update(progress),
+        )?;
+        bar.finish();
+        let rows = analysis::rows(rules, dataset, |entry| match said.get(&entry.question.id) {
+            Some(said) => Given { answer: &said.answer, best: &said.best, null_odds: None, confidence: None },
+            None => Given::default(),
+        });
+        let mean = |wanted: Option<bool>, value: fn(&Row) -> f64| {
+            let chosen: Vec<f64> = (rows.iter())
+                .filter(|row| wanted.is_none_or(|wanted| row.entry.question.has_answer() == wanted))
+                .map(value)
+                .collect();
+            (!chosen.is_empty()).then(|| 100.0 * chosen.iter().sum::<f64>() / chosen.len() as f64)
+        };
+        let windows: usize = said.values().map(|said| said.windows).sum();
+        Ok(Measured {
+            tokens,
+            documents: dataset.articles.iter().map(|article| article.paragraphs.len()).sum(),
+            questions: rows.len(),
+            windows_per_question: windows as f64 / rows.len().max(1) as f64,
+            scoring,
+            exact: mean(None, |row| row.score.exact).unwrap_or(0.0),
+            f1: mean(None, |row| row.score.f1).unwrap_or(0.0),
+            has_answer_f1: mean(Some(true), |row| row.score.f1),
+            abstained_rightly: mean(Some(false), |row| row.score.f1),
+            forced_f1: mean(Some(true), |row| row.best.f1),
+        })
+    }
+}
+
+fn print(measured: &[Measured], out: &mut dyn Write) -> Result<()> {
+    writeln!(
+        out,
+        "{:>7}{:>9}  {:<36}{:>7}{:>7}{:>12}{:>11}{:>11}",
+        "tokens", "windows", "scores", "exact", "F1", "has answer", "no answer", "F1, made"
+    )?;
+    writeln!(
+        out,
+        "{:>7}{:>9}  {:<36}{:>7}{:>7}{:>12}{:>11}{:>11}",
+        "", "", "", "", "", "F1", "right", "to answer"
+    )?;
+    let percent = |share: Option<f64>| share.map_or("-".into(), |share| format!("{share:.2}"));
+    for row in measured {
+        writeln!(
+            out,
+            "{:>7}{:>9.1}  {:<36}{:>7.2}{:>7.2}{:>12}{:>11}{:>11}",
+            row.tokens,
+            row.windows_per_question,
+            row.scoring,
+            row.exact,
+            row.f1,
+            percent(row.has_answer_f1),
+            percent(row.abstained_rightly),
+            percent(row.forced_f1)
+        )?;
+    }
+    writeln!(
+        out,
+        "\nA question without an answer in its paragraph may have one in a neighbour, so \"no answer\" is less often right than it looks."
+    )?;
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! Products of the tokens' states with weights, by cuBLASLt.
+//!
+//! Left to itself the library picks an algorithm by the number of tokens, and with it an order of summation: the bits of a token would
+//! depend on what else is in the batch. So each product picks one algorithm when it is loaded, for a batch of usual size and without
+//! sums over several blocks, and keeps it.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use candle_core::cuda::cudarc::cublas::sys::cublasOperation_t;
+use candle_core::cuda::cudarc::cublaslt::{result, sys};
+
+use super::card::{Address, Card, Memory, failed};
+use crate::encoder::Precision;
+use crate::error::Result;
+
+/// Tokens for which the algorithms are chosen.
+const USUAL_TOKENS: u64 = 8192;
+
+/// Memory that algorithms may ask for: what the library's makers recommend for Hopper.
+const WORKSPACE_BYTES: usize = 32 << 20;
+
+/// The library on one card.
+pub(super) struct Blas {
+    handle: sys::cublasLtHandle_t,
+    workspace: Memory<u8>,
+    precision: Precision,
+}
+
+// SAFETY: the library's handles may be used from any thread; the workspace is only written by the card's one stream.
+unsafe impl Send for Blas {}
+// SAFETY: as above.
+unsafe impl Sync for Blas {}
+
+impl Drop for Blas {
+    fn drop(&mut self) {
+        // SAFETY: `handle` came from `create_handle`, and no product outlives its `Arc<Blas>`. There is nobody to tell of a failure.
+        let _ = unsafe { result::destroy_handle(self.handle) };
+    }
+}
+
+impl Blas {
+    pub(super) fn open(card: &Card, precision: Precision) -> Result<Arc<Self>> {
+        let workspace = card.room(WORKSPACE_BYTES)?;
+        let handle = result::create_handle().map_err(|error| failed(&card.name, error))?;
+        Ok(Arc::new(Self { handle, workspace, precision }))
+    }
+
+    fn number_type(&self) -> sys::cudaDataType {
+        match self.precision {
+            Precision::F16 => sys::cudaDataType_t::CUDA_R_16F,
+            Precision::Bf16 => sys::cudaDataType_t::CUDA_R_16BF,
+            Precision::F32 | Precision::Tf32 | Precision::Int8 => sys::cudaDataType_t::CUDA_R_32F,
+        }
+    }
+
+    /// Sums are f32 in all types.
+    fn compute_type(&self) -> sys::cublasComputeType_t {
+        match self.precision {
+            Precision::Tf32 => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
+            _ => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+        }
+    }
+}
+
+/// The library's description of a matrix, by columns.
+struct Layout(sys::cublasLtMatrixLayout_t);
+
+impl Layout {
+    fn new(blas: &Blas, rows: usize, columns: u64) -> Result<Self, result::CublasError> {
+        result::create_matrix_layout(blas.number_type(), rows as u64, columns, rows as i64).map(Self)
+    }
+}
+
+impl Drop for Layout {
+    fn drop(&mut self) {
+        // SAFETY: created above and owned by this value.
+        let _ = unsafe { result::destroy_matrix_layout(self.0) };
+    }
+}
+
+/// The library's description of a product.
+struct Description(sys::cublasLtMatmulDesc_t);
+
+impl Drop for Description {
+    fn drop(&mut self) {
+        // SAFETY: created in `Product::load` and owned by this value.
+        let _ = unsafe { result::destroy_matmul_desc(self.0) };
+    }
+}
+
+/// What the library should keep to when it picks an algorithm.
+struct Preference(sys::cublasLtMatmulPreference_t);
+
+impl Drop for Preference {
+    fn drop(&mut self) {
+        // SAFETY: created in `Product::load` and owned by this value.
+        let _ = unsafe { result::destroy_matmul_pref(self.0) };
+    }
+}
+
+/// A weight matrix on a card.
+pub(super) struct Product {
+    blas: Arc<Blas>,
+    description: Description,
+    weight_layout: Layout,
+    algorithm: sys::cublasLtMatmulAlgo_t,
+    weight: Memory<u8>,
+    bias: Bias,
+    inputs: usize,
+    outputs: usize,
+    /// The card's name, for errors.
+    name: String,
+}
+
+/// Who adds the bias.
+enum Bias {
+    /// The product, in its own type.
+    Inside(Memory<u8>),
+    /// The kernel that comes next, in f32.
+    Later(Memory<f32>),
+}
+
+// SAFETY: descriptions are plain data on the host that `forward` only reads.
+unsafe impl Send for Product {}
+// SAFETY: as above.
+unsafe impl Sync for Product {}
+
+impl Product {
+    /// Uploads a matrix of `outputs` rows. Its bias is added by the product if `adds_bias`, else by whoever reads [`Product::bias`].
+    pub(super) fn load(
+        card: &Card,
+        blas: &Arc<Blas>,
+        (weight, bias): (&[f32], &[f32]),
+        inputs: usize,
+        adds_bias: bool,
+    ) -> Result<Self> {
+        let outputs = bias.len();
+        let uploaded = card.upload_as(blas.precision, weight)?;
+        let bias = if adds_bias {
+            Bias::Inside(card.upload_as(blas.precision, bias)?)
+        } else {
+            Bias::Later(card.upload(bias)?)
+        };
+        let (description, weight_layout, algorithm) =
+            plan(blas, inputs, outputs, &bias).map_err(|error| failed(&card.name, error))?;
+        Ok(Self {
+            blas: Arc::clone(blas),
+            description,
+            weight_layout,
+            algorithm,
+            weight: uploaded,
+            bias,
+            inputs,
+            outputs,
+            name: card.name.clone(),
+        })
+    }
+
+    /// The bias that is still to be added; null if there is none.
+    pub(super) fn bias(&self) -> Address {
+        match &self.bias {
+            Bias::Inside(_) => 0,
+            Bias::Later(bias) => bias.address(),
+        }
+    }
+
+    /// Starts `to[tokens, outputs] = from[tokens, inputs] x weight`.
+    ///
+    /// # Safety
+    ///
+    /// Both addresses point to as many numbers of the product's type.
+    pub(super) unsafe fn forward(
+        &self,
+        card: &Card,
+        tokens: usize,
+        from: Address,
+        to: Address,
+    ) -> Result<()> {
+        let run = || {
+            let states = Layout::new(&self.blas, self.inputs, tokens as u64)?;
+            let results = Layout::new(&self.blas, self.outputs, tokens as u64)?;
+            let (one, zero) = (1.0f32, 0.0f32);
+            // SAFETY: layouts and description live until the call returns, which only queues; memory by the caller's promise.
+            unsafe {
+                result::matmul(
+                    self.blas.handle,
+                    self.description.0,
+                    (&raw const one).cast(),
+                    (&raw const zero).cast(),
+                    self.weight.address() as *const c_void,
+                    self.weight_layout.0,
+                    from as *const c_void,
+                    states.0,
+                    to as *const c_void,
+                    results.0,
+                    to as *mut c_void,
+                    results.0,
+                    &raw const self.algorithm,
+                    self.blas.workspace.address() as *mut c_void,
+                    WORKSPACE_BYTES,
+                    card.stream.cu_stream().cast(),
+                )
+            }
+        };
+        run().map_err(|error| failed(&self.name, error))
+    }
+}
+
+/// Describes the product and picks its algorithm. The library counts by columns: a token is a column of states and results, and
+/// the weights, stored row by row, are transposed.
+fn plan(
+    blas: &Blas,
+    inputs: usize,
+    outputs: usize,
+    bias: &Bias,
+) -> Result<(Description, Layout, sys::cublasLtMatmulAlgo_t), result::CublasError> {
+    use sys::cublasLtMatmulDescAttributes_t as Attribute;
+    let description =
+        Description(result::create_matmul_desc(blas.compute_type(), sys::cudaDataType_t::CUDA_R_32F)?);
+    let set = |attribute, value: *const c_void, size| {
+        // SAFETY: the value is read at once, and is of the size and type that the attribute has.
+        unsafe { result::set_matmul_desc_attribute(description.0, attribute, value, size) }
+    };
+    let transposed = cublasOperation_t::CUBLAS_OP_T;
+    set(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, (&raw const transposed).cast(), size_of_val(&transposed))?;
+    if let Bias::Inside(bias) = bias {
+        let epilogue = sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS;
+        let address = bias.address();
+        set(Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE, (&raw const epilogue).cast(), size_of_val(&epilogue))?;
+        set(
+            Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+            (&raw const address).cast(),
+            size_of_val(&address),
+        )?;
+    }
+    let weight = Layout::new(blas, inputs, outputs as u64)?;
+    let states = Layout::new(blas, inputs, USUAL_TOKENS)?;
+    let results = Layout::new(blas, outputs, USUAL_TOKENS)?;
+    let preference = Preference(result::create_matmul_pref()?);
+    let (workspace, no_sums_over_blocks) = (WORKSPACE_BYTES, 0u32);
+    // SAFETY: both values are read at once and are of the attributes' types; the layouts are alive.
+    let found = unsafe {
+        use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
+        result::set_matmul_pref_attribute(
+            preference.0,
+            Attribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+            (&raw const workspace).cast(),
+            size_of_val(&workspace),
+        )?;
+        result::set_matmul_pref_attribute(
+            preference.0,
+            Attribute::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+            (&raw const no_sums_over_blocks).cast(),
+            size_of_val(&no_sums_over_blocks),
+        )?;
+        result::get_matmul_algo_heuristic(
+            blas.handle,
+            description.0,
+            weight.0,
+            states.0,
+            results.0,
+            results.0,
+            preference.0,
+        )?
+    };
+    Ok((description, weight, found.algo))
+}

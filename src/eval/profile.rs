@@ -1,0 +1,152 @@
+//! A profile: what was tuned, for which model, on what.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::eval::error::EvalError;
+
+/// Settings that fit one model, and where they come from.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// The model it was tuned for.
+    pub model: String,
+    /// Abstain when "no answer" leads by more logits.
+    pub null_threshold: f32,
+    /// What divides logits before they become probabilities.
+    #[serde(default = "one")]
+    pub temperature: f64,
+    /// What it was tuned on, for whoever reads it.
+    #[serde(default)]
+    pub tuned_on: Option<TunedOn>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// Where a profile comes from.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TunedOn {
+    /// The data set's file.
+    pub data: String,
+    /// Its questions.
+    pub questions: usize,
+    /// Into how many parts its articles were split.
+    pub folds: usize,
+    /// Exact match on articles that had no part in the choice.
+    pub exact: f64,
+    /// F1 likewise.
+    pub f1: f64,
+    /// Expected calibration error likewise.
+    pub ece: f64,
+    /// F1 with threshold 0, for comparison.
+    pub untuned_f1: f64,
+    /// Expected calibration error with temperature 1, for comparison.
+    pub untuned_ece: f64,
+}
+
+impl Profile {
+    /// Reads a profile.
+    pub fn open(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        Self::parse(&path.display().to_string(), &text)
+    }
+
+    /// Reads one that is already in memory.
+    pub fn parse(file: &str, text: &str) -> Result<Self> {
+        let bad = |reason: String| EvalError::BadProfile { file: file.into(), reason };
+        let profile: Self = toml::from_str(text).map_err(|error| bad(error.to_string().trim().into()))?;
+        if profile.null_threshold.is_nan() {
+            return Err(bad("its null_threshold is not a number".into()).into());
+        }
+        if !(profile.temperature.is_finite() && profile.temperature > 0.0) {
+            return Err(bad("its temperature is not above 0".into()).into());
+        }
+        Ok(profile)
+    }
+
+    /// Fails if the profile is another model's.
+    pub fn require_model(&self, file: &str, model: &str) -> Result<()> {
+        if self.model == model {
+            return Ok(());
+        }
+        let reason = format!("it was tuned for {}, not for {model}", self.model);
+        Err(EvalError::BadProfile { file: file.into(), reason }.into())
+    }
+
+    /// The profile as a file.
+    pub fn toml(&self) -> String {
+        let mut text = format!(
+            "# Written by `spanqa tune`; read by `--profile`.\nmodel = {}\nnull_threshold = {:?}\ntemperature = {:?}\n",
+            quoted(&self.model),
+            self.null_threshold,
+            self.temperature
+        );
+        if let Some(on) = &self.tuned_on {
+            text.push_str(&format!(
+                "\n# Scores are of cross-validation by article: each question was judged by settings that were chosen without its article.\n\
+                 # The settings above were then chosen on all of them, so scores of this profile on this data would be too good.\n\
+                 [tuned_on]\ndata = {}\nquestions = {}\nfolds = {}\nexact = {:.2}\nf1 = {:.2}\nece = {:.4}\nuntuned_f1 = {:.2}\nuntuned_ece = {:.4}\n",
+                quoted(&on.data), on.questions, on.folds, on.exact, on.f1, on.ece, on.untuned_f1, on.untuned_ece
+            ));
+        }
+        text
+    }
+}
+
+/// A basic string of TOML. What JSON escapes, TOML escapes the same way; a delete character must be escaped on top.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_reads_back_as_it_was_written() {
+        let tuned_on = TunedOn {
+            data: "a \"b\" \\c\n\u{7f}é.json".into(),
+            questions: 10,
+            folds: 5,
+            exact: 50.25,
+            f1: 60.5,
+            ece: 0.0125,
+            untuned_f1: 59.0,
+            untuned_ece: 0.1,
+        };
+        for null_threshold in [-1.5, 0.0, 1e-7, f32::INFINITY, f32::NEG_INFINITY] {
+            let profile = Profile {
+                model: "m@1".into(),
+                null_threshold,
+                temperature: 1.15,
+                tuned_on: Some(tuned_on.clone()),
+            };
+            assert_eq!(Profile::parse("p", &profile.toml()).unwrap(), profile);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused() {
+        for (text, reason) in [
+            ("", "missing field `model`"),
+            ("model = 1", "model"),
+            ("model = \"m\"\nnull_threshold = nan", "null_threshold is not a number"),
+            ("model = \"m\"\nnull_threshold = 1\ntemperature = 0", "temperature is not above 0"),
+            ("model = \"m\"\nnull_threshold = 1\nnul_treshold = 2", "unknown field"),
+        ] {
+            let error = Profile::parse("p", text).unwrap_err();
+            assert_eq!(error.code(), "bad_profile");
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+        let profile = Profile::parse("p", "model = \"m\"\nnull_threshold = 1").unwrap();
+        assert_eq!((profile.null_threshold, profile.temperature), (1.0, 1.0));
+        assert!(profile.require_model("p", "m").is_ok());
+        assert!(profile.require_model("p", "n").unwrap_err().to_string().contains("tuned for m, not for n"));
+    }
+}

@@ -1,0 +1,240 @@
+//! Chooses when to abstain and how sure to sound, and says what that is worth on articles that had no part in the choice.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::eval::analysis::{Given, Row, sweep};
+use crate::eval::error::EvalError;
+use crate::eval::stats::Calibration;
+use crate::random::Random;
+
+/// The temperatures that are tried.
+pub const TEMPERATURES: [f64; 11] = [0.5, 0.6, 0.75, 0.9, 1.0, 1.15, 1.35, 1.6, 2.0, 2.5, 3.0];
+
+/// What the model says to a question at each of the [`TEMPERATURES`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Confidences {
+    /// The probability of the best span.
+    pub best: Vec<f64>,
+    /// The probability of "no answer".
+    pub no_answer: Vec<f64>,
+}
+
+/// A choice.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Choice {
+    /// Abstain when "no answer" leads by more logits.
+    pub null_threshold: f64,
+    /// What divides logits before they become probabilities.
+    pub temperature: f64,
+}
+
+/// Scores in percent, and how good probabilities are.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Quality {
+    /// Exact match.
+    pub exact: f64,
+    /// F1.
+    pub f1: f64,
+    /// Expected calibration error.
+    pub ece: f64,
+    /// Brier score.
+    pub brier: f64,
+}
+
+/// The result.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Tuning {
+    /// Made on all articles: what a profile should hold.
+    pub choice: Choice,
+    /// Made on all articles but those of one fold, for each fold.
+    pub per_fold: Vec<Choice>,
+    /// Every question judged by the choice that was made without its article. The number to expect elsewhere.
+    pub held_out: Quality,
+    /// The same choices of threshold and temperature as before tuning: 0 and 1.
+    pub untuned: Quality,
+    /// The final choice judged on the very questions it was made on. Too good to be expected elsewhere.
+    pub on_itself: Quality,
+}
+
+/// Tunes by cross-validation over articles: questions about one article never stand on both sides.
+pub fn tune(rows: &[Row], confidences: &[Confidences], folds: usize, seed: u64) -> Result<Tuning> {
+    let of_row = split(rows, folds, seed)?;
+    let all: Vec<usize> = (0..rows.len()).collect();
+    let mut judged: Vec<Option<Judged>> = vec![None; rows.len()];
+    let mut per_fold = Vec::new();
+    for fold in 0..folds {
+        let (held_out, rest): (Vec<usize>, Vec<usize>) = all.iter().partition(|&&row| of_row[row] == fold);
+        let choice = choose(rows, confidences, &rest);
+        for row in held_out {
+            judged[row] = Some(judge(&rows[row], &confidences[row], choice));
+        }
+        per_fold.push(choice);
+    }
+    let choice = choose(rows, confidences, &all);
+    let with =
+        |choice| all.iter().map(|&row| judge(&rows[row], &confidences[row], choice)).collect::<Vec<_>>();
+    Ok(Tuning {
+        choice,
+        per_fold,
+        held_out: quality(&judged.into_iter().flatten().collect::<Vec<_>>()),
+        untuned: quality(&with(Choice { null_threshold: 0.0, temperature: 1.0 })),
+        on_itself: quality(&with(choice)),
+    })
+}
+
+/// The fold of each row. Articles go, in random order, to whichever fold has the fewest questions.
+fn split(rows: &[Row], folds: usize, seed: u64) -> Result<Vec<usize>> {
+    let mut articles: BTreeMap<(&str, usize), Vec<usize>> = BTreeMap::new();
+    for (index, row) in rows.iter().enumerate() {
+        let title = row.entry.article.title.as_str();
+        // Articles with one title are one article; those without a title are told apart by their number.
+        let number = if title.is_empty() { row.entry.article_index } else { 0 };
+        articles.entry((title, number)).or_default().push(index);
+    }
+    if folds < 2 || articles.len() < folds {
+        return Err(EvalError::TooFewArticles { articles: articles.len(), folds }.into());
+    }
+    let mut articles: Vec<Vec<usize>> = articles.into_values().collect();
+    Random::new(seed).shuffle(&mut articles);
+    let mut sizes = vec![0; folds];
+    let mut fold_of = vec![0; rows.len()];
+    for members in articles {
+        let smallest = (0..folds).min_by_key(|&fold| sizes[fold]).unwrap_or(0);
+        sizes[smallest] += members.len();
+        members.iter().for_each(|&row| fold_of[row] = smallest);
+    }
+    Ok(fold_of)
+}
+
+/// What the model would have returned.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    exact: f64,
+    f1: f64,
+    confidence: f64,
+}
+
+fn judge(row: &Row, confidences: &Confidences, choice: Choice) -> Judged {
+    let at = TEMPERATURES.iter().position(|&t| t == choice.temperature).unwrap_or(0);
+    let abstains = row.given.null_odds.is_none_or(|odds| odds > choice.null_threshold);
+    if abstains {
+        let right = if row.entry.question.has_answer() { 0.0 } else { 1.0 };
+        Judged { exact: right, f1: right, confidence: confidences.no_answer[at] }
+    } else {
+        Judged { exact: row.best.exact, f1: row.best.f1, confidence: confidences.best[at] }
+    }
+}
+
+fn quality(judged: &[Judged]) -> Quality {
+    let percent = |value: fn(&Judged) -> f64| {
+        100.0 * judged.iter().map(value).sum::<f64>() / judged.len().max(1) as f64
+    };
+    let pairs: Vec<(f64, bool)> = judged.iter().map(|j| (j.confidence, j.exact == 1.0)).collect();
+    let Calibration { ece, brier, .. } = Calibration::new(&pairs);
+    Quality { exact: percent(|j| j.exact), f1: percent(|j| j.f1), ece, brier }
+}
+
+/// The threshold of the highest F1, then the temperature whose probabilities are least surprised by what is right.
+fn choose(rows: &[Row], confidences: &[Confidences], chosen: &[usize]) -> Choice {
+    let part: Vec<Row> = chosen.iter().map(|&row| rows[row].clone()).collect();
+    let null_threshold = best_threshold(&part);
+    let surprise = |temperature: f64| {
+        let choice = Choice { null_threshold, temperature };
+        let surprise = chosen.iter().map(|&row| {
+            let Judged { exact, confidence, .. } = judge(&rows[row], &confidences[row], choice);
+            let probability = if exact == 1.0 { confidence } else { 1.0 - confidence };
+            -probability.max(1e-6).ln()
+        });
+        surprise.sum::<f64>()
+    };
+    let temperature = TEMPERATURES
+        .into_iter()
+        .map(|temperature| (surprise(temperature), temperature))
+        .min_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or(1.0, |(_, temperature)| temperature);
+    Choice { null_threshold, temperature }
+}
+
+/// Half-way between the last question that should be answered and the next, to be no nearer to either than needed.
+fn best_threshold(rows: &[Row]) -> f64 {
+    let Some(sweep) = sweep(rows) else { return 0.0 };
+    let threshold = |index: usize| sweep.points.get(index).and_then(|point| point.threshold);
+    let best = sweep.points.iter().position(|point| *point == sweep.best_f1).unwrap_or(0);
+    match (threshold(best), threshold(best + 1)) {
+        (Some(last), Some(next)) => (last + next) / 2.0,
+        (Some(last), None) => last,
+        (None, Some(next)) => next - 1.0,
+        (None, None) => 0.0,
+    }
+}
+
+/// A row as [`tune`] wants it: the best span stands for the answer.
+pub fn given<'a>(best: &'a str, null_odds: Option<f32>) -> Given<'a> {
+    let null_odds = Some(null_odds.map_or(crate::eval::data::files::NOTHING_TO_QUOTE, f64::from));
+    Given { answer: best, best, null_odds, confidence: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::analysis::rows;
+    use crate::eval::score::metrics::Rules;
+    use crate::eval::{Dataset, Options};
+
+    /// Sixty questions about six articles. An odd one has no answer, and its odds lie above 2, the others' below.
+    fn dataset() -> Dataset {
+        let rows = (0..60).map(|n| {
+            let answers: &[&str] = if n % 2 == 0 { &["x"] } else { &[] };
+            let title = format!("T{}", n / 10);
+            serde_json::json!({"id": n, "title": title, "context": "x y", "question": "q", "answers": answers}).to_string()
+        });
+        Dataset::parse("data", rows.collect::<Vec<_>>().join("\n").as_bytes(), Options::default()).unwrap()
+    }
+
+    #[test]
+    fn a_clear_case_is_found_by_every_fold() {
+        let dataset = dataset();
+        let number = |id: &str| id.parse::<usize>().unwrap();
+        let rows = rows(Rules::Squad2, &dataset, |entry| {
+            let n = number(&entry.question.id);
+            let odds = if n % 2 == 0 { 1.0 + n as f32 / 100.0 } else { 3.0 + n as f32 / 100.0 };
+            given("x", Some(odds))
+        });
+        // Nine tenths sure at every temperature but 2, where it is as sure as it is right.
+        let sure = |t: &f64| if *t == 2.0 { 0.999 } else { 0.9 };
+        let confidences: Vec<Confidences> = (rows.iter())
+            .map(|_| Confidences {
+                best: TEMPERATURES.iter().map(sure).collect(),
+                no_answer: TEMPERATURES.iter().map(sure).collect(),
+            })
+            .collect();
+        let tuning = tune(&rows, &confidences, 3, 5).unwrap();
+        assert_eq!(tuning.per_fold.len(), 3);
+        for choice in tuning.per_fold.iter().chain([&tuning.choice]) {
+            assert!(choice.null_threshold > 1.58 && choice.null_threshold < 3.01, "{choice:?}");
+            assert_eq!(choice.temperature, 2.0);
+        }
+        assert_eq!(tuning.held_out.f1, 100.0);
+        assert_eq!(tuning.untuned.f1, 50.0);
+        assert!(tuning.held_out.ece < 0.01 && tuning.untuned.ece > 0.3);
+        let error = tune(&rows, &confidences, 7, 5).unwrap_err();
+        assert_eq!(error.code(), "too_few_articles");
+        assert!(tune(&rows, &confidences, 1, 5).is_err());
+    }
+
+    #[test]
+    fn an_article_is_never_on_both_sides() {
+        let dataset = dataset();
+        let rows = rows(Rules::Squad2, &dataset, |_| given("x", Some(0.0)));
+        let fold_of = split(&rows, 3, 1).unwrap();
+        for article in fold_of.chunks(10) {
+            assert!(article.iter().all(|fold| *fold == article[0]));
+        }
+        for fold in 0..3 {
+            assert_eq!(fold_of.iter().filter(|&&of| of == fold).count(), 20);
+        }
+    }
+}

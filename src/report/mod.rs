@@ -1,0 +1,3 @@
+//! Pages that explain themselves: charts and what stands around them.
+
+pub mod plot;

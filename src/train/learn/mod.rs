@@ -1,0 +1,260 @@
+//! Learning: a checkpoint's numbers, how a batch would have them changed, and the step that changes them.
+//!
+//! ```text
+//! batch -> forward and backward (CPU: cpu::backprop, else: candle's autograd) -> gradients
+//!       -> norm, clip -> AdamW -> numbers
+//! ```
+//!
+//! Numbers, gradients and moments live on the host whatever computes the slopes: there is one optimiser and one form of a saved state.
+
+mod adam;
+mod dropout;
+mod loss;
+mod parameters;
+mod state;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+pub use self::adam::Update;
+use self::adam::{Moments, norm};
+pub(crate) use self::dropout::Dropout;
+use self::loss::loss;
+pub use self::loss::{Lesson, Target};
+pub(crate) use self::parameters::{Affine, Norm, Parameters, Slot};
+pub use self::state::SavedState;
+use crate::checkpoint::ModelFiles;
+use crate::checkpoint::config::EncoderConfig;
+use crate::encoder::batch::Batch;
+use crate::encoder::cpu::Backprop;
+use crate::encoder::device::DeviceChoice;
+use crate::encoder::tensors::Autograd;
+use crate::encoder::{Precision, Runtime, WindowLogits};
+use crate::error::{Error, Result};
+use crate::random::Random;
+
+/// What learns, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Learning {
+    /// Start the span head from small random numbers even if the checkpoint has one.
+    pub fresh_head: bool,
+    /// What the fresh head and dropout are drawn from.
+    pub seed: u64,
+    /// The share of states and attention that each pass leaves out.
+    pub dropout: f32,
+    /// Leave the embeddings as they are.
+    pub freeze_embeddings: bool,
+    /// Leave so many layers, from the bottom, as they are.
+    pub freeze_layers: usize,
+}
+
+impl Default for Learning {
+    fn default() -> Self {
+        Self { fresh_head: false, seed: 0, dropout: 0.1, freeze_embeddings: false, freeze_layers: 0 }
+    }
+}
+
+impl Learning {
+    fn learns(&self, depth: usize) -> bool {
+        if depth == 0 { !self.freeze_embeddings } else { depth > self.freeze_layers }
+    }
+}
+
+/// What one pass through the encoder needs to know.
+pub(crate) struct Pass<'a> {
+    pub(crate) dropout: f32,
+    pub(crate) seed: u64,
+    /// The lowest depth that learns: there is no need to go back further.
+    pub(crate) lowest: usize,
+    learning: &'a Learning,
+}
+
+impl Pass<'_> {
+    /// Whether what lies at this depth learns.
+    pub(crate) fn learns(&self, depth: usize) -> bool {
+        self.learning.learns(depth)
+    }
+}
+
+/// From the logits of a batch to their slopes.
+pub(crate) type LossSlopes<'a> = dyn FnMut(&[WindowLogits]) -> Vec<WindowLogits> + 'a;
+
+/// A model that learns.
+pub struct Learner {
+    parameters: Parameters,
+    gradients: Vec<f32>,
+    moments: Moments,
+    backend: Backend,
+    learning: Learning,
+    /// Whether the span head started from random numbers.
+    head_is_fresh: bool,
+    pool: ThreadPool,
+}
+
+/// What computes slopes.
+enum Backend {
+    Kernels(Box<Backprop>),
+    Autograd(Box<Autograd>),
+}
+
+impl Learner {
+    /// Loads a checkpoint, with or without a span head.
+    pub fn load(files: &ModelFiles, runtime: &Runtime, learning: Learning) -> Result<Self> {
+        let choice = runtime.device.settle()?;
+        let on_cpu = choice == DeviceChoice::Cpu;
+        let precision = runtime.precision.unwrap_or(if on_cpu { Precision::F32 } else { Precision::Bf16 });
+        if on_cpu && precision != Precision::F32 || matches!(precision, Precision::Int8 | Precision::Tf32) {
+            return Err(Error::CannotLearnIn { dtype: precision.name(), device: choice.to_string() });
+        }
+        let backend = if on_cpu && !runtime.reference {
+            Backend::Kernels(Box::default())
+        } else {
+            Backend::Autograd(Box::new(Autograd::new(choice.for_tensors()?, precision)))
+        };
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(runtime.threads.unwrap_or(0))
+            .build()
+            .map_err(|error| Error::Threads { reason: error.to_string() })?;
+        let (parameters, head_is_fresh) = Parameters::load(files, learning.fresh_head, learning.seed)?;
+        if learning.freeze_layers > parameters.config.layers {
+            let layers = parameters.config.layers;
+            return Err(Error::TooManyFrozen { asked: learning.freeze_layers, layers });
+        }
+        let length = parameters.values.len();
+        Ok(Self {
+            gradients: vec![0.0; length],
+            moments: Moments::new(length),
+            parameters,
+            backend,
+            learning,
+            head_is_fresh,
+            pool,
+        })
+    }
+
+    /// The shape of the encoder.
+    pub fn config(&self) -> &EncoderConfig {
+        &self.parameters.config
+    }
+
+    /// Whether the span head started from random numbers.
+    pub fn head_is_fresh(&self) -> bool {
+        self.head_is_fresh
+    }
+
+    /// How many numbers learn.
+    pub fn learning_numbers(&self) -> usize {
+        let slots = self.parameters.slots.iter().filter(|slot| self.learning.learns(slot.depth));
+        slots.map(|slot| slot.place.len()).sum()
+    }
+
+    /// Runs a batch forwards and backwards and adds its gradients to those that are there. `share` is what a window counts for in the
+    /// mean; `seed` chooses what dropout drops. Returns the windows' part of the loss.
+    pub fn accumulate(
+        &mut self,
+        batch: &Batch,
+        targets: &[Target],
+        lesson: Option<&Lesson>,
+        (share, seed): (f64, u64),
+    ) -> Result<f64> {
+        let config = &self.parameters.config;
+        let pass = Pass {
+            dropout: self.learning.dropout,
+            seed: Random::derive(self.learning.seed, seed).bits(),
+            lowest: (0..=config.layers + 1).find(|depth| self.learning.learns(*depth)).unwrap_or(0),
+            learning: &self.learning,
+        };
+        check(config, batch)?;
+        let mut total = 0.0;
+        let mut slopes = |logits: &[WindowLogits]| {
+            let (sum, slopes) = loss(logits, targets, lesson, share);
+            total = sum;
+            slopes
+        };
+        let (parameters, gradients) = (&self.parameters, &mut self.gradients);
+        self.pool.install(|| match &mut self.backend {
+            Backend::Kernels(kernels) => kernels.run(parameters, batch, &pass, &mut slopes, gradients),
+            Backend::Autograd(autograd) => autograd.run(parameters, batch, &pass, &mut slopes, gradients),
+        })?;
+        Ok(total)
+    }
+
+    /// Changes the numbers by the gradients that have come together, and forgets these. Returns their norm before clipping. If that is
+    /// not a number nothing is changed.
+    pub fn step(&mut self, update: &Update) -> f64 {
+        let Self { parameters, gradients, moments, learning, pool, backend, .. } = self;
+        pool.install(|| {
+            for slot in parameters.slots.iter().filter(|slot| !learning.learns(slot.depth)) {
+                gradients[slot.place.clone()].fill(0.0);
+            }
+            let norm = norm(gradients);
+            if norm.is_finite() {
+                // As PyTorch's clip_grad_norm_ does.
+                let shrink = if update.clip > 0.0 { (update.clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
+                let learns = |slot: &Slot| learning.learns(slot.depth);
+                moments.step(&mut parameters.values, gradients, &parameters.slots, learns, (update, shrink));
+                if let Backend::Autograd(autograd) = backend {
+                    autograd.forget();
+                }
+            }
+            gradients.fill(0.0);
+            norm
+        })
+    }
+
+    /// Each tensor's name, shape, numbers and gradients.
+    pub fn tensors(&self) -> impl Iterator<Item = (String, &[usize], &[f32], &[f32])> {
+        let Parameters { config, slots, values, .. } = &self.parameters;
+        slots.iter().map(|slot| {
+            let place = slot.place.clone();
+            (slot.name(config), slot.shape.as_slice(), &values[place.clone()], &self.gradients[place])
+        })
+    }
+}
+
+/// Refuses ids that are in no table.
+fn check(config: &EncoderConfig, batch: &Batch) -> Result<()> {
+    let highest = |numbers: &[u32]| numbers.iter().max().map_or(0, |highest| *highest as usize);
+    let segments = if config.segments > 1 { highest(&batch.segments) } else { 0 };
+    for (what, index, rows) in [
+        ("vocabulary", highest(&batch.ids), config.vocabulary),
+        ("segment table", segments, config.segments.max(1)),
+        ("position table", highest(&batch.positions) + config.position_offset, config.positions),
+    ] {
+        if index >= rows {
+            return Err(Error::OutOfTable { what, index, rows });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn every_vector_unit_finds_the_gradients_of_none() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny/distilbert");
+        let files = ModelFiles::from_dir(&folder).unwrap();
+        let learning = Learning { dropout: 0.2, ..Learning::default() };
+        let mut batch = Batch::default();
+        for length in [1u32, 7, 33, 50] {
+            let ids: Vec<u32> = (0..length).map(|token| 5 + token * 7 % 60).collect();
+            batch.push(&ids, &vec![0; ids.len()]);
+        }
+        let targets = [(0, 0), (2, 5), (32, 32), (0, 0)].map(|(start, end)| Target { start, end });
+        let gradients = |kernels: Backprop| {
+            let mut learner = Learner::load(&files, &Runtime::default(), learning.clone()).unwrap();
+            learner.backend = Backend::Kernels(Box::new(kernels));
+            learner.accumulate(&batch, &targets, None, (0.25, 3)).unwrap();
+            learner.gradients
+        };
+        let mut units = Backprop::on_every_unit();
+        let plain = gradients(units.pop().unwrap().1);
+        for (name, kernels) in units {
+            let found = gradients(kernels);
+            let gaps: Vec<f32> = plain.iter().zip(&found).map(|(a, b)| a - b).collect();
+            assert!(norm(&gaps) < 1e-5 * norm(&plain), "{name}: {} of {}", norm(&gaps), norm(&plain));
+        }
+    }
+}
