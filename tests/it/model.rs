@@ -319,6 +319,7 @@ fn packed_models_load_and_stay_near() {
 
 /// A second opinion where there is one: candle-transformers' own BERT, given the same weights.
 #[test]
+#[cfg(feature = "second-opinion")]
 fn candle_transformers_agrees() {
     use candle_core::{DType, Device, Tensor};
     use candle_transformers::models::bert::{BertModel, Config};
