@@ -208,6 +208,15 @@ pub enum Error {
         /// The least that is worth running.
         minimum: usize,
     },
+    /// Whoever asked took the question back.
+    #[error("the question was cancelled")]
+    Cancelled,
+    /// The reply would have come too late.
+    #[error("the deadline passed before the question was answered")]
+    DeadlineExceeded,
+    /// The threads that run the model ended before their work was done.
+    #[error("the model stopped before every question was answered")]
+    ModelStopped,
     /// A request that cannot be worked on.
     #[error(transparent)]
     Request(#[from] crate::request::RequestError),
@@ -415,6 +424,9 @@ impl Error {
             Error::Tensor(_) => "tensor_failed",
             Error::EmptyQuestion => "empty_question",
             Error::NoRoomForContext { .. } => "no_room_for_context",
+            Error::Cancelled => "cancelled",
+            Error::DeadlineExceeded => "deadline_exceeded",
+            Error::ModelStopped => "model_stopped",
             Error::Request(problem) => problem.code(),
             // ---- model references
             Error::BadReference { .. } => "bad_model_reference",
@@ -503,6 +515,9 @@ impl Error {
                     format!("the model takes {positions} tokens: use a smaller `--max-question-tokens`")
                 })
             }
+            Error::Cancelled => None,
+            Error::DeadlineExceeded => Some("allow more time, or ask of a shorter document".into()),
+            Error::ModelStopped => Some("`spanqa doctor` prints what a bug report needs".into()),
             Error::Request(problem) => problem.hint(),
             // ---- model references
             Error::BadReference { .. } => Some(

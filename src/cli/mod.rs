@@ -6,6 +6,7 @@ mod compare;
 mod data;
 mod doctor;
 mod eval;
+mod hints;
 mod inputs;
 mod models;
 mod notice;

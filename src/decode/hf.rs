@@ -48,7 +48,8 @@ pub(super) fn rank(decoding: &Decoding, options: &Hf, documents: &[Document]) ->
     let mut by_text: HashMap<String, usize> = HashMap::new();
     for (index, document) in documents.iter().enumerate() {
         for span in document.ranked(index, document.null()) {
-            let bytes = if options.align_to_words { whole_words(document, &span) } else { span.bytes.clone() };
+            let bytes =
+                if options.align_to_words { whole_words(document, &span) } else { span.bytes.clone() };
             let text = document.text[bytes.clone()].to_lowercase();
             match by_text.get(&text) {
                 Some(&known) => spans[known].score += span.score,

@@ -17,7 +17,9 @@ pub(super) fn window(decoding: &Decoding, joint: &Joint, window: &Window) -> Dec
     // More than asked for, because some will turn out to be duplicates or blank.
     let best = match joint.dedup {
         Dedup::Overlap => spans.best_apart(decoding.top_k.saturating_add(4)),
-        Dedup::Span | Dedup::Text | Dedup::None => spans.best(decoding.top_k.saturating_mul(4).saturating_add(16)),
+        Dedup::Span | Dedup::Text | Dedup::None => {
+            spans.best(decoding.top_k.saturating_mul(4).saturating_add(16))
+        }
     };
     let first = window.tokens().start;
     let absolute = |span: Span| Candidate {

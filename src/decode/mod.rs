@@ -46,7 +46,7 @@ macro_rules! names {
             fn from_str(text: &str) -> Result<Self, String> {
                 match text {
                     $($name => Ok($of::$value),)+
-                    _ => Err(format!(concat!("`{}` is not ", $what, ": expected ", $($name, " "),+), text).trim_end().into()),
+                    _ => Err(format!("`{text}` is not {}: expected {}", $what, [$($name),+].join(", "))),
                 }
             }
         }
@@ -182,12 +182,7 @@ pub struct Decoding {
 
 impl Default for Decoding {
     fn default() -> Self {
-        Self {
-            scoring: Scoring::default(),
-            top_k: 1,
-            max_answer_tokens: None,
-            always_answer: false,
-        }
+        Self { scoring: Scoring::default(), top_k: 1, max_answer_tokens: None, always_answer: false }
     }
 }
 

@@ -19,7 +19,8 @@ use std::path::PathBuf;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::request::reply::Id;
+use super::parameters::Parameters;
+use super::reply::Id;
 
 /// What the fields of a request are called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,14 +46,14 @@ impl Default for Fields {
 pub struct Request {
     /// The caller's name for it.
     pub id: Option<Id>,
-    /// The texts.
-    pub documents: Vec<Source>,
-    /// The questions, each with the texts it is about. There is at least one.
-    pub questions: Vec<Question>,
+    /// The documents.
+    pub documents: Vec<DocumentRef>,
+    /// The questions, each with the documents it is about. There is at least one.
+    pub items: Vec<Item>,
     /// Whether the questions came as a list, be it of one.
     pub listed: bool,
-    /// Whether it brings `parameters` of its own.
-    pub parameters: bool,
+    /// How its replies are to be made.
+    pub parameters: Parameters,
     /// Fields that mean nothing here, in their order.
     pub rest: Vec<Extra>,
 }
@@ -62,17 +63,17 @@ pub type Extra = (String, Box<RawValue>);
 
 /// One question of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct Item {
     /// The question.
-    pub text: String,
+    pub question: String,
     /// Which of the request's documents it is about.
     pub documents: Range<usize>,
 }
 
-/// A text, or where it is.
+/// A document, or where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// The text itself.
+pub enum DocumentRef {
+    /// Its text.
     Text(String),
     /// A file that holds it.
     File(PathBuf),
@@ -159,6 +160,20 @@ pub enum RequestError {
         /// Cells of the row.
         found: usize,
     },
+    /// The header of a table cannot be understood, so its rows cannot either.
+    #[error("the header of its table, line {line}, cannot be used: {reason}")]
+    BadHeader {
+        /// Where the header stands.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Options of a request that mean nothing.
+    #[error("its parameters cannot be used: {reason}")]
+    BadParameters {
+        /// What is wrong with them.
+        reason: String,
+    },
     /// A cell of a table that starts with a quotation mark and does not end with one.
     #[error("a quotation mark is not closed")]
     OpenQuote,
@@ -177,6 +192,12 @@ pub enum RequestError {
         path: String,
         /// Where.
         at: usize,
+    },
+    /// What is named in a request is a folder, a pipe or a device.
+    #[error("{path} is not a file")]
+    NotAFile {
+        /// The path.
+        path: String,
     },
     /// The rest of the requests could not be read.
     #[error("cannot read on in {input}: {reason}")]
@@ -202,6 +223,9 @@ impl RequestError {
             Self::UnequalLists { .. } => "unequal_lists",
             Self::WrongWidth { .. } => "wrong_width",
             Self::OpenQuote => "open_quote",
+            Self::BadHeader { .. } => "bad_header",
+            Self::BadParameters { .. } => "bad_parameters",
+            Self::NotAFile { .. } => "not_a_file",
             Self::DocumentTooLarge { .. } => "document_too_large",
             Self::DocumentNotUtf8 { .. } => "document_not_utf8",
             Self::Unreadable { .. } => "input_unreadable",
@@ -239,6 +263,12 @@ impl RequestError {
             Self::Conflict { .. } => "leave one of them out",
             Self::UnequalLists { .. } => "give as many contexts as questions, or one context for all",
             Self::WrongWidth { .. } => "put quotation marks around cells that hold separators or line breaks",
+            Self::BadHeader { .. } => "mend the first line of the table: a row of names, in UTF-8",
+            Self::BadParameters { .. } => {
+                "parameters are top_k, max_answer_len, max_seq_len, doc_stride, max_question_len, \
+                 handle_impossible_answer and align_to_words"
+            }
+            Self::NotAFile { .. } => "name a regular file",
             Self::OpenQuote => "double quotation marks inside a quoted cell, and close it",
             Self::DocumentNotUtf8 { .. } => "convert it first, for example with iconv or pdftotext",
             Self::Unreadable { .. } => {
@@ -455,7 +485,12 @@ impl<'a> Reading<'a> {
         }
         let asks = self.object.has(&fields.question) || self.object.has("questions");
         if !asks && let Some(inputs) = self.object.take("inputs") {
-            self.request.parameters = self.object.has("parameters");
+            if let Some(parameters) = self.object.take("parameters") {
+                self.request.parameters = match parameters {
+                    Value::Json(raw) if parameters.kind() == "an object" => Parameters::from_json(raw)?,
+                    other => return Err(other.wrong("parameters", "an object")),
+                };
+            }
             return self.inputs(inputs);
         }
         let (texts, listed) = match (self.object.take(&fields.question), self.object.take("questions")) {
@@ -469,8 +504,8 @@ impl<'a> Reading<'a> {
         };
         self.documents(fields)?;
         let documents = 0..self.request.documents.len();
-        let questions = texts.into_iter().map(|text| Question { text, documents: documents.clone() });
-        self.request.questions = questions.collect();
+        let items = texts.into_iter().map(|question| Item { question, documents: documents.clone() });
+        self.request.items = items.collect();
         self.request.listed = listed;
         Ok(())
     }
@@ -482,15 +517,17 @@ impl<'a> Reading<'a> {
                 let first = fields.context.clone();
                 return Err(RequestError::Conflict { first, second: "contexts".into() });
             }
-            (Some(context), None) => vec![Source::Text(context.text(&fields.context)?)],
-            (None, Some(contexts)) => contexts.texts("contexts")?.into_iter().map(Source::Text).collect(),
+            (Some(context), None) => vec![DocumentRef::Text(context.text(&fields.context)?)],
+            (None, Some(contexts)) => {
+                contexts.texts("contexts")?.into_iter().map(DocumentRef::Text).collect()
+            }
             (None, None) if fields.files => match (self.object.take("file"), self.object.take("files")) {
                 (Some(_), Some(_)) => {
                     return Err(RequestError::Conflict { first: "file".into(), second: "files".into() });
                 }
-                (Some(file), None) => vec![Source::File(file.text("file")?.into())],
+                (Some(file), None) => vec![DocumentRef::File(file.text("file")?.into())],
                 (None, Some(files)) => {
-                    files.texts("files")?.into_iter().map(|file| Source::File(file.into())).collect()
+                    files.texts("files")?.into_iter().map(|file| DocumentRef::File(file.into())).collect()
                 }
                 (None, None) => return Err(self.missing(&fields.context)),
             },
@@ -527,13 +564,13 @@ impl<'a> Reading<'a> {
             }
             let first = self.request.documents.len();
             let last = contexts.len() - 1;
-            for (index, text) in questions.into_iter().enumerate() {
+            for (index, question) in questions.into_iter().enumerate() {
                 let document = first + index.min(last);
-                self.request.questions.push(Question { text, documents: document..document + 1 });
+                self.request.items.push(Item { question, documents: document..document + 1 });
             }
-            self.request.documents.extend(contexts.into_iter().map(Source::Text));
+            self.request.documents.extend(contexts.into_iter().map(DocumentRef::Text));
         }
-        if self.request.questions.is_empty() {
+        if self.request.items.is_empty() {
             return Err(inputs.wrong("inputs", expected));
         }
         Ok(())
@@ -585,15 +622,11 @@ mod tests {
     }
 
     fn asked(request: &Request) -> Vec<(&str, Range<usize>)> {
-        request
-            .questions
-            .iter()
-            .map(|question| (question.text.as_str(), question.documents.clone()))
-            .collect()
+        request.items.iter().map(|item| (item.question.as_str(), item.documents.clone())).collect()
     }
 
-    fn texts(texts: &[&str]) -> Vec<Source> {
-        texts.iter().map(|&text| Source::Text(text.into())).collect()
+    fn texts(texts: &[&str]) -> Vec<DocumentRef> {
+        texts.iter().map(|&text| DocumentRef::Text(text.into())).collect()
     }
 
     #[test]
@@ -611,7 +644,7 @@ mod tests {
         assert!(several.listed && several.id.is_none());
 
         let files = read(r#"{"question": "q", "files": ["a.txt", "b.txt"], "context": null}"#).unwrap();
-        assert_eq!(files.documents, [Source::File("a.txt".into()), Source::File("b.txt".into())]);
+        assert_eq!(files.documents, [DocumentRef::File("a.txt".into()), DocumentRef::File("b.txt".into())]);
         let named = read(r#"{"question": "q", "context": "c", "file": "origin.txt"}"#).unwrap();
         assert_eq!(named.documents, texts(&["c"]));
         assert_eq!(named.rest[0].0, "file");
@@ -621,7 +654,10 @@ mod tests {
 
         let inputs =
             read(r#"{"inputs": {"question": "q", "context": "c"}, "parameters": {"top_k": 2}}"#).unwrap();
-        assert_eq!((asked(&inputs), inputs.listed, inputs.parameters), (vec![("q", 0..1)], false, true));
+        assert_eq!(
+            (asked(&inputs), inputs.listed, inputs.parameters.top_k),
+            (vec![("q", 0..1)], false, Some(2))
+        );
         let pairs = read(r#"{"inputs": {"question": ["p", "q"], "context": ["c", "d"]}}"#).unwrap();
         assert_eq!(asked(&pairs), [("p", 0..1), ("q", 1..2)]);
         let shared = read(r#"{"inputs": {"question": ["p", "q"], "context": "c"}}"#).unwrap();
@@ -675,7 +711,7 @@ mod tests {
         let text = row(["7", "q", "c", "", ""]).unwrap();
         assert_eq!((text.id, text.documents), (Some("7".into()), texts(&["c"])));
         assert_eq!(text.rest[0].1.get(), "\"\"");
-        assert_eq!(row(["", "q", "", "f.txt", ""]).unwrap().documents, [Source::File("f.txt".into())]);
+        assert_eq!(row(["", "q", "", "f.txt", ""]).unwrap().documents, [DocumentRef::File("f.txt".into())]);
         assert_eq!(row(["", "q", "", "", ""]).unwrap().documents, texts(&[""]));
         let cells: Vec<String> = vec!["7".into(), "q".into()];
         let rejected = Request::from_row(&header, &cells, &Fields::default()).unwrap_err();
@@ -685,7 +721,7 @@ mod tests {
     #[test]
     fn halves_of_pairs_are_replaced() {
         let question = |json: &str| read(&format!(r#"{{"question": "{json}", "context": "c"}}"#)).unwrap();
-        let text = |json: &str| question(json).questions[0].text.clone();
+        let text = |json: &str| question(json).items[0].question.clone();
         assert_eq!(text(r"a\ud83db"), "a\u{fffd}b");
         assert_eq!(text(r"\uDE00x\ud83d"), "\u{fffd}x\u{fffd}");
         assert_eq!(text(r"\ud83d\ude00"), "😀");

@@ -7,7 +7,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::error::TrainError;
-use crate::decode::Scoring;
+use crate::decode::ScoringRules;
 use crate::encoder::batch::Batch;
 use crate::error::{Error, Result};
 use crate::eval::{Dataset, Paragraph, Question};
@@ -208,7 +208,7 @@ fn read(paragraph: &Paragraph, tokenizer: &Tokenizer, positions: usize, limits: 
         part.counts.cut += usize::from(ids.len() > shape.question);
         ids.truncate(shape.question);
         let offset = tokenizer.template().context_offset(ids.len());
-        let windows = shape.windows(context.len(), Scoring::default().last_window());
+        let windows = shape.windows(context.len(), ScoringRules::default().last_window());
         let windows = windows.into_iter().map(|window| {
             let inside =
                 answer.clone().filter(|answer| window.start <= answer.start && answer.end <= window.end);

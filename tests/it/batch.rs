@@ -704,43 +704,46 @@ fn shared_work_is_done_once() {
 
     use spanqa::checkpoint::ModelFiles;
     use spanqa::encoder::Runtime;
-    use spanqa::reader::{Asking, Reader};
+    use spanqa::reader::{Question, Reader};
+    use spanqa::request::Options;
     use spanqa::request::reply::DocumentId;
-    use spanqa::stream::{Ask, Done, Queue, Shelf, Work, answer_stream};
+    use spanqa::stream::{Done, Queue, Shelf, Work, answer_stream};
     use spanqa::text::window::Limits;
 
     let files = ModelFiles::from_dir(&fixture("tiny/minilm")).unwrap();
-    let reader =
-        Reader::open(&files, &Runtime::default(), Limits { max_tokens: 40, overlap: 8, ..Limits::default() })
-            .unwrap();
+    let reader = Reader::open(&files, &Runtime::default()).unwrap();
+    let limits = Limits { max_tokens: 40, overlap: 8, ..Limits::default() };
+    let options = Arc::new(Options { limits, ..Options::default() });
     let shelf = Shelf::new(2000);
-    let passage = |text: &str| shelf.passage(&reader, DocumentId::Index(0), text.into()).unwrap();
-    let (king, again, cat) = (passage("the king"), passage("the king"), passage("old cat"));
+    let document = |text: &str| shelf.document(&reader, DocumentId::Index(0), text.into()).unwrap();
+    let (king, again, cat) = (document("the king"), document("the king"), document("old cat"));
     assert!(Arc::ptr_eq(&king, &again) && !Arc::ptr_eq(&king, &cat));
-    passage(&words(1, 400));
-    assert!(!Arc::ptr_eq(&king, &passage("the king")), "the shelf must not grow");
+    document(&words(1, 400));
+    assert!(!Arc::ptr_eq(&king, &document("the king")), "the shelf must not grow");
 
     let shelf = Shelf::new(1 << 30);
     let long = words(2, 4000);
-    let wanted = || shelf.passage(&reader, DocumentId::Index(0), long.clone()).unwrap();
+    let wanted = || shelf.document(&reader, DocumentId::Index(0), long.clone()).unwrap();
     let found: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(wanted)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    assert!(found.iter().all(|passage| Arc::ptr_eq(passage, &found[0])));
+    assert!(found.iter().all(|document| Arc::ptr_eq(document, &found[0])));
 
     let work = Queue::new(usize::MAX);
     let asks =
         [("who?", &king), ("who?", &again), ("where?", &king), ("", &king), ("who?", &cat), ("", &king)];
-    for (ticket, (question, passage)) in asks.into_iter().enumerate() {
-        let ask =
-            Ask { id: (ticket as u64).into(), question: question.into(), passages: vec![passage.clone()] };
-        assert!(work.push(1, Work { ticket, ask: Ok(ask), ticket_bytes: 0 }).is_ok());
+    for (ticket, (question, document)) in asks.into_iter().enumerate() {
+        let question = Question::new(ticket as u64, question, vec![document.clone()]).with(&options);
+        assert!(work.push(1, Work { ticket, question: Ok(question), ticket_bytes: 0 }).is_ok());
     }
+    // Under other options it is another question.
+    let other = Question::new(6, "who?", vec![king.clone()]).with(&Arc::default());
+    assert!(work.push(1, Work { ticket: 6, question: Ok(other), ticket_bytes: 0 }).is_ok());
     work.end();
     let mut read = 0;
-    let mut replies = vec![None; asks.len()];
-    answer_stream(&reader, &Asking::default(), &work, usize::MAX, &mut |done| {
+    let mut replies = vec![None; asks.len() + 1];
+    answer_stream(&reader, &work, usize::MAX, &mut |done| {
         match done {
             Done::Read { windows, .. } => read += windows,
             Done::Reply(ticket, reply) => replies[ticket] = Some(reply.map_err(|error| error.code())),
@@ -748,7 +751,7 @@ fn shared_work_is_done_once() {
         ControlFlow::Continue(())
     })
     .unwrap();
-    assert_eq!(read, 3);
+    assert_eq!(read, 4);
     let replies: Vec<_> = replies.into_iter().map(Option::unwrap).collect();
     assert_eq!([&replies[3], &replies[5]].map(|reply| reply.clone().err()), [Some("empty_question"); 2]);
     let (first, second) = (replies[0].clone().unwrap(), replies[1].clone().unwrap());
