@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::span::{LogSum, Span};
 use super::{Candidate, Decoded, Decoding, Document, Hf, Ranked, Ranking, Window, null_odds};
 
-pub(super) fn window(decoding: &Decoding, window: &Window) -> Decoded {
+pub(super) fn window(decoding: &Decoding, options: &Hf, window: &Window) -> Decoded {
     let (start, end) = window.context();
     let start_sum = softmax_denominator(window.start[0], start);
     let end_sum = softmax_denominator(window.end[0], end);
@@ -26,7 +26,13 @@ pub(super) fn window(decoding: &Decoding, window: &Window) -> Decoded {
     }
     let rank = |candidate: &Candidate| Span { start: candidate.start, end: candidate.end, logit: 0.0 };
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| rank(a).rank(&rank(b))));
-    candidates.truncate(decoding.top_k.saturating_mul(2).saturating_add(10));
+    // Words make answers equal that were not, so the pipeline looked at more of them then.
+    let top_k = decoding.top_k;
+    candidates.truncate(if options.align_to_words {
+        top_k.saturating_mul(2).saturating_add(10)
+    } else {
+        top_k
+    });
     Decoded {
         null: window.null(),
         candidates,

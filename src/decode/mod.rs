@@ -360,7 +360,7 @@ impl Decoding {
         match &self.scoring {
             Scoring::Joint(joint) => joint::window(self, joint, window),
             Scoring::Squad { .. } => squad::window(self, window),
-            Scoring::Hf(_) => hf::window(self, window),
+            Scoring::Hf(options) => hf::window(self, options, window),
             Scoring::Haystack => haystack::window(self, window),
         }
     }

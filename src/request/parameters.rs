@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn what_means_nothing_is_refused() {
         for (json, named) in [
-            (r#"{"topk": 3}"#, "topk"),
+            (r#"{"top_kk": 3}"#, "top_kk"),
             (r#"{"top_k": 0}"#, "top_k"),
             (r#"{"top_k": -1}"#, "-1"),
             (r#"{"top_k": "3"}"#, "3"),

@@ -24,6 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use spanqa::decode::Scoring;
 use spanqa::reader::Reader;
 use spanqa::request::lines::Format;
 use spanqa::request::parser::{Parsed, Parser};
@@ -284,13 +285,12 @@ impl Args {
     /// The flags that records depend on, with their values.
     fn settings(&self, opened: &Opened) -> Settings {
         let Options { decoding, limits, unit, why } = &*opened.options;
-        let layout = match &self.columns[..] {
-            [] => self.output_format.to_string(),
-            columns => format!("{} with {}", self.output_format, columns.join(",")),
-        };
-        Settings::from([
+        let mut settings = Settings::from([
             ("--model", opened.reader.name().to_owned()),
-            ("scoring", format!("{decoding:?}")),
+            ("--score", decoding.scoring.rules().to_string()),
+            ("--top-k", decoding.top_k.to_string()),
+            ("--max-answer-tokens", decoding.longest().to_string()),
+            ("--always-answer", decoding.always_answer.to_string()),
             ("--window", limits.max_tokens.to_string()),
             ("--overlap", limits.overlap.to_string()),
             ("--max-question-tokens", limits.max_question_tokens.to_string()),
@@ -298,11 +298,26 @@ impl Args {
             ("--why", why.to_string()),
             ("--keep-fields", self.keep_fields.to_string()),
             ("--no-files", self.no_files.to_string()),
-            ("--output-format", layout),
+            ("--output-format", self.output_format.to_string()),
+            ("--columns", self.columns.join(",")),
             ("--question-field", self.question_field.clone()),
             ("--context-field", self.context_field.clone()),
             ("--id-field", self.id_field.clone()),
-        ])
+        ]);
+        if let Some(threshold) = decoding.null_threshold() {
+            settings.insert("--null-threshold", threshold.to_string());
+        }
+        match &decoding.scoring {
+            Scoring::Joint(joint) => {
+                settings.insert("--temperature", joint.temperature.to_string());
+                settings.insert("--dedup", joint.dedup.to_string());
+            }
+            Scoring::Hf(hf) => {
+                settings.insert("--handle-impossible-answer", hf.handle_impossible_answer.to_string());
+            }
+            Scoring::Squad { .. } | Scoring::Haystack => {}
+        }
+        settings
     }
 
     fn failures(&self) -> Failures {
