@@ -156,7 +156,7 @@ impl Run<'_> {
         let update = recipe.update(number, steps);
         let norm = self.learner.step(&update);
         if !norm.is_finite() {
-            return Err(diverged("the gradient").into());
+            return Err(diverged("the gradient"));
         }
         let seconds = started.elapsed().as_secs_f64();
         progress.step = number + 1;
