@@ -112,7 +112,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
             // The others have their replies all the same.
             Err(error) => {
                 eprintln!("error: cannot ask question {}: {error}", question.id);
-                if let Some(hint) = hints::hint(&error) {
+                if let Some(hint) = hints::advice(&error).and_then(|advice| advice.hint) {
                     eprintln!("hint: {hint}");
                 }
                 outcome = Outcome::Failed;

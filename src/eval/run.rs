@@ -7,8 +7,8 @@ use std::sync::{Arc, mpsc};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
 use crate::eval::data::dataset::{Dataset, Paragraph, Question};
+use crate::eval::error::Result;
 use crate::reader::{self, Document, Reader};
 use crate::request::Options;
 use crate::request::reply::{DocumentId, Reply, Why};
@@ -95,7 +95,7 @@ pub fn run(
         let stretches = stretches(&open, reader.group_tokens());
         scope.spawn(move || {
             for stretch in stretches {
-                let documents: Result<Vec<Arc<Document>>> = (stretch.par_iter().enumerate())
+                let documents: reader::Result<Vec<Arc<Document>>> = (stretch.par_iter().enumerate())
                     .map(|(index, (paragraph, _))| {
                         reader.prepare(DocumentId::Index(index), paragraph.context.clone()).map(Arc::new)
                     })

@@ -7,6 +7,7 @@
 //! reply     makes one record of what was found in the windows of a question
 //! ```
 
+pub mod error;
 pub mod memo;
 mod plan;
 mod question;
@@ -18,13 +19,13 @@ use std::time::Duration;
 
 use rayon::prelude::*;
 
+pub use self::error::{Error, Result};
 use self::plan::{Job, read_ahead};
 pub use self::question::{Cancel, Document, Question};
 use self::round::Round;
 use crate::checkpoint::ModelFiles;
 use crate::encoder::batch::pack;
 use crate::encoder::{DeviceChoice, Model, Runtime, SpanModel};
-use crate::error::{Error, Result};
 use crate::request::reply::{DocumentId, Reply};
 use crate::text::{Tokenizer, Tokens};
 

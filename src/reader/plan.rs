@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{Question, Reader};
 use crate::decode::{self, Decoded, Decoding, ScoringRules};
 use crate::encoder::WindowLogits;
-use crate::error::Result;
+use crate::reader::error::Result;
 use crate::text::window::WindowShape;
 
 /// A question on its way.

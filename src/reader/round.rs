@@ -9,7 +9,7 @@ use super::plan::{Job, Window};
 use super::{Event, Progress, Question, Reader, on_all_cores};
 use crate::encoder::WindowLogits;
 use crate::encoder::batch::Batch;
-use crate::error::{Error, Result};
+use crate::reader::error::{Error, Result};
 
 /// The windows of some questions on their way through the model.
 pub(super) struct Round<'a> {

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 use std::path::Path;
 use std::str::FromStr;
 
-use super::RequestError;
+use super::error::Error;
 use super::table::Quotes;
 
 /// How requests, or records, are written down.
@@ -110,7 +110,7 @@ pub struct Lines<R> {
 }
 
 /// A line, or why it cannot be had though the next one can.
-pub type Content = Result<Vec<u8>, RequestError>;
+pub type Content = Result<Vec<u8>, Error>;
 
 impl<R: BufRead> Lines<R> {
     /// Lines of at most `limit` bytes.
@@ -147,7 +147,7 @@ impl<R: BufRead> Lines<R> {
             if !self.ended {
                 self.ended = self.skip_line()?;
             }
-            return Ok(Some(Err(RequestError::TooLong { limit: self.limit })));
+            return Ok(Some(Err(Error::TooLong { limit: self.limit })));
         }
         Ok(Some(Ok(line)))
     }
@@ -185,10 +185,10 @@ impl<R: BufRead> Lines<R> {
             let more = match self.next_with_return()? {
                 Some(Ok(more)) => more,
                 Some(Err(problem)) => return Ok(Some(Err(problem))),
-                None => return Ok(Some(Err(RequestError::OpenQuote))),
+                None => return Ok(Some(Err(Error::OpenQuote))),
             };
             if row.len().saturating_add(more.len()) >= self.limit {
-                return Ok(Some(Err(RequestError::TooLong { limit: self.limit })));
+                return Ok(Some(Err(Error::TooLong { limit: self.limit })));
             }
             quotes.scan(b"\n");
             quotes.scan(&more);
@@ -210,7 +210,7 @@ fn without_return(mut line: Vec<u8>) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn lines(text: &[u8], limit: usize) -> Vec<Result<String, RequestError>> {
+    fn lines(text: &[u8], limit: usize) -> Vec<Result<String, Error>> {
         let mut lines = Lines::new(text, limit);
         let all = std::iter::from_fn(|| lines.next().unwrap());
         all.map(|line| line.map(|line| String::from_utf8(line).unwrap())).collect()
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn long_lines_are_read_past() {
-        let long = Err(RequestError::TooLong { limit: 4 });
+        let long = Err(Error::TooLong { limit: 4 });
         assert_eq!(lines(b"abcd\nabcde\nab\n", 4), [Ok("abcd".into()), long.clone(), Ok("ab".into())]);
         assert_eq!(
             lines(b"abcd\r\nabcdefghijk\r\nab", 4),
@@ -241,7 +241,7 @@ mod tests {
         let mut next = || lines.row(',').unwrap();
         assert_eq!(next(), Some(Ok(b"a,\"b\r\nc\"\"\nd\",e".to_vec())));
         assert_eq!(next(), Some(Ok(b"f\"g,h".to_vec())));
-        assert_eq!(next(), Some(Err(RequestError::OpenQuote)));
+        assert_eq!(next(), Some(Err(Error::OpenQuote)));
         assert_eq!(next(), None);
         assert_eq!(lines.count, 6);
     }

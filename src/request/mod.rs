@@ -10,6 +10,7 @@
 //! record       a reply or an error as it is written down
 //! ```
 
+pub mod error;
 pub mod lines;
 mod options;
 pub mod parameters;
@@ -19,5 +20,6 @@ pub mod reply;
 pub mod shapes;
 pub mod table;
 
+pub use error::{Error, Result};
 pub use options::Options;
-pub use shapes::{DocumentRef, Extra, Fields, Item, Rejected, Request, RequestError};
+pub use shapes::{DocumentRef, Extra, Fields, Item, Rejected, Request};

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::{Options, RequestError};
+use super::Options;
+use super::error::Error;
 use crate::decode::Scoring;
 
 /// The options of one request; what it does not name is as for everybody.
@@ -34,11 +35,11 @@ pub struct Parameters {
 
 impl Parameters {
     /// Reads a JSON object. A name that means nothing here is refused, because it would be ignored in silence.
-    pub fn from_json(json: &RawValue) -> Result<Self, RequestError> {
+    pub fn from_json(json: &RawValue) -> Result<Self, Error> {
         let parameters: Self = serde_json::from_str(json.get()).map_err(|error| {
             let reason = error.to_string();
             let reason = reason.split(" at line ").next().unwrap_or_default().to_owned();
-            RequestError::BadParameters { reason }
+            Error::BadParameters { reason }
         })?;
         let numbers = [
             ("top_k", parameters.top_k),
@@ -47,15 +48,13 @@ impl Parameters {
             ("max_question_len", parameters.max_question_len),
         ];
         match numbers.into_iter().find(|(_, number)| *number == Some(0)) {
-            Some((name, _)) => {
-                Err(RequestError::BadParameters { reason: format!("`{name}` must be at least 1") })
-            }
+            Some((name, _)) => Err(Error::BadParameters { reason: format!("`{name}` must be at least 1") }),
             None => Ok(parameters),
         }
     }
 
     /// What everybody gets, with these changes.
-    pub fn apply(&self, options: &Arc<Options>) -> Result<Arc<Options>, RequestError> {
+    pub fn apply(&self, options: &Arc<Options>) -> Result<Arc<Options>, Error> {
         if *self == Self::default() {
             return Ok(options.clone());
         }
@@ -77,7 +76,7 @@ impl Parameters {
             (Scoring::Hf(hf), Some(align)) => hf.align_to_words = align,
             (_, Some(true)) => {
                 let reason = "`align_to_words` belongs to the pipeline's scoring (hf)".into();
-                return Err(RequestError::BadParameters { reason });
+                return Err(Error::BadParameters { reason });
             }
             (_, Some(false)) => {}
         }
@@ -90,7 +89,7 @@ mod tests {
     use super::*;
     use crate::decode::ScoringRules;
 
-    fn read(json: &str) -> Result<Parameters, RequestError> {
+    fn read(json: &str) -> Result<Parameters, Error> {
         Parameters::from_json(&serde_json::from_str::<Box<RawValue>>(json).unwrap())
     }
 
@@ -123,7 +122,7 @@ mod tests {
             ("[]", "top_k"),
         ] {
             match read(json) {
-                Err(RequestError::BadParameters { reason }) => {
+                Err(Error::BadParameters { reason }) => {
                     assert!(reason.contains(named) || json == "[]", "{reason}")
                 }
                 other => panic!("{json}: {other:?}"),

@@ -5,11 +5,12 @@ use std::time::UNIX_EPOCH;
 
 use sha2::{Digest, Sha256};
 
+use super::error::Error;
 use super::lines::Line;
 use super::parameters::Parameters;
 use super::reply::Id;
 use super::table;
-use super::{DocumentRef, Extra, Fields, Item, Rejected, Request, RequestError};
+use super::{DocumentRef, Extra, Fields, Item, Rejected, Request};
 
 /// Whose a record is and what goes into it beside the reply.
 #[derive(Debug, Clone)]
@@ -49,7 +50,7 @@ pub struct Parsed {
     /// One for each record that will come of it; never empty.
     pub tickets: Vec<Ticket>,
     /// What to do, or what is wrong with it.
-    pub request: Result<Body, RequestError>,
+    pub request: Result<Body, Error>,
 }
 
 /// What a request asks.
@@ -71,7 +72,7 @@ pub struct Parser {
     /// What the inputs are called.
     inputs: Vec<Arc<str>>,
     /// The input that is being read, if it is a table, and its header, or why it has none.
-    header: Option<(usize, Result<Vec<String>, RequestError>)>,
+    header: Option<(usize, Result<Vec<String>, Error>)>,
     /// Records so far.
     sequence: u64,
     fingerprints: bool,
@@ -146,17 +147,15 @@ impl Parser {
             Err(problem) => Err(problem.clone()),
             Ok(content) => match std::str::from_utf8(content) {
                 Ok(text) => Ok(table::cells(text, separator)),
-                Err(error) => Err(RequestError::NotUtf8 { at: error.valid_up_to() }),
+                Err(error) => Err(Error::NotUtf8 { at: error.valid_up_to() }),
             },
         };
         let header = match &self.header {
             Some((input, header)) if *input == line.input => header,
             _ => {
                 let problem = cells.as_ref().err().cloned();
-                let header = cells.map_err(|problem| RequestError::BadHeader {
-                    line: line.number,
-                    reason: problem.to_string(),
-                });
+                let header = cells
+                    .map_err(|problem| Error::BadHeader { line: line.number, reason: problem.to_string() });
                 self.header = Some((line.input, header));
                 return problem.map(|problem| Err(problem.into()));
             }

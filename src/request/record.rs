@@ -12,7 +12,6 @@ use super::lines::Format;
 use super::parser::Ticket;
 use super::reply::{Id, Reply};
 use super::table;
-use crate::error::Error;
 
 /// A layout that was asked for and makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -143,14 +142,8 @@ impl Layout {
         self.write(&Answered { reply, question_index: ticket.index, rest: Rest(&ticket.rest) }, out)
     }
 
-    /// Writes the record of something that could not be answered. What its sender can do about it is for whoever talks to them to say.
-    pub fn error(
-        &self,
-        ticket: &Ticket,
-        error: &Error,
-        hint: Option<String>,
-        out: &mut dyn Write,
-    ) -> io::Result<()> {
+    /// Writes the record of something that could not be answered.
+    pub fn error(&self, ticket: &Ticket, failure: &Failure, out: &mut dyn Write) -> io::Result<()> {
         let (file, file_line) = ticket.place.as_ref().map(|(file, line)| (&**file, *line)).unzip();
         let record = Failed {
             line: ticket.line,
@@ -158,7 +151,7 @@ impl Layout {
             file_line,
             id: ticket.id.as_ref(),
             question_index: ticket.index,
-            error: Failure { code: error.code(), message: error.to_string(), hint },
+            error: failure,
             rest: Rest(&ticket.rest),
         };
         self.write(&record, out)
@@ -201,16 +194,20 @@ struct Failed<'a> {
     id: Option<&'a Id>,
     #[serde(skip_serializing_if = "Option::is_none")]
     question_index: Option<usize>,
-    error: Failure,
+    error: &'a Failure,
     #[serde(flatten)]
     rest: Rest<'a>,
 }
 
-#[derive(Serialize)]
-struct Failure {
-    code: &'static str,
-    message: String,
-    hint: Option<String>,
+/// Why a request has no reply, as its sender is told.
+#[derive(Debug, Clone, Serialize)]
+pub struct Failure {
+    /// The stable name of the kind of error.
+    pub code: &'static str,
+    /// What happened.
+    pub message: String,
+    /// What the sender can do about it: for whoever talks to them to say.
+    pub hint: Option<String>,
 }
 
 /// Fields that are passed through.

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::shelf::Shelf;
 use super::turn::{Over, Turn};
-use super::{Queue, Work};
-use crate::error::{Error, Result};
+use super::{Queue, Result, Work};
+use crate::fs;
 use crate::reader::{Document, Question, Reader};
 use crate::request::parser::{Body, Parsed, Ticket};
 use crate::request::reply::DocumentId;
-use crate::request::{DocumentRef, Options, RequestError};
+use crate::request::{DocumentRef, Error, Options};
 use crate::text::BYTES_PER_TOKEN;
 
 /// Turns requests into work, on several threads and in the order of the requests.
@@ -140,11 +140,11 @@ impl<'a> Preparing<'a> {
     fn load(&self, document: &mut DocumentRef, index: usize) -> Result<Arc<Document>> {
         match document {
             DocumentRef::Text(text) => {
-                self.shelf.document(self.reader, DocumentId::Index(index), std::mem::take(text))
+                Ok(self.shelf.document(self.reader, DocumentId::Index(index), std::mem::take(text))?)
             }
             DocumentRef::File(path) => {
                 let text = read_text(path, self.limit)?;
-                self.shelf.document(self.reader, DocumentId::Path(path.display().to_string()), text)
+                Ok(self.shelf.document(self.reader, DocumentId::Path(path.display().to_string()), text)?)
             }
         }
     }
@@ -164,22 +164,21 @@ fn work(ticket: Ticket, question: Result<Question>) -> Work<Ticket> {
 }
 
 fn read_text(path: &Path, limit: usize) -> Result<String> {
-    let refused = |source| Error::Read { path: path.to_owned(), source };
+    let refused = |source| fs::Error::Read { path: path.to_owned(), source };
     let name = path.display().to_string();
     // A pipe would be waited for, with everybody behind it; a device may never end.
     if !path.metadata().map_err(refused)?.is_file() {
-        return Err(RequestError::NotAFile { path: name }.into());
+        return Err(Error::NotAFile { path: name }.into());
     }
     let mut bytes = Vec::new();
     // One byte more than allowed tells a file of the largest size from a larger one.
     let most = (limit as u64).saturating_add(1);
     File::open(path).map_err(refused)?.take(most).read_to_end(&mut bytes).map_err(refused)?;
     if bytes.len() > limit {
-        return Err(RequestError::DocumentTooLarge { path: name, limit }.into());
+        return Err(Error::DocumentTooLarge { path: name, limit }.into());
     }
-    String::from_utf8(bytes).map_err(|error| {
-        RequestError::DocumentNotUtf8 { path: name, at: error.utf8_error().valid_up_to() }.into()
-    })
+    String::from_utf8(bytes)
+        .map_err(|error| Error::DocumentNotUtf8 { path: name, at: error.utf8_error().valid_up_to() }.into())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use spanqa::source::{SourceOptions, resolve};
 use spanqa::text::Tokenizer;
 use spanqa::text::offsets::OffsetUnit;
 use spanqa::text::window::Limits;
-use spanqa::{Error, Result};
+use spanqa::{encoder, reader, text};
 
 /// Prefers context tokens that equal question tokens; everything else, and "no answer", scores lower.
 #[derive(Default)]
@@ -40,11 +40,11 @@ impl SpanModel for KeywordModel {
         30522
     }
 
-    fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
+    fn logits(&self, batch: &Batch) -> encoder::Result<Vec<WindowLogits>> {
         self.largest_batch.fetch_max(batch.tokens(), Ordering::Relaxed);
         if Some(self.calls.fetch_add(1, Ordering::Relaxed)) == self.failing_call {
             assert!(!self.panics, "on purpose");
-            return Err(Error::NotFinite { dtype: "f32" });
+            return Err(encoder::Error::NotFinite { dtype: "f32" });
         }
         self.most_busy.fetch_max(self.busy.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         if self.lanes > 0 {
@@ -85,7 +85,7 @@ impl SpanModel for Shared {
         self.0.vocabulary()
     }
 
-    fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
+    fn logits(&self, batch: &Batch) -> encoder::Result<Vec<WindowLogits>> {
         self.0.logits(batch)
     }
 
@@ -108,7 +108,7 @@ fn documents(reader: &Reader, texts: &[&str]) -> Vec<Arc<Document>> {
     texts.iter().enumerate().map(|text| document(text).unwrap().into()).collect()
 }
 
-fn ask(reader: &Reader, question: &str, texts: &[&str], options: &Options) -> Result<Reply> {
+fn ask(reader: &Reader, question: &str, texts: &[&str], options: &Options) -> reader::Result<Reply> {
     let question = Question::new("1", question, documents(reader, texts)).with(&Arc::new(options.clone()));
     reader.answer(&[question], &mut |_| {}).unwrap().remove(0)
 }
@@ -164,7 +164,10 @@ fn nothing_to_read_is_a_reply_and_nothing_to_ask_is_an_error() {
         assert_eq!((reply.no_answer_score, reply.null_odds), (1.0, None));
     }
     for question in ["", "  ", "\u{200b}"] {
-        assert!(matches!(ask(&reader, question, &["a"], &Options::default()), Err(Error::EmptyQuestion)));
+        assert!(matches!(
+            ask(&reader, question, &["a"], &Options::default()),
+            Err(reader::Error::Text(text::Error::EmptyQuestion))
+        ));
     }
 }
 
@@ -179,7 +182,10 @@ fn a_long_question_is_cut_and_says_so() {
     let limits = Limits { max_question_tokens: 5000, ..Limits::default() };
     let all = Options { limits, ..Options::default() };
     let error = ask(&reader, &question, &["a zebra"], &all).unwrap_err();
-    assert!(matches!(error, Error::NoRoomForContext { question: 5000, .. }), "{error:?}");
+    assert!(
+        matches!(error, reader::Error::Text(text::Error::NoRoomForContext { question: 5000, .. })),
+        "{error:?}"
+    );
 }
 
 /// Text that looks like structure is text: it neither ends the question nor becomes part of the template.
@@ -273,7 +279,7 @@ fn lanes_run_side_by_side() {
         let failing = model(lanes, Some(4));
         assert!(matches!(
             all(&with(&failing), &mut |_| ControlFlow::Continue(())),
-            Err(Error::NotFinite { .. })
+            Err(reader::Error::Encoder(encoder::Error::NotFinite { .. }))
         ));
         // Nobody waits for ever for what a lane did not live to say.
         let model = KeywordModel { lanes, failing_call: Some(4), panics: true, ..KeywordModel::default() };
@@ -297,7 +303,7 @@ impl SpanModel for Poisoned {
         usize::MAX
     }
 
-    fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
+    fn logits(&self, batch: &Batch) -> encoder::Result<Vec<WindowLogits>> {
         let mut logits = KeywordModel::default().logits(batch)?;
         for (window, logits) in batch.ranges().zip(&mut logits) {
             if batch.ids[window].contains(&self.0) {
@@ -322,7 +328,7 @@ fn logits_that_are_no_numbers_fail_their_own_question() {
     for (place, reply) in replies.iter().enumerate() {
         match reply {
             Ok(reply) => assert!([0, 2, 4].contains(&place) && reply.answered),
-            Err(Error::NotFinite { dtype }) => assert!([1, 3].contains(&place) && *dtype == "f16"),
+            Err(reader::Error::NotFinite { dtype }) => assert!([1, 3].contains(&place) && *dtype == "f16"),
             Err(error) => panic!("{error}"),
         }
     }
@@ -360,7 +366,7 @@ fn questions_can_be_taken_back_or_be_too_late() {
         let replies = reader.answer(&questions, &mut |_| {}).unwrap();
         for (place, reply) in replies.iter().enumerate() {
             match (place, reply) {
-                (3, Err(Error::Cancelled)) | (5, Err(Error::DeadlineExceeded)) => {}
+                (3, Err(reader::Error::Cancelled)) | (5, Err(reader::Error::DeadlineExceeded)) => {}
                 (_, Ok(reply)) => assert!(reply.answered && ![3, 5].contains(&place)),
                 (_, Err(error)) => panic!("{lanes} {place}: {error}"),
             }
@@ -382,7 +388,7 @@ fn squad_rules_read_the_whole_window() {
             usize::MAX
         }
 
-        fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
+        fn logits(&self, batch: &Batch) -> encoder::Result<Vec<WindowLogits>> {
             self.0.lock().unwrap().extend(batch.read.iter().cloned().zip(batch.lengths.iter().copied()));
             KeywordModel::default().logits(batch)
         }

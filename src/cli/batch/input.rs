@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
-use spanqa::request::RequestError;
+use spanqa::request;
 use spanqa::request::lines::{Content, Format, Line, Lines};
 use spanqa::stream::Queue;
 
@@ -62,7 +62,7 @@ impl Reading<'_> {
         if let Err(error) = self.rows(input, path, format)? {
             // What follows cannot be read. That is said where the next record would stand, so that nothing is lost in silence.
             let name = path.display().to_string();
-            let problem = RequestError::Unreadable { input: name, reason: error.to_string() };
+            let problem = request::Error::Unreadable { input: name, reason: error.to_string() };
             self.lines += 1;
             self.push(input, self.lines, self.lines - before, format, Err(problem))?;
         }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use spanqa::Error;
+use spanqa::fs::Error;
 use spanqa::request::lines::Lines;
 use spanqa::request::parser::Ticket;
 use spanqa::request::record::Layout;

@@ -38,6 +38,18 @@ pub struct Trace {
     waiting: Vec<String>,
 }
 
+/// Why a journal cannot be gone on with.
+enum Stop {
+    Changed(Changed),
+    Unreadable(spanqa::fs::Error),
+}
+
+impl From<spanqa::fs::Error> for Stop {
+    fn from(error: spanqa::fs::Error) -> Self {
+        Stop::Unreadable(error)
+    }
+}
+
 /// Fingerprints that are written together.
 const TOGETHER: usize = 256;
 
@@ -47,20 +59,15 @@ impl Trace {
         let mut path = partial.path().as_os_str().to_owned();
         path.push(".journal");
         let path = PathBuf::from(path);
-        let mut changed = None;
         let (journal, before) = if resume && path.exists() {
-            let opened = Journal::resume(&path, &settings, |found| {
-                changed = Some(found);
-                spanqa::Error::Cancelled
-            });
-            match (opened, changed) {
-                (Ok(opened), _) => opened,
-                (Err(_), Some(_)) if anyway => (Journal::create(&path, &settings)?, Vec::new()),
-                (Err(_), Some(Changed { field, found, expected })) => {
+            match Journal::resume(&path, &settings, Stop::Changed) {
+                Ok(opened) => opened,
+                Err(Stop::Changed(_)) if anyway => (Journal::create(&path, &settings)?, Vec::new()),
+                Err(Stop::Changed(Changed { field, found, expected })) => {
                     let what = format!("was made with {field} {found}, not {expected},");
                     return Err(foreign(partial.path(), &what));
                 }
-                (Err(error), None) => return Err(error.into()),
+                Err(Stop::Unreadable(error)) => return Err(error.into()),
             }
         } else {
             (Journal::create(&path, &settings)?, Vec::new())

@@ -147,7 +147,7 @@ mod tests {
             usize::MAX
         }
 
-        fn logits(&self, _: &Batch) -> spanqa::Result<Vec<WindowLogits>> {
+        fn logits(&self, _: &Batch) -> spanqa::encoder::Result<Vec<WindowLogits>> {
             panic!("on purpose")
         }
 

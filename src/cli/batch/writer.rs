@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use spanqa::request::parser::Ticket;
-use spanqa::request::record::Layout;
+use spanqa::request::record::{Failure, Layout};
 use spanqa::request::reply::Reply;
-use spanqa::stream::{Done, Queue};
+use spanqa::stream::{self, Done, Queue};
 
 use super::report::Report;
 use super::resume::Trace;
@@ -36,7 +36,7 @@ pub enum Order {
         /// The record that is to be written next.
         next: u64,
         /// Records that are ready before their turn.
-        held: BTreeMap<u64, (Ticket, Result<Reply, Arc<spanqa::Error>>)>,
+        held: BTreeMap<u64, (Ticket, Result<Reply, Arc<stream::Error>>)>,
     },
 }
 
@@ -91,7 +91,7 @@ impl Writer<'_> {
         self.flush()
     }
 
-    fn next_in_order(&mut self) -> Option<(Ticket, Result<Reply, Arc<spanqa::Error>>)> {
+    fn next_in_order(&mut self) -> Option<(Ticket, Result<Reply, Arc<stream::Error>>)> {
         let Order::Input { next, held } = &mut self.order else { return None };
         let found = held.remove(next)?;
         *next += 1;
@@ -105,7 +105,7 @@ impl Writer<'_> {
         Ok(self.out.flush()?)
     }
 
-    fn write(&mut self, ticket: &Ticket, reply: Result<Reply, Arc<spanqa::Error>>) -> Result<()> {
+    fn write(&mut self, ticket: &Ticket, reply: Result<Reply, Arc<stream::Error>>) -> Result<()> {
         let tally = &mut self.report.tally;
         tally.requests += 1;
         match &reply {
@@ -128,13 +128,13 @@ impl Writer<'_> {
             }
             Err(error) => {
                 if self.failures != Failures::Left {
-                    self.layout.error(ticket, &error, hints::hint(&error), self.out)?;
+                    self.layout.error(ticket, &failure(&error), self.out)?;
                 }
                 if self.failures == Failures::Recorded {
                     return Ok(());
                 }
                 self.flush()?;
-                let hint = hints::hint(&error)
+                let hint = hints::stream(&error)
                     .unwrap_or_else(|| "mend the request, or leave --fail-fast out".into());
                 let place = match (&ticket.place, ticket.line) {
                     (Some((file, line)), _) => format!("{file}, line {line}"),
@@ -152,4 +152,9 @@ impl Writer<'_> {
             self.notes.push(text.to_owned());
         }
     }
+}
+
+/// What the sender of a request is told.
+fn failure(error: &stream::Error) -> Failure {
+    Failure { code: error.code(), message: error.to_string(), hint: hints::stream(error) }
 }
