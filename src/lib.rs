@@ -41,6 +41,8 @@ pub mod decode;
 pub mod encoder;
 pub mod error;
 pub mod eval;
+pub mod fs;
+pub mod journal;
 pub mod random;
 pub mod reader;
 pub mod report;
