@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod files;
+pub mod identity;
 pub mod names;
 pub mod parts;
 pub mod quantised;
@@ -10,5 +11,6 @@ pub mod weights;
 
 pub use config::EncoderConfig;
 pub use files::{FileBytes, ModelFile, ModelFiles};
+pub use identity::Identity;
 pub use names::NameTable;
 pub use weights::Weights;
