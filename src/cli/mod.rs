@@ -14,6 +14,7 @@ mod output;
 mod progress;
 mod shell;
 mod signals;
+mod terminal;
 mod train;
 mod tune;
 mod verify;
@@ -130,7 +131,7 @@ impl std::error::Error for Usage {}
 
 /// What happened, from the outside in. A cause that the message around it has told already is not told again.
 pub fn message(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+    let told = error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
         if told.is_empty() {
             cause
         } else if told.contains(&cause) {
@@ -138,15 +139,17 @@ pub fn message(error: &anyhow::Error) -> String {
         } else {
             format!("{told}: {cause}")
         }
-    })
+    });
+    terminal::message(&told).into_owned()
 }
 
 /// What the user can do about an error.
 pub fn hint(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(|cause| {
+    let hint = error.chain().find_map(|cause| {
         let usage = cause.downcast_ref::<Usage>().map(|usage| usage.hint.clone());
         usage.or_else(|| cause.downcast_ref::<spanqa::Error>().and_then(spanqa::Error::hint))
-    })
+    });
+    hint.map(|hint| terminal::message(&hint).into_owned())
 }
 
 /// Whether whoever read our output has gone away, which is their right.
