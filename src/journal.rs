@@ -12,8 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::{Error, Result};
-use crate::fs::write;
+use crate::fs::{Error, Result, write};
 
 /// A file to which records are appended.
 #[derive(Debug)]
@@ -46,11 +45,11 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
     /// Goes on where the file stops, and returns what it holds. One that is not there or has no whole line is created.
     ///
     /// Fails with what `other_run` makes of the difference if the file has another header.
-    pub fn resume(
+    pub fn resume<E: From<Error>>(
         path: &Path,
         header: &impl Serialize,
-        other_run: impl FnOnce(Changed) -> Error,
-    ) -> Result<(Self, Vec<R>)> {
+        other_run: impl FnOnce(Changed) -> E,
+    ) -> Result<(Self, Vec<R>), E> {
         let bytes = read(path)?;
         let mut lines = bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
         let Some(first) = lines.next() else { return Ok((Self::create(path, header)?, Vec::new())) };
@@ -179,12 +178,31 @@ mod tests {
         range.map(|step| Step { step }).collect()
     }
 
-    fn other(changed: Changed) -> Error {
-        Error::BadFile { file: changed.field, reason: format!("{} -> {}", changed.found, changed.expected) }
+    #[derive(Debug)]
+    enum Problem {
+        File,
+        OtherRun(Changed),
     }
 
-    fn resume(path: &Path, header: Value) -> Result<(Journal<Step>, Vec<Step>)> {
-        Journal::resume(path, &header, other)
+    impl From<Error> for Problem {
+        fn from(_: Error) -> Self {
+            Problem::File
+        }
+    }
+
+    impl std::fmt::Display for Problem {
+        fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+            match self {
+                Problem::File => out.write_str("file"),
+                Problem::OtherRun(Changed { field, found, expected }) => {
+                    write!(out, "{field}: {found} -> {expected}")
+                }
+            }
+        }
+    }
+
+    fn resume(path: &Path, header: Value) -> Result<(Journal<Step>, Vec<Step>), Problem> {
+        Journal::resume(path, &header, Problem::OtherRun)
     }
 
     fn place() -> (tempfile::TempDir, PathBuf) {
@@ -226,12 +244,12 @@ mod tests {
         Journal::<Step>::create(&path, &then).unwrap();
         let written = fs::read(&path).unwrap();
         for (field, value, said) in [
-            ("model", json!("n"), "model is not usable: m -> n"),
-            ("limits", json!({"window": 384, "overlap": 64}), "limits.overlap is not usable: 128 -> 64"),
-            ("limits", json!({"window": 384}), "limits.overlap is not usable: 128 -> not set"),
-            ("dtype", json!("f16"), "dtype is not usable: not set -> f16"),
-            ("new", json!(true), "new is not usable: not set -> true"),
-            ("seed", json!([1]), "seed is not usable: 1 -> [1]"),
+            ("model", json!("n"), "model: m -> n"),
+            ("limits", json!({"window": 384, "overlap": 64}), "limits.overlap: 128 -> 64"),
+            ("limits", json!({"window": 384}), "limits.overlap: 128 -> not set"),
+            ("dtype", json!("f16"), "dtype: not set -> f16"),
+            ("new", json!(true), "new: not set -> true"),
+            ("seed", json!([1]), "seed: 1 -> [1]"),
         ] {
             let mut now = then.clone();
             now[field] = value;
@@ -251,8 +269,9 @@ mod tests {
         }
         let (_dir, path) = place();
         Journal::<Step>::create(&path, &Header { threshold: 0.1 }).unwrap();
-        Journal::<Step>::resume(&path, &Header { threshold: 0.1 }, other).unwrap();
-        assert!(Journal::<Step>::resume(&path, &Header { threshold: 0.2 }, other).is_err());
+        let resume = |threshold| Journal::<Step>::resume(&path, &Header { threshold }, Problem::OtherRun);
+        resume(0.1).unwrap();
+        assert_eq!(resume(0.2).unwrap_err().to_string(), "threshold: 0.1 -> 0.2");
     }
 
     #[test]

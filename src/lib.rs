@@ -37,6 +37,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo))]
 
 pub mod checkpoint;
+pub mod class;
 pub mod decode;
 pub mod encoder;
 pub mod error;
@@ -52,4 +53,5 @@ pub mod stream;
 pub mod text;
 pub mod train;
 
+pub use class::ErrorClass;
 pub use error::{Error, Result};

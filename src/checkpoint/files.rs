@@ -6,8 +6,8 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use super::parts::NESTED;
-use crate::error::{Error, Result};
-use crate::fs::{open_regular, read_regular};
+use crate::checkpoint::error::{Error, Result};
+use crate::fs::{self, open_regular, read_regular};
 
 /// Bytes of the largest file that is read as a whole. The largest vocabularies are a tenth of it; weights are mapped.
 const LARGEST: u64 = 512 << 20;
@@ -37,7 +37,7 @@ impl ModelFiles {
     /// Every regular file of a folder, by name, and those files of its subfolders that belong to a model, such as
     /// `1_Pooling/config.json`.
     pub fn from_dir(dir: &Path) -> Result<Self> {
-        let unreadable = |source| Error::Read { path: dir.to_path_buf(), source };
+        let unreadable = |source| fs::Error::Read { path: dir.to_path_buf(), source };
         let mut files = BTreeMap::new();
         for entry in std::fs::read_dir(dir).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
@@ -95,7 +95,7 @@ impl ModelFile {
     /// The whole content.
     pub fn read(&self) -> Result<Cow<'static, [u8]>> {
         match self {
-            ModelFile::OnDisk(path) => read_regular(path, LARGEST).map(Cow::Owned),
+            ModelFile::OnDisk(path) => Ok(Cow::Owned(read_regular(path, LARGEST)?)),
             ModelFile::BuiltIn { bytes, .. } => Ok(Cow::Borrowed(bytes)),
         }
     }
@@ -104,7 +104,7 @@ impl ModelFile {
     pub fn map(&self) -> Result<FileBytes> {
         match self {
             ModelFile::OnDisk(path) => {
-                let unreadable = |source| Error::Read { path: path.clone(), source };
+                let unreadable = |source| fs::Error::Read { path: path.clone(), source };
                 let file = open_regular(path).map_err(unreadable)?;
                 // SAFETY: the map is only read. Another process that truncates the file while we read it can
                 // kill this process (SIGBUS), as with every program that maps its inputs; downloads are renamed
@@ -121,7 +121,7 @@ impl ModelFile {
         match self {
             ModelFile::OnDisk(path) => std::fs::metadata(path)
                 .map(|meta| meta.len())
-                .map_err(|source| Error::Read { path: path.clone(), source }),
+                .map_err(|source| fs::Error::Read { path: path.clone(), source }.into()),
             ModelFile::BuiltIn { bytes, .. } => Ok(bytes.len() as u64),
         }
     }

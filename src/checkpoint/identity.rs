@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 
 use super::parts::{self, Parts};
 use super::{ModelFile, ModelFiles};
-use crate::error::{Error, Result};
-use crate::fs::open_regular;
+use crate::checkpoint::error::{Error, Result};
+use crate::fs::{self, open_regular};
 
 /// Bytes that are hashed at either end of a weights file.
 const END: u64 = 64 << 10;
@@ -147,7 +147,7 @@ impl<'a> Bytes<'a> {
             ModelFile::BuiltIn { bytes, .. } => Bytes::InMemory { file, bytes },
             ModelFile::OnDisk(path) => {
                 let opened =
-                    open_regular(path).map_err(|source| Error::Read { path: path.clone(), source })?;
+                    open_regular(path).map_err(|source| fs::Error::Read { path: path.clone(), source })?;
                 Bytes::OnDisk { path, file: opened, buffer: Vec::new() }
             }
         })
@@ -160,7 +160,7 @@ impl<'a> Bytes<'a> {
             Bytes::OnDisk { path, file, buffer } => {
                 buffer.resize(length as usize, 0);
                 let read = file.seek(SeekFrom::Start(start)).and_then(|_| file.read_exact(buffer));
-                read.map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
+                read.map_err(|source| fs::Error::Read { path: path.to_path_buf(), source })?;
                 Ok(buffer)
             }
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, serialize_to_file};
 
-use crate::error::{Error, Result};
+use crate::checkpoint::error::Result;
 use crate::fs;
 
 /// A tensor as it goes to disk.
@@ -31,7 +31,7 @@ pub(crate) fn write(path: &Path, tensors: &[Stored], metadata: HashMap<String, S
         }
         serialize_to_file(views, Some(metadata.clone()), place).map_err(broken)
     })?;
-    let size = path.metadata().map_err(|source| Error::Write { path: path.to_path_buf(), source })?;
+    let size = path.metadata().map_err(|source| fs::Error::Write { path: path.to_path_buf(), source })?;
     Ok(size.len())
 }
 

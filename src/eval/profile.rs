@@ -5,8 +5,8 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::checkpoint::ModelFiles;
-use crate::error::{Error, Result};
-use crate::eval::error::EvalError;
+use crate::eval::error::{Error, Result};
+use crate::fs;
 
 /// Settings that fit one model, and where they come from.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -56,14 +56,14 @@ pub struct TunedOn {
 impl Profile {
     /// Reads a profile.
     pub fn open(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| fs::Error::Read { path: path.to_owned(), source })?;
         Self::parse(&path.display().to_string(), &text)
     }
 
     /// Reads one that is already in memory.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
-        let bad = |reason: String| EvalError::BadProfile { file: file.into(), reason };
+        let bad = |reason: String| Error::BadProfile { file: file.into(), reason };
         let profile: Self = toml::from_str(text).map_err(|error| bad(error.to_string().trim().into()))?;
         if profile.null_threshold.is_nan() {
             return Err(bad("its null_threshold is not a number".into()).into());
@@ -81,7 +81,7 @@ impl Profile {
             let then =
                 digest.map_or_else(|| self.model.clone(), |digest| format!("{} ({digest})", self.model));
             let reason = format!("it was tuned for {then}, not for {now}");
-            EvalError::BadProfile { file: file.into(), reason }.into()
+            Error::BadProfile { file: file.into(), reason }
         };
         match &self.model_digest {
             Some(digest) => {

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use super::repo::HubRepo;
 use crate::checkpoint::parts::{self, MODULES, POOLING, Parts, TOKENIZER_CONFIG};
-use crate::error::{Error, Result};
 use crate::fs::replace;
+use crate::source::error::{Error, Result};
 
 /// A folder from which a model can be loaded, and its commit.
 #[derive(Debug, Clone, PartialEq)]
@@ -155,8 +155,8 @@ impl RepoCache {
 fn write(path: &Path, text: &str) -> Result<()> {
     make_folder_of(path)?;
     match crate::fs::write(path, text.as_bytes()) {
-        Err(Error::Write { path, source }) => Err(not_writable(&path, source)),
-        outcome => outcome,
+        Err(crate::fs::Error::Write { path, source }) => Err(not_writable(&path, source)),
+        outcome => Ok(outcome?),
     }
 }
 

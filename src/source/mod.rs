@@ -5,6 +5,7 @@
 
 mod builtin;
 mod cache;
+pub mod error;
 mod http;
 mod hub;
 mod progress;
@@ -16,6 +17,7 @@ mod transfer;
 
 use std::path::PathBuf;
 
+pub use error::{Error, Result};
 pub use progress::{Download, DownloadEvent, Watcher};
 pub use reference::Reference;
 pub use registry::{Accuracy, Entry, Family, Registry};
@@ -23,7 +25,6 @@ pub use repo::HubRepo;
 pub use settings::{DEFAULT_ENDPOINT, HubSettings, Token};
 
 use crate::checkpoint::ModelFiles;
-use crate::error::{Error, Result};
 
 /// How models are looked for.
 #[derive(Debug, Clone, Default)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::{Error, Result};
+use crate::source::error::{Error, Result};
 
 /// A repository on the hub at one revision. Both are known to be safe in paths and URLs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::error::Result;
 use crate::eval::run::{Candidate, Prediction};
+use crate::fs::Result;
 pub use crate::fs::{write, write_json, write_lines};
 
 /// What stands for the lead of "no answer" where there was nothing to quote: more than any model gives, and still a number.

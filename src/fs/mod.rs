@@ -3,13 +3,15 @@
 //! A file is made beside its place and renamed into it, so nobody ever sees half of one, whatever kills the process. Its
 //! permissions are those of the file that it replaces; a new one gets what the user's umask allows.
 
+pub mod error;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+pub use error::{Error, Result};
 
 /// Writes a file whole or not at all.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
