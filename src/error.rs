@@ -138,6 +138,7 @@ impl From<eval::Error> for Error {
             eval::Error::Fs(error) => error.into(),
             eval::Error::Text(error) => error.into(),
             eval::Error::Reader(error) => error.into(),
+            eval::Error::Checkpoint(error) => error.into(),
             own => Self::Eval(own),
         }
     }
@@ -161,7 +162,7 @@ impl From<train::Error> for Error {
 mod tests {
     /// The rooms' errors as they are written.
     const ROOMS: [&str; 10] = [
-        include_str!("fs.rs"),
+        include_str!("fs/error.rs"),
         include_str!("checkpoint/error.rs"),
         include_str!("text/error.rs"),
         include_str!("encoder/error.rs"),

@@ -43,6 +43,7 @@ pub mod encoder;
 pub mod error;
 pub mod eval;
 pub mod fs;
+pub mod journal;
 pub mod random;
 pub mod reader;
 pub mod report;

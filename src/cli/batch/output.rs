@@ -41,10 +41,7 @@ impl Partial {
         }
         if resume && !path.exists() && target.exists() {
             // A complete file may have got more requests since. It stays until its successor is complete, too.
-            let mut copy = tempfile::NamedTempFile::new_in(folder_of(target)).map_err(refused(&path))?;
-            let mut source = File::open(target).map_err(refused(target))?;
-            io::copy(&mut source, &mut copy).map_err(refused(&path))?;
-            copy.persist(&path).map_err(|error| refused(&path)(error.error))?;
+            spanqa::fs::copy(target, &path)?;
         }
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(refused(&path))?;
@@ -88,10 +85,7 @@ impl Partial {
 
     /// Gives the file its name.
     pub fn complete(self) -> Result<()> {
-        // Without this a power cut could leave the name without the contents.
-        self.file.sync_all().map_err(refused(&self.path))?;
-        fs::rename(&self.path, &self.target).map_err(refused(&self.target))?;
-        Ok(())
+        Ok(spanqa::fs::complete(&self.file, &self.path, &self.target).map_err(refused(&self.target))?)
     }
 
     /// Forgets a file that nothing was written to.
@@ -105,13 +99,6 @@ impl Partial {
     /// The name that it has until it is complete.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-}
-
-fn folder_of(target: &Path) -> &Path {
-    match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
     }
 }
 
