@@ -138,6 +138,7 @@ impl From<eval::Error> for Error {
             eval::Error::Fs(error) => error.into(),
             eval::Error::Text(error) => error.into(),
             eval::Error::Reader(error) => error.into(),
+            eval::Error::Checkpoint(error) => error.into(),
             own => Self::Eval(own),
         }
     }

@@ -15,7 +15,7 @@ use super::inputs::{DEFAULT_MAX_BYTES, Inputs};
 use super::options::{ReaderArgs, UNITS, choice};
 use super::output::{ColorArg, Format, Printer};
 use super::progress::WindowBar;
-use super::{Outcome, Usage, hints, notice};
+use super::{Outcome, Usage, hints, notice, terminal};
 
 /// Answer questions from files, standard input or a text
 ///
@@ -66,7 +66,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let mut notes: Vec<String> = Vec::new();
     let mut note = |text: String| {
         if !args.quiet && !notes.contains(&text) {
-            eprintln!("note: {text}");
+            terminal::note(&text);
             notes.push(text);
         }
     };
@@ -128,7 +128,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         out.flush()?;
     }
     if resolved.origin == Origin::BuiltIn && !args.quiet {
-        notice::built_in_model(|text| eprintln!("note: {text}"));
+        notice::built_in_model(|text| terminal::note(text));
     }
     Ok(outcome)
 }

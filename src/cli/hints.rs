@@ -302,6 +302,7 @@ fn eval(error: &eval::Error) -> Option<String> {
         Error::Fs(error) => return fs(error),
         Error::Text(error) => return text(error),
         Error::Reader(error) => return reader(error),
+        Error::Checkpoint(error) => return checkpoint(error),
         _ => return None,
     };
     Some(hint.into())

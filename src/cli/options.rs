@@ -12,10 +12,10 @@ use spanqa::decode::{Decoding, Dedup, Hf, Joint, Scoring, ScoringRules};
 use spanqa::encoder::{DeviceChoice, Precision, Runtime};
 use spanqa::eval::profile::Profile;
 use spanqa::reader::Reader;
-use spanqa::source::{Resolved, SourceOptions, resolve};
+use spanqa::source::{Resolved, SourceOptions, Watcher, resolve};
 use spanqa::text::window::Limits;
 
-use super::Usage;
+use super::{Usage, progress};
 
 /// Which model, and from where.
 #[derive(Args, Debug, Clone)]
@@ -45,7 +45,7 @@ impl SourceArgs {
         SourceOptions {
             offline: self.offline,
             registry: self.registry.clone(),
-            progress,
+            watcher: if progress { progress::downloads() } else { Watcher::default() },
             ..SourceOptions::from_env()
         }
     }
@@ -277,7 +277,7 @@ impl DecodingArgs {
         let entry = resolved.entry.as_ref();
         let profile = self.profile.as_deref().map(Profile::open).transpose()?;
         if let (Some(profile), Some(file)) = (&profile, &self.profile) {
-            profile.require_model(&file.display().to_string(), &resolved.files.name)?;
+            profile.require_model(&file.display().to_string(), &resolved.files)?;
         }
         let profile_threshold = profile.as_ref().map(|profile| profile.null_threshold);
         let threshold = self.null_threshold.or(profile_threshold);

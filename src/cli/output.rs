@@ -10,6 +10,8 @@ use spanqa::reader::Document;
 use spanqa::request::reply::{Answer, Reply};
 use spanqa::text::offsets::sentence;
 
+use super::terminal::{name, one_line};
+
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// A record per question: indented on a terminal, one line in a pipe
@@ -99,7 +101,11 @@ impl Printer {
             writeln!(
                 out,
                 "    {dim}{}:{}:{}  score {:.3}  margin {:+.2}{reset}",
-                answer.document, answer.line, answer.column, answer.score, answer.margin
+                document(answer),
+                answer.line,
+                answer.column,
+                answer.score,
+                answer.margin
             )?;
         }
         if let Some(why) = &reply.why {
@@ -111,7 +117,11 @@ impl Printer {
                 writeln!(
                     out,
                     "    {dim}window {} of {}: {}..{}, null {:+.2}{best}{reset}",
-                    window.window, window.document, window.start, window.end, window.null_logit
+                    window.window,
+                    name(&window.document.to_string()),
+                    window.start,
+                    window.end,
+                    window.null_logit
                 )?;
             }
             for span in &why.spans {
@@ -162,15 +172,15 @@ impl<'a> From<&'a Answer> for HfAnswer<'a> {
     }
 }
 
+/// The document's name, without power over a terminal.
+fn document(answer: &Answer) -> String {
+    name(&answer.document.to_string()).into_owned()
+}
+
 fn grep(reply: &Reply, out: &mut dyn Write) -> Result<()> {
     for answer in &reply.answers {
         let text = one_line(&answer.text);
-        writeln!(out, "{}:{}:{}: {text}", answer.document, answer.line, answer.column)?;
+        writeln!(out, "{}:{}:{}: {text}", document(answer), answer.line, answer.column)?;
     }
     Ok(())
-}
-
-/// Text without line breaks or control characters: what a document says must not move a cursor.
-fn one_line(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use serde::Serialize;
+use spanqa::checkpoint::Identity;
 use spanqa::decode::Scoring;
 use spanqa::eval::Dataset;
 use spanqa::eval::analysis::{self, Point, Row};
@@ -87,7 +88,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         })
         .collect();
     let tuning = tune::tune(&rows, &confidences, args.folds, args.data.seed)?;
-    let profile = args.profile(&resolved.files.name, &dataset, &tuning);
+    let profile = args.profile(&resolved.files.identity()?, &resolved.files.name, &dataset, &tuning);
     if let Some(path) = &args.output {
         files::write(path, profile.toml().as_bytes())?;
     }
@@ -142,9 +143,10 @@ impl Args {
         Ok(passes)
     }
 
-    fn profile(&self, model: &str, dataset: &Dataset, tuning: &Tuning) -> Profile {
+    fn profile(&self, identity: &Identity, model: &str, dataset: &Dataset, tuning: &Tuning) -> Profile {
         Profile {
             model: model.into(),
+            model_digest: Some(identity.digest.clone()),
             null_threshold: tuning.choice.null_threshold as f32,
             temperature: tuning.choice.temperature,
             tuned_on: Some(TunedOn {

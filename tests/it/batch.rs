@@ -814,6 +814,22 @@ fn a_complete_output_grows_with_its_input() {
     assert_eq!(std::fs::read_to_string(&job.output).unwrap().lines().count(), 12);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_resumed_file_keeps_its_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+    let job = Job::new(&requests(3), &[]);
+    for mode in [0o644, 0o640, 0o600] {
+        std::fs::write(&job.output, &job.expected).unwrap();
+        std::fs::set_permissions(&job.output, std::fs::Permissions::from_mode(mode)).unwrap();
+        for more in [&["--resume", "--quiet"][..], &["--quiet"]] {
+            assert_eq!(job.run(more).code, Some(0));
+            let now = std::fs::metadata(&job.output).unwrap().permissions().mode() & 0o777;
+            assert_eq!(now, mode, "{now:o} with {more:?}");
+        }
+    }
+}
+
 #[test]
 fn a_request_that_stopped_a_run_is_asked_again() {
     let job = Job::new(&requests(20), &[]);
