@@ -7,8 +7,8 @@ use spanqa::encoder::batch::{Batch, pack};
 use spanqa::encoder::{Model, Precision, Runtime, SpanModel, Tap, WindowLogits};
 
 use crate::support::{
-    FullSize, batch_of, best_tokens, fixture, fixture_json, folder_of, full_size_models, gap,
-    largest_gap, numbers, tiny_model,
+    FullSize, batch_of, best_tokens, fixture, fixture_json, folder_of, full_size_models, gap, largest_gap,
+    numbers, tiny_model,
 };
 
 const FAMILIES: [&str; 5] = ["minilm", "distilbert", "roberta", "bert-large", "xlm-roberta"];
@@ -323,6 +323,9 @@ fn packed_models_load_and_stay_near() {
 fn candle_transformers_agrees() {
     use candle_core::{DType, Device, Tensor};
     use candle_transformers::models::bert::{BertModel, Config};
+
+    use crate::support::integers;
+
     let folder = fixture("tiny/minilm");
     let config: Config = serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
     let weights = candle_nn::VarBuilder::from_buffered_safetensors(
