@@ -66,12 +66,6 @@ pub enum EvalError {
         /// The first few.
         ids: Vec<String>,
     },
-    /// A language that the MLQA rules do not cover.
-    #[error("the MLQA rules do not cover the language {language:?}")]
-    UnknownLanguage {
-        /// The language.
-        language: String,
-    },
     /// An interrupted run that was made with other settings.
     #[error("{path} is from another run: its {what} is {found}, not {expected}", path = path.display())]
     OtherRun {
@@ -120,7 +114,6 @@ impl EvalError {
             EvalError::NoQuestions { .. } => "no_questions",
             EvalError::BadPredictions { .. } => "bad_predictions",
             EvalError::MissingPredictions { .. } => "missing_predictions",
-            EvalError::UnknownLanguage { .. } => "unknown_language",
             EvalError::OtherRun { .. } => "other_run",
             EvalError::BadProfile { .. } => "bad_profile",
             EvalError::TooFewArticles { .. } => "too_few_articles",
@@ -143,9 +136,6 @@ impl EvalError {
             }
             EvalError::MissingPredictions { .. } => {
                 "the files belong to another data set, or to a part of it: `--ids` and `--limit` select a part".into()
-            }
-            EvalError::UnknownLanguage { .. } => {
-                format!("`--language` takes one of {}", crate::eval::score::mlqa::Language::ALL.map(|l| l.code()).join(", "))
             }
             EvalError::OtherRun { .. } => {
                 "leave out `--resume` to start over, or give another folder to `--report`".into()

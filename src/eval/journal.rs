@@ -2,58 +2,103 @@
 //!
 //! One line says what the run is, and one line follows per question. A line that was half written is cut off.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use serde_json::Value;
 
+use crate::decode::{Decoding, Dedup, Scoring};
+use crate::encoder::Precision;
 use crate::error::{Error, Result};
-use crate::eval::data::dataset::Dataset;
+use crate::eval::data::Dataset;
 use crate::eval::error::EvalError;
 use crate::eval::run::Prediction;
+use crate::text::window::Limits;
 
 /// What must be the same for two runs to be one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// The model.
     pub model: String,
     /// The questions and contexts, as a digest.
     pub questions: String,
     /// Everything else that changes predictions.
-    pub settings: String,
+    pub settings: Settings,
+}
+
+/// Settings by name.
+pub type Settings = BTreeMap<String, Value>;
+
+/// The settings that change predictions. Floats are texts, because JSON has no infinities.
+pub fn settings(decoding: &Decoding, limits: &Limits, precision: Option<Precision>) -> Settings {
+    let Decoding {
+        scoring,
+        top_k,
+        max_answer_tokens,
+        null_threshold,
+        always_answer,
+        temperature,
+        dedup,
+        handle_impossible_answer,
+    } = decoding;
+    let Limits { max_tokens, overlap, max_question_tokens } = limits;
+    let scoring = match scoring {
+        Scoring::Joint => "joint",
+        Scoring::Squad => "squad",
+        Scoring::Hf => "hf",
+        Scoring::Haystack => "haystack",
+    };
+    let dedup = match dedup {
+        Dedup::Span => "span",
+        Dedup::Overlap => "overlap",
+        Dedup::Text => "text",
+        Dedup::None => "none",
+    };
+    let settings: [(&str, Value); 12] = [
+        ("score", scoring.into()),
+        ("number of candidates", (*top_k).into()),
+        ("max answer tokens", (*max_answer_tokens).into()),
+        ("null threshold", null_threshold.to_string().into()),
+        ("always answer", (*always_answer).into()),
+        ("temperature", temperature.to_string().into()),
+        ("dedup", dedup.into()),
+        ("handle impossible answer", (*handle_impossible_answer).into()),
+        ("window", (*max_tokens).into()),
+        ("overlap", (*overlap).into()),
+        ("max question tokens", (*max_question_tokens).into()),
+        ("dtype", precision.map(Precision::name).into()),
+    ];
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 impl Header {
     /// Describes a run.
-    pub fn new(model: &str, dataset: &Dataset, settings: String) -> Self {
-        let mut digest = Sha256::new();
-        for entry in dataset.entries() {
-            for text in [&entry.question.id, &entry.question.text, &entry.paragraph.context] {
-                digest.update((text.len() as u64).to_le_bytes());
-                digest.update(text);
-            }
-        }
-        let questions = digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Self { model: model.into(), questions, settings }
+    pub fn new(model: &str, dataset: &Dataset, settings: Settings) -> Self {
+        Self { model: model.into(), questions: dataset.questions_digest(), settings }
     }
 
+    /// Fails if a run that was begun with `then` cannot be continued with this.
     fn agree(&self, then: &Self, path: &Path) -> Result<()> {
+        let text = |settings: &Settings, name: &str| match settings.get(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Null) | None => "not set".into(),
+            Some(value) => value.to_string(),
+        };
+        let names: BTreeSet<&String> = then.settings.keys().chain(self.settings.keys()).collect();
+        let settings = (names.into_iter())
+            .map(|name| (name.as_str(), text(&then.settings, name), text(&self.settings, name)));
         let parts = [
-            ("model", &then.model, &self.model),
-            ("set of questions", &then.questions, &self.questions),
-            ("settings", &then.settings, &self.settings),
+            ("model", then.model.clone(), self.model.clone()),
+            ("set of questions", then.questions.clone(), self.questions.clone()),
         ];
-        match parts.into_iter().find(|(_, found, expected)| found != expected) {
+        match parts.into_iter().chain(settings).find(|(_, found, expected)| found != expected) {
             None => Ok(()),
-            Some((what, found, expected)) => Err(EvalError::OtherRun {
-                path: path.to_owned(),
-                what: what.into(),
-                found: found.clone(),
-                expected: expected.clone(),
+            Some((what, found, expected)) => {
+                Err(EvalError::OtherRun { path: path.to_owned(), what: what.into(), found, expected }.into())
             }
-            .into()),
         }
     }
 }

@@ -20,6 +20,22 @@ pub enum TrainError {
         /// What came out wrong.
         what: &'static str,
     },
+    /// So small a share of an epoch that no step is left of it.
+    #[error("{epochs} epochs of {batches} batches make no step")]
+    NoSteps {
+        /// The epochs that were asked for.
+        epochs: f64,
+        /// Batches of an epoch.
+        batches: usize,
+    },
+    /// More steps than anybody waits for.
+    #[error("this run would take about {steps:.1e} steps, and {most} are the most")]
+    TooManySteps {
+        /// About how many.
+        steps: f64,
+        /// How many are taken at most.
+        most: u64,
+    },
     /// A folder holds a run that nobody asked to go on.
     #[error("{path} holds a training run already", path = path.display())]
     Occupied {
@@ -57,6 +73,8 @@ impl TrainError {
         match self {
             TrainError::NothingToLearn { .. } => "nothing_to_learn",
             TrainError::Diverged { .. } => "diverged",
+            TrainError::NoSteps { .. } => "no_steps",
+            TrainError::TooManySteps { .. } => "too_many_steps",
             TrainError::Occupied { .. } => "run_exists",
             TrainError::NothingToResume { .. } => "no_run",
             TrainError::OtherRecipe { .. } => "other_recipe",
@@ -72,6 +90,12 @@ impl TrainError {
             TrainError::Diverged { .. } => {
                 "try a lower `--rate` or a longer `--warmup`; `--resume` goes on from the last saved state"
                     .into()
+            }
+            TrainError::NoSteps { .. } => {
+                "ask for more `--epochs`, for `--steps 1`, or for a smaller `--batch-tokens`".into()
+            }
+            TrainError::TooManySteps { .. } => {
+                "ask for fewer `--epochs` or `--steps`: the learning rate falls until the last of them".into()
             }
             TrainError::Occupied { .. } => "add `--resume` to go on with it, or name another `--out`".into(),
             TrainError::NothingToResume { .. } => "leave out `--resume` to start a run there".into(),

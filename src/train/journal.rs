@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
-use crate::eval::data::files;
+use crate::eval::files;
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 
 use crate::error::{Error, Result};
-use crate::eval::data::dataset::Dataset;
+use crate::eval::data::Dataset;
 use crate::eval::error::EvalError;
 
 /// A JSON object whose order counts: ties between no-answer scores are broken by the order of their file.
