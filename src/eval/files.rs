@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::error::{Error, Result};
 use crate::eval::run::{Candidate, Prediction};
+use crate::fs::{Error, Result};
 
 /// What stands in `null_odds.json` for the lead of "no answer" where there was nothing to quote: the official script wants a number, and
 /// no model gives so high a one.

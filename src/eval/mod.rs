@@ -23,4 +23,4 @@ pub mod score;
 pub mod tune;
 
 pub use data::{Article, Dataset, Entry, Format, Gold, Options, Paragraph, Question};
-pub use error::EvalError;
+pub use error::{Error, Result};

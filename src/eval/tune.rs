@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::error::Result;
 use crate::eval::analysis::stats::Calibration;
 use crate::eval::analysis::{Given, NullOdds, Row, sweep};
 use crate::eval::data::Dataset;
-use crate::eval::error::EvalError;
+use crate::eval::error::{Error, Result};
 use crate::random::Random;
 
 /// The temperatures that are tried.
@@ -107,7 +106,7 @@ fn split(dataset: &Dataset, rows: &[Row], folds: usize, seed: u64) -> Result<Vec
         articles.entry(names.get(&group).copied().unwrap_or_default()).or_default().push(index);
     }
     if folds < 2 || articles.len() < folds {
-        return Err(EvalError::TooFewArticles { articles: articles.len(), folds }.into());
+        return Err(Error::TooFewArticles { articles: articles.len(), folds });
     }
     let mut articles: Vec<Vec<usize>> = articles.into_values().collect();
     Random::new(seed).shuffle(&mut articles);

@@ -6,13 +6,13 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::error::TrainError;
 use crate::decode::Scoring;
 use crate::encoder::batch::Batch;
-use crate::error::{Error, Result};
 use crate::eval::{Dataset, Paragraph, Question};
+use crate::text;
 use crate::text::window::{Limits, WindowShape};
 use crate::text::{PairTemplate, Tokenizer, Tokens};
+use crate::train::error::{Error, Result};
 use crate::train::learn::Target;
 
 /// Windows to learn from.
@@ -98,7 +98,7 @@ struct Part {
     questions: Vec<Asked>,
     counts: Counts,
     /// Why the first question that is too long does not fit.
-    no_room: Option<Error>,
+    no_room: Option<text::Error>,
 }
 
 /// A question and its windows: tokens of the context, and what should be chosen among them.
@@ -139,8 +139,8 @@ impl Examples {
             // If no question fits, that is the reason.
             let questions = counts.iter().map(|counts| counts.questions).sum();
             return Err(match no_room.filter(|_| questions == 0) {
-                Some(no_room) => no_room,
-                None => TrainError::NothingToLearn { questions }.into(),
+                Some(no_room) => no_room.into(),
+                None => Error::NothingToLearn { questions },
             });
         }
         Ok((all, counts))
@@ -214,17 +214,17 @@ fn read(paragraph: &Paragraph, tokenizer: &Tokenizer, positions: usize, limits: 
         let special = tokenizer.template().special_tokens();
         let shape = match WindowShape::fit(ids.len(), special, positions, limits) {
             Ok(shape) if !context.is_empty() => shape,
-            Ok(_) | Err(Error::EmptyQuestion) => {
+            Ok(_) | Err(text::Error::EmptyQuestion) => {
                 part.counts.blank += 1;
                 continue;
             }
-            Err(error @ Error::NoRoomForContext { .. }) => {
+            Err(error @ text::Error::NoRoomForContext { .. }) => {
                 part.counts.too_long += 1;
                 part.counts.first_too_long.get_or_insert_with(|| question.id.clone());
                 part.no_room.get_or_insert(error);
                 continue;
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         let answer = match answer(question, &paragraph.context, &context) {
             Answer::Tokens(tokens) => Some(tokens),

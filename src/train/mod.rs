@@ -21,4 +21,4 @@ pub mod recipe;
 pub mod run;
 pub mod teacher;
 
-pub use error::TrainError;
+pub use error::{Error, Result};

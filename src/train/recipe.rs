@@ -7,9 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::error::TrainError;
 use super::plan::{Mixing, Plan, Windows};
-use crate::error::Result;
+use crate::train::error::{Error, Result};
 use crate::train::learn::Update;
 
 /// More steps than anybody waits for: at a hundred a second they take a day.
@@ -110,10 +109,10 @@ pub enum Keep {
 impl Recipe {
     /// The steps of the run. None at all are refused, and so many that nobody would see the end of them.
     pub fn plan<'a, W: Windows>(&self, windows: &'a W) -> Result<Plan<'a, W>> {
-        let too_many = |steps: f64| TrainError::TooManySteps { steps, most: MOST_STEPS };
+        let too_many = |steps: f64| Error::TooManySteps { steps, most: MOST_STEPS };
         let wanted = self.steps.unwrap_or(u64::MAX);
         if self.steps.is_some_and(|steps| steps > MOST_STEPS) {
-            return Err(too_many(wanted as f64).into());
+            return Err(too_many(wanted as f64));
         }
         let (mut ends, mut steps) = (Vec::new(), 0);
         for epoch in 0.. {
@@ -123,11 +122,11 @@ impl Recipe {
             }
             let batches = self.mixing.epoch(windows, epoch).len();
             if self.steps.is_none() && self.epochs * batches as f64 > MOST_STEPS as f64 {
-                return Err(too_many(self.epochs * batches as f64).into());
+                return Err(too_many(self.epochs * batches as f64));
             }
             steps = (steps + (batches as f64 * share).round() as u64).min(wanted);
             if steps == 0 {
-                return Err(TrainError::NoSteps { epochs: self.epochs, batches }.into());
+                return Err(Error::NoSteps { epochs: self.epochs, batches });
             }
             ends.push(steps);
         }
@@ -198,7 +197,7 @@ impl Recipe {
         for name in names {
             let (then, now) = (text(&before, name), text(&now, name));
             if then != now {
-                return Err(TrainError::OtherRecipe { what: name.clone(), then, now }.into());
+                return Err(Error::OtherRecipe { what: name.clone(), then, now });
             }
         }
         Ok(())

@@ -1,9 +1,8 @@
 //! Whether one model can teach another.
 
-use super::error::TrainError;
 use crate::checkpoint::ModelFiles;
-use crate::error::Result;
 use crate::text::Tokenizer;
+use crate::train::error::{Error, Result};
 
 /// Texts in which tokenizers differ that have the same vocabulary: case, accents, punctuation, numbers, white space, scripts that are
 /// split in ways of their own, and words that are in no vocabulary.
@@ -28,7 +27,7 @@ pub fn check_teacher(teacher: &ModelFiles, ours: &Tokenizer) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(TrainError::OtherTokens { teacher: teacher.name.clone(), reason }.into())
+    Err(Error::OtherTokens { teacher: teacher.name.clone(), reason })
 }
 
 fn other_vocabulary(theirs: &Tokenizer, ours: &Tokenizer) -> Option<String> {

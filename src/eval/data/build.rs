@@ -7,10 +7,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::error::{Error, Result};
 use crate::eval::data::dataset::{Article, Dataset, Flaws, Format, Options, Paragraph, Question};
 use crate::eval::data::golds::{Aligner, golds};
-use crate::eval::error::EvalError;
+use crate::eval::error::{Error, Result};
 
 /// Any object of any of the formats. What is not named here is ignored.
 #[derive(Deserialize, Default)]
@@ -241,13 +240,12 @@ impl<'a> Builder<'a> {
             self.flaws.first_misaligned.get_or_insert_with(|| format!("{id} ({place})"));
         }
         if let Some(first) = self.ids.insert(id.clone(), place) {
-            return Err(EvalError::DuplicateId {
+            return Err(Error::DuplicateId {
                 file: self.file.into(),
                 id,
                 first: first.to_string(),
                 at: place.to_string(),
-            }
-            .into());
+            });
         }
         Ok(Question { id, text, golds, number })
     }
@@ -255,12 +253,11 @@ impl<'a> Builder<'a> {
     /// The data set, if there is one.
     pub(super) fn finish(self, options: Options) -> Result<Dataset> {
         if let (true, Some(first)) = (options.strict, &self.flaws.first_misaligned) {
-            return Err(EvalError::Misaligned {
+            return Err(Error::Misaligned {
                 file: self.file.into(),
                 count: self.flaws.misaligned,
                 first: first.clone(),
-            }
-            .into());
+            });
         }
         if self.questions == 0 {
             return Err(bad(self.file, "", "has no question"));
@@ -277,7 +274,7 @@ impl<'a> Builder<'a> {
 
 /// A mistake in a data set.
 pub(super) fn bad(file: &str, at: &str, reason: &str) -> Error {
-    EvalError::BadDataset { file: file.into(), at: at.into(), reason: reason.into() }.into()
+    Error::BadDataset { file: file.into(), at: at.into(), reason: reason.into() }
 }
 
 /// What a text or a number says.

@@ -3,8 +3,8 @@
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::error::{Error, Result};
 use crate::eval::data::build::{Builder, Place, Record, bad, text_of};
+use crate::eval::error::{Error, Result};
 
 /// Reads the whole file.
 pub(super) fn read(builder: &mut Builder, bytes: &[u8]) -> Result<()> {

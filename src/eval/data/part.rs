@@ -2,9 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::error::Result;
 use crate::eval::data::dataset::{Article, Dataset, Flaws, Question};
-use crate::eval::error::EvalError;
+use crate::eval::error::{Error, Result};
 use crate::random::Random;
 
 /// Articles from which a share can be drawn that is near what was asked for.
@@ -27,11 +26,10 @@ impl Dataset {
         let wanted: HashSet<&str> = ids.iter().map(String::as_str).collect();
         let known: HashSet<&str> = self.entries().map(|entry| entry.question.id.as_str()).collect();
         if let Some(unknown) = ids.iter().find(|id| !known.contains(id.as_str())) {
-            return Err(EvalError::NoQuestions {
+            return Err(Error::NoQuestions {
                 file: self.name.clone(),
                 reason: format!("it has no question {unknown}"),
-            }
-            .into());
+            });
         }
         self.retain(|question| wanted.contains(question.id.as_str()));
         Ok(())

@@ -7,22 +7,23 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 use serde::de::IgnoredAny;
 
-use crate::error::{Error, Result};
 use crate::eval::data::build::{Builder, bad};
 use crate::eval::data::dataset::{Dataset, Options};
 use crate::eval::data::document;
+use crate::eval::error::{Error, Result};
+use crate::fs;
 
 impl Dataset {
     /// Reads a file in any of the known shapes, also compressed with gzip. The content decides, not the name.
     pub fn open(path: &Path, options: Options) -> Result<Self> {
-        let unreadable = |source| Error::Read { path: path.to_owned(), source };
+        let unreadable = |source| fs::Error::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(unreadable)?;
         let name = path.display().to_string();
         if file.metadata().map_err(unreadable)?.is_dir() {
             return Err(bad(&name, "", "is a folder, not a data set"));
         }
         read(&name, BufReader::with_capacity(1 << 16, file), options).map_err(|failure| match failure {
-            Failure::Io(source) => unreadable(source),
+            Failure::Io(source) => unreadable(source).into(),
             Failure::Other(error) => error,
         })
     }

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::error::Result;
 use crate::eval::data::{Dataset, Question};
+use crate::eval::error::Result;
 use crate::eval::score::mlqa::{self, Language};
 use crate::eval::score::normalize::normalize;
 use crate::eval::score::predictions::{NoAnswerScores, Predictions};
