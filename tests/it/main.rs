@@ -5,9 +5,12 @@ mod batch;
 mod damage;
 mod datasets;
 mod decode;
+#[cfg(unix)]
+mod docs;
 mod eval;
 #[cfg(feature = "cuda")]
 mod gpu;
+mod help;
 mod hub;
 mod metrics;
 mod model;
