@@ -19,6 +19,8 @@ pub struct Page {
     pub examples: Vec<Example>,
     /// The reasons of the blocks that are not run.
     pub not_run: Vec<String>,
+    /// Calls of spanqa that are not written as examples, though nothing says why.
+    pub unmarked: Vec<usize>,
     /// The words after `spanqa` wherever the page shows a command, with the line.
     pub commands: Vec<(usize, Vec<String>)>,
     /// Flags that the text names.
@@ -43,11 +45,12 @@ impl Page {
         for (at, line) in text.lines().enumerate().map(|(at, line)| (at + 1, line)) {
             let fence = line.trim_start().starts_with("```");
             let indented = line.strip_prefix("    ").filter(|_| after_blank || !block.is_empty());
-            if fence && !fenced {
-                fenced = true;
-            } else if fence {
-                fenced = false;
-                page.block(&std::mem::take(&mut block), reason.take());
+            if fence {
+                // What came before is a block of its own, if there was one.
+                if fenced || !block.is_empty() {
+                    page.block(&std::mem::take(&mut block), reason.take());
+                }
+                fenced = !fenced;
             } else if fenced {
                 block.push((at, line));
             } else if let Some(code) = indented {
@@ -84,6 +87,9 @@ impl Page {
                     None => example.output.push(text.trim_end().to_owned()),
                 }
             } else {
+                if runs && text.starts_with("spanqa ") {
+                    self.unmarked.push(line);
+                }
                 self.command(line, text);
             }
         }
@@ -169,4 +175,24 @@ fn words(text: &str) -> Vec<String> {
     }
     words.extend(word);
     words
+}
+
+#[test]
+fn a_page_is_taken_apart() {
+    let page = Page::parse(
+        "# A \"new\" Page\n\nSee `spanqa ask --why`, `--quiet` and [that](b.md#c).\n\n    $ spanqa ask \"a b\" \\\n        c.txt | cat\n    \
+         one\n\n      two\n    $ echo x\n\n<!-- not run: takes a day -->\n\n    $ spanqa train --out o\n\n```\nspanqa doctor  # no\n```\n",
+    );
+    let [first, second, third] = &page.examples[..] else { panic!("{}", page.examples.len()) };
+    assert_eq!((first.line, &*first.command), (5, "spanqa ask \"a b\" c.txt | cat"));
+    assert_eq!(first.output, ["one", "", "  two"]);
+    assert_eq!((&*second.command, second.output.len(), second.runs), ("echo x", 0, true));
+    assert_eq!((&*third.command, third.runs), ("spanqa train --out o", false));
+    assert_eq!(page.not_run, ["takes a day"]);
+    assert_eq!(page.unmarked, [17]);
+    let commands: Vec<String> = page.commands.iter().map(|(_, words)| words.join("_")).collect();
+    assert_eq!(commands, ["ask_--why", "ask_a b_c.txt", "train_--out_o", "doctor"]);
+    assert_eq!(page.flags, [(3, "--quiet".to_owned())]);
+    assert_eq!(page.links, [(3, "b.md#c".to_owned())]);
+    assert_eq!(page.headings, ["a-new-page"]);
 }
