@@ -14,8 +14,8 @@ use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
 use super::names::HEAD;
+use crate::checkpoint::error::{Error, Result};
 use crate::checkpoint::{FileBytes, ModelFile, ModelFiles};
-use crate::error::{Error, Result};
 
 /// The suffix of the tensor that holds the factors of an 8-bit one.
 pub(crate) const SCALE_SUFFIX: &str = ".scale";

@@ -57,7 +57,7 @@ pub fn run(model: &str, options: &SourceOptions, out: &mut dyn Write) -> Result<
     model.logits(&batch)?;
     anyhow::ensure!(
         tokenizer.vocab_size() <= config.vocabulary,
-        spanqa::Error::VocabularyMismatch {
+        spanqa::reader::Error::VocabularyMismatch {
             model: files.name.clone(),
             highest: tokenizer.vocab_size() - 1,
             rows: config.vocabulary,

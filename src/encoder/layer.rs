@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::checkpoint::config::EncoderConfig;
-use crate::error::Result;
+use crate::encoder::error::Result;
 
 /// A layer, made of linear modules and normalisations of some kind.
 pub(crate) struct Layer<L, N> {

@@ -5,6 +5,7 @@ pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
 pub(crate) mod device;
+pub mod error;
 pub(crate) mod layer;
 mod tables;
 pub(crate) mod tensors;
@@ -14,11 +15,11 @@ use std::time::Duration;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 pub use device::{Cards, DeviceChoice, Precision};
+pub use error::{Error, Result};
 
 use crate::checkpoint::ModelFiles;
 use crate::checkpoint::{EncoderConfig, Weights};
 use crate::encoder::batch::Batch;
-use crate::error::{Error, Result};
 use cpu::Engine;
 pub use cpu::{kernels, speed};
 use tensors::Encoder;

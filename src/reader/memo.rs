@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::checkpoint::ModelFiles;
 use crate::encoder::batch::Batch;
-use crate::encoder::{DeviceChoice, Model, Runtime, SpanModel, WindowLogits};
-use crate::error::Result;
+use crate::encoder::{self, DeviceChoice, Model, Runtime, SpanModel, WindowLogits};
 use crate::reader::Reader;
+use crate::reader::error::Result;
 use crate::text::Tokenizer;
 use crate::text::window::Limits;
 
@@ -52,7 +52,7 @@ impl<M: SpanModel> SpanModel for Memo<M> {
         self.model.vocabulary()
     }
 
-    fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
+    fn logits(&self, batch: &Batch) -> encoder::Result<Vec<WindowLogits>> {
         let windows = || {
             let read = batch.read.iter().cloned();
             batch
@@ -120,7 +120,7 @@ mod tests {
             100
         }
 
-        fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
+        fn logits(&self, batch: &Batch) -> encoder::Result<Vec<WindowLogits>> {
             self.0.lock().unwrap().push(batch.lengths.len());
             let floats = |numbers: &[u32]| numbers.iter().map(|&number| number as f32).collect();
             Ok(batch

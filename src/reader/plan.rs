@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{Asking, Query, Reader};
 use crate::decode::{Decoded, Window};
 use crate::encoder::WindowLogits;
-use crate::error::Result;
+use crate::reader::error::Result;
 use crate::text::window::WindowShape;
 
 /// A question on its way.

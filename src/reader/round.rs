@@ -9,7 +9,7 @@ use super::plan::{Asked, Job};
 use super::{Asking, Event, Progress, Query, Reader, on_all_cores};
 use crate::encoder::WindowLogits;
 use crate::encoder::batch::Batch;
-use crate::error::Result;
+use crate::reader::error::Result;
 
 /// The windows of some questions on their way through the model.
 pub(super) struct Round<'a> {

@@ -11,6 +11,7 @@ mod eval;
 #[cfg(feature = "cuda")]
 mod gpu;
 mod help;
+mod hints;
 mod hub;
 mod metrics;
 mod model;

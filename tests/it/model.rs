@@ -1,8 +1,8 @@
 //! The encoder against PyTorch, on tiny random models of all five families.
 
 use serde_json::Value;
-use spanqa::Error;
 use spanqa::checkpoint::ModelFiles;
+use spanqa::encoder::Error;
 use spanqa::encoder::batch::{Batch, pack};
 use spanqa::encoder::{Model, Precision, Runtime, SpanModel, Tap, WindowLogits};
 

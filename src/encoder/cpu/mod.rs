@@ -49,7 +49,7 @@ use super::{Precision, Tap, WindowLogits, layer};
 use crate::checkpoint::config::EncoderConfig;
 use crate::checkpoint::weights::{Rows, Weights};
 use crate::encoder::batch::Batch;
-use crate::error::{Error, Result};
+use crate::encoder::error::{Error, Result};
 
 /// Tokens of whole windows that one thread takes at a time: enough rows to be worth a pass over the weights, few enough that their
 /// states stay near.

@@ -9,8 +9,8 @@ use candle_nn::ops::{layer_norm_slow, softmax};
 
 use super::attention::{Layout, attention};
 use crate::encoder::batch::Batch;
+use crate::encoder::error;
 use crate::encoder::{Precision, WindowLogits};
-use crate::error;
 use crate::train::learn::{Affine, LossSlopes, Norm, Parameters, Pass};
 
 /// f16 has a narrow range: slopes are multiplied with as much as it bears, and divided again.

@@ -19,7 +19,7 @@ use super::{Tap, WindowLogits, layer};
 use crate::checkpoint::config::EncoderConfig;
 use crate::checkpoint::weights::Weights;
 use crate::encoder::batch::Batch;
-use crate::error::{Error, Result};
+use crate::encoder::error::{Error, Result};
 
 /// An encoder with its weights on a device.
 pub(super) struct Encoder {

@@ -24,13 +24,14 @@ pub(crate) use self::parameters::{Affine, Norm, Parameters, Slot};
 pub use self::state::SavedState;
 use crate::checkpoint::ModelFiles;
 use crate::checkpoint::config::EncoderConfig;
+use crate::encoder;
 use crate::encoder::batch::Batch;
 use crate::encoder::cpu::Backprop;
 use crate::encoder::device::DeviceChoice;
 use crate::encoder::tensors::Autograd;
 use crate::encoder::{Precision, Runtime, WindowLogits};
-use crate::error::{Error, Result};
 use crate::random::Random;
+use crate::train::error::{Error, Result};
 
 /// What learns, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,7 +114,7 @@ impl Learner {
         let pool = ThreadPoolBuilder::new()
             .num_threads(runtime.threads.unwrap_or(0))
             .build()
-            .map_err(|error| Error::Threads { reason: error.to_string() })?;
+            .map_err(|error| encoder::Error::Threads { reason: error.to_string() })?;
         let (parameters, head_is_fresh) = Parameters::load(files, learning.fresh_head, learning.seed)?;
         if learning.freeze_layers > parameters.config.layers {
             let layers = parameters.config.layers;
@@ -221,7 +222,7 @@ fn check(config: &EncoderConfig, batch: &Batch) -> Result<()> {
         ("position table", highest(&batch.positions) + config.position_offset, config.positions),
     ] {
         if index >= rows {
-            return Err(Error::OutOfTable { what, index, rows });
+            return Err(encoder::Error::OutOfTable { what, index, rows }.into());
         }
     }
     Ok(())

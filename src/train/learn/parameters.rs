@@ -10,9 +10,9 @@ use crate::checkpoint::ModelFiles;
 use crate::checkpoint::config::EncoderConfig;
 use crate::checkpoint::names::HEAD;
 use crate::checkpoint::weights::Weights;
-use crate::encoder::layer;
-use crate::error::Result;
+use crate::encoder::{self, layer};
 use crate::random::Random;
+use crate::train::error::Result;
 
 /// A tensor's place among the numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -135,7 +135,7 @@ fn lay_out(config: &EncoderConfig) -> Result<(Vec<Slot>, Places)> {
             |module| Ok(shared.borrow_mut().norm(module, hidden, number + 1)),
         )
     };
-    let layers = (0..config.layers).map(layer).collect::<Result<_>>()?;
+    let layers = (0..config.layers).map(layer).collect::<encoder::Result<_>>()?;
     let mut plan = shared.into_inner();
     let head = plan.affine(&[HEAD.to_owned()], 2, hidden, config.layers + 1);
     Ok((plan.slots, Places { words, segments, positions, embedding_norm, layers, head }))

@@ -26,7 +26,7 @@ use super::memory::{Idle, Sheet};
 use super::rows::Head;
 use crate::encoder::WindowLogits;
 use crate::encoder::batch::Batch;
-use crate::error::{Error, Result};
+use crate::encoder::error::{Error, Result};
 use crate::train::learn::{Affine, Dropout, LossSlopes, Norm, Parameters, Pass};
 
 /// Computes slopes with kernels of our own.
