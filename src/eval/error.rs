@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::class::ErrorClass;
-use crate::{fs, reader, text};
+use crate::{checkpoint, fs, reader, text};
 
 /// A [`std::result::Result`] with this room's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -115,6 +115,9 @@ pub enum Error {
     /// Questions and replies.
     #[error(transparent)]
     Reader(#[from] reader::Error),
+    /// The files of a model.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
 }
 
 fn place(at: &str) -> String {
@@ -142,6 +145,7 @@ impl Error {
             Self::Fs(error) => error.code(),
             Self::Text(error) => error.code(),
             Self::Reader(error) => error.code(),
+            Self::Checkpoint(error) => error.code(),
         }
     }
 
@@ -161,6 +165,7 @@ impl Error {
             Self::Fs(error) => error.class(),
             Self::Text(error) => error.class(),
             Self::Reader(error) => error.class(),
+            Self::Checkpoint(error) => error.class(),
         }
     }
 }

@@ -17,5 +17,6 @@ mod metrics;
 mod model;
 mod reader;
 mod support;
+mod terminal;
 mod tokenizers;
 mod train;
