@@ -16,6 +16,7 @@ mod hub;
 mod metrics;
 mod model;
 mod reader;
+mod rooms;
 mod support;
 mod terminal;
 mod tokenizers;
