@@ -88,7 +88,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     for text in texts {
         let passage = reader.prepare(text.id, text.text)?;
         if passage.is_blank() {
-            note(format!("there is nothing to read in {}", passage.id));
+            note(format!("there is nothing to read in {}", terminal::name(&passage.id.to_string())));
         }
         passages.push(passage);
     }
