@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 
 use spanqa::eval::score::mlqa::Language;
+use spanqa::request::reply::Note;
 use spanqa::{
     Error, ErrorClass, checkpoint, encoder, eval, fs, reader, request, source, stream, text, train,
 };
@@ -111,6 +112,8 @@ fn text(error: &text::Error) -> Option<String> {
 /// Where ids and the embedding table do not fit together.
 const SAME_CHECKPOINT: &str = "take tokenizer files and weights from the same checkpoint";
 
+const NOT_FINITE: &str = "try `--dtype f32`; if it was f32 already, the weights are damaged";
+
 fn encoder(error: &encoder::Error) -> Option<String> {
     use encoder::Error;
     let hint = match error {
@@ -126,7 +129,7 @@ fn encoder(error: &encoder::Error) -> Option<String> {
             "`spanqa doctor` shows what this binary can use; `--device cpu` always works"
         }
         Error::Threads { .. } => "try `--threads 1`",
-        Error::NotFinite { .. } => "try `--dtype f32`; if it was f32 already, the weights are damaged",
+        Error::NotFinite { .. } => NOT_FINITE,
         Error::Tensor(_) => "`spanqa doctor` prints what a bug report needs",
         Error::Checkpoint(error) => return checkpoint(error),
         _ => return None,
@@ -138,6 +141,9 @@ fn reader(error: &reader::Error) -> Option<String> {
     use reader::Error;
     match error {
         Error::VocabularyMismatch { .. } => Some(SAME_CHECKPOINT.into()),
+        Error::NotFinite { .. } => Some(NOT_FINITE.into()),
+        Error::DeadlineExceeded => Some("allow more time, or ask of a shorter document".into()),
+        Error::ModelStopped => Some("`spanqa doctor` prints what a bug report needs".into()),
         Error::Text(error) => text(error),
         Error::Encoder(error) => encoder(error),
         _ => None,
@@ -174,6 +180,12 @@ fn request(error: &request::Error) -> Option<String> {
         Error::UnequalLists { .. } => "give as many contexts as questions, or one context for all",
         Error::WrongWidth { .. } => "put quotation marks around cells that hold separators or line breaks",
         Error::OpenQuote => "double quotation marks inside a quoted cell, and close it",
+        Error::BadHeader { .. } => "mend the first line of the table: a row of names, in UTF-8",
+        Error::BadParameters { .. } => {
+            "parameters are top_k, max_answer_len, max_seq_len, doc_stride, max_question_len, \
+             handle_impossible_answer and, with `--score hf`, align_to_words"
+        }
+        Error::NotAFile { .. } => "name a regular file",
         Error::DocumentNotUtf8 { .. } => "convert it first, for example with iconv or pdftotext",
         Error::Unreadable { .. } => {
             "the requests up to here were answered; check the file with `gzip -t` or `zstd -t`"
@@ -191,6 +203,14 @@ pub fn stream(error: &stream::Error) -> Option<String> {
         Error::Request(error) => request(error),
         Error::Reader(error) => reader(error),
         _ => None,
+    }
+}
+
+/// A remark, with the flag that it is about.
+pub fn note(note: &Note) -> String {
+    match note {
+        Note::QuestionCut { .. } => format!("{note}; `--max-question-tokens` sets the limit"),
+        Note::OverlapReduced { .. } | Note::AnswersMayBeCut { .. } => note.to_string(),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Prints replies: JSON for programs, marked text for people, `file:line:column` for editors.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 
 use anyhow::Result;
 use clap::ValueEnum;
 use serde::Serialize;
-use spanqa::reader::Passage;
+use spanqa::reader::Document;
 use spanqa::request::reply::{Answer, Reply};
 use spanqa::text::offsets::sentence;
 
@@ -56,10 +57,10 @@ impl Printer {
     }
 
     /// Prints one reply. What is written ends with a line break.
-    pub fn print(&self, reply: &Reply, passages: &[Passage], out: &mut dyn Write) -> Result<()> {
+    pub fn print(&self, reply: &Reply, documents: &[Arc<Document>], out: &mut dyn Write) -> Result<()> {
         match self.format {
             Format::Json => self.json(reply, out),
-            Format::Text => self.text(reply, passages, out),
+            Format::Text => self.text(reply, documents, out),
             Format::Grep => grep(reply, out),
             Format::Hf => self.hf(reply, out),
         }
@@ -72,7 +73,7 @@ impl Printer {
         Ok(out.write_all(&line)?)
     }
 
-    fn text(&self, reply: &Reply, passages: &[Passage], out: &mut dyn Write) -> Result<()> {
+    fn text(&self, reply: &Reply, documents: &[Arc<Document>], out: &mut dyn Write) -> Result<()> {
         let (dim, strong, reset) = if self.color { (DIM, BOLD_GREEN, RESET) } else { ("", "", "") };
         // Without colour the answer is set off by brackets that few texts use.
         let (open, close) = if self.color { ("", "") } else { ("⟦", "⟧") };
@@ -88,7 +89,7 @@ impl Printer {
             }
         }
         for answer in reply.spans() {
-            let text = &passages[answer.passage].text;
+            let text = &documents[answer.document_index].text;
             let around = sentence(text, &answer.bytes);
             writeln!(
                 out,

@@ -3,10 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
 use serde::Serialize;
 use spanqa::checkpoint::Identity;
+use spanqa::decode::Scoring;
 use spanqa::eval::Dataset;
 use spanqa::eval::analysis::{self, Point, Row};
 use spanqa::eval::data::files;
@@ -14,8 +16,9 @@ use spanqa::eval::profile::{Profile, TunedOn};
 use spanqa::eval::run::{self, Prediction};
 use spanqa::eval::score::metrics::Rules;
 use spanqa::eval::tune::{self, Choice, Confidences, Quality, TEMPERATURES, Tuning};
+use spanqa::reader::Reader;
 use spanqa::reader::memo;
-use spanqa::reader::{Asking, Reader};
+use spanqa::request::Options;
 
 use super::compare::Format;
 use super::data::DataArgs;
@@ -58,12 +61,15 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         return Err(Usage::new("there is nothing to tune: every question has an answer", hint).into());
     }
     let resolved = args.reader.resolve(args.quiet)?;
-    let mut asking =
-        Asking { decoding: args.reader.decoding.decoding(&resolved, false)?, ..Asking::default() };
-    asking.decoding.always_answer = false;
+    let mut options = Options {
+        decoding: args.reader.decoding.decoding(&resolved, false)?,
+        limits: args.reader.limits.limits(),
+        ..Options::default()
+    };
+    options.decoding.always_answer = false;
     let reader = args.reader.open_by(&resolved, args.quiet, memo::open)?;
 
-    let passes = args.passes(&reader, &dataset, asking)?;
+    let passes = args.passes(&reader, &dataset, options)?;
     args.reader.runtime.report(&reader, args.quiet);
     let first = passes.first().map(Vec::as_slice).unwrap_or_default();
     let by_id: HashMap<&str, usize> =
@@ -102,17 +108,24 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
 
 impl Args {
     /// What the model says at every temperature. It computes only once: the reader remembers.
-    fn passes(&self, reader: &Reader, dataset: &Dataset, mut asking: Asking) -> Result<Vec<Vec<Prediction>>> {
+    fn passes(
+        &self,
+        reader: &Reader,
+        dataset: &Dataset,
+        mut options: Options,
+    ) -> Result<Vec<Vec<Prediction>>> {
         let mut passes = Vec::with_capacity(TEMPERATURES.len());
         let mut bar = QuestionBar::new(dataset.len(), 0, self.quiet);
         for temperature in TEMPERATURES {
-            asking.decoding.temperature = temperature;
+            if let Scoring::Joint(joint) = &mut options.decoding.scoring {
+                joint.temperature = temperature;
+            }
             let first = passes.is_empty();
             let mut said = Vec::with_capacity(dataset.len());
             run::run(
                 reader,
                 dataset,
-                &asking,
+                &Arc::new(options.clone()),
                 &HashSet::new(),
                 &mut |predictions| {
                     said.extend(predictions);

@@ -57,6 +57,11 @@ pub trait SpanModel: Send + Sync {
         Vec::new()
     }
 
+    /// The type that it computes in, for messages.
+    fn dtype(&self) -> &'static str {
+        "f32"
+    }
+
     /// What a person should know about how it ran.
     fn notes(&self) -> Vec<String> {
         Vec::new()

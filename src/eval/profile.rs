@@ -66,10 +66,10 @@ impl Profile {
         let bad = |reason: String| Error::BadProfile { file: file.into(), reason };
         let profile: Self = toml::from_str(text).map_err(|error| bad(error.to_string().trim().into()))?;
         if profile.null_threshold.is_nan() {
-            return Err(bad("its null_threshold is not a number".into()).into());
+            return Err(bad("its null_threshold is not a number".into()));
         }
         if !(profile.temperature.is_finite() && profile.temperature > 0.0) {
-            return Err(bad("its temperature is not above 0".into()).into());
+            return Err(bad("its temperature is not above 0".into()));
         }
         Ok(profile)
     }

@@ -2,14 +2,15 @@
 //! at most on a card, and for a minute or two where it is slow.
 
 use std::collections::HashSet;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::eval::data::dataset::{Dataset, Paragraph, Question};
 use crate::eval::error::Result;
-use crate::reader::{self, Asking, Passage, Query, Reader};
+use crate::reader::{self, Document, Reader};
+use crate::request::Options;
 use crate::request::reply::{DocumentId, Reply, Why};
 use crate::text::BYTES_PER_TOKEN;
 
@@ -74,7 +75,7 @@ type Open<'a> = (&'a Paragraph, Vec<&'a Question>);
 pub fn run(
     reader: &Reader,
     dataset: &Dataset,
-    asking: &Asking,
+    options: &Arc<Options>,
     done: &HashSet<&str>,
     finished: &mut dyn FnMut(Vec<Prediction>) -> Result<()>,
     progress: &mut dyn FnMut(RunProgress),
@@ -94,40 +95,38 @@ pub fn run(
         let stretches = stretches(&open, reader.group_tokens());
         scope.spawn(move || {
             for stretch in stretches {
-                let passages: reader::Result<Vec<Passage>> = (stretch.par_iter().enumerate())
+                let documents: reader::Result<Vec<Arc<Document>>> = (stretch.par_iter().enumerate())
                     .map(|(index, (paragraph, _))| {
-                        reader.prepare(DocumentId::Index(index), paragraph.context.clone())
+                        reader.prepare(DocumentId::Index(index), paragraph.context.clone()).map(Arc::new)
                     })
                     .collect();
-                if give.send((stretch, passages)).is_err() {
+                if give.send((stretch, documents)).is_err() {
                     break;
                 }
             }
         });
         // Taken along, so that the other thread ends whichever way this closure is left.
-        for (stretch, passages) in given {
-            let passages = passages?;
-            let queries: Vec<Query> = (stretch.iter().zip(&passages))
-                .flat_map(|((_, questions), passage)| {
-                    questions.iter().map(move |question| Query {
-                        id: question.id.as_str().into(),
-                        question: &question.text,
-                        passages: vec![passage],
+        for (stretch, documents) in given {
+            let questions: Vec<reader::Question> = (stretch.iter().zip(documents?))
+                .flat_map(|((_, questions), document)| {
+                    questions.iter().map(move |question| {
+                        let (id, text) = (question.id.as_str(), question.text.clone());
+                        reader::Question::new(id, text, vec![document.clone()]).with(options)
                     })
                 })
                 .collect();
             let before = total;
-            let replies = reader.answer(&queries, asking, &mut |now| {
+            let replies = reader.answer(&questions, &mut |now| {
                 // Windows, not questions, are what a stretch is counted in; their share of it is near enough.
-                let share = queries.len() * now.done / now.total.max(1);
+                let share = questions.len() * now.done / now.total.max(1);
                 total =
                     RunProgress { questions: before.questions + share, tokens: before.tokens + now.tokens };
                 progress(total);
             })?;
-            total.questions = before.questions + queries.len();
-            let predictions = queries.iter().zip(replies).map(|(query, reply)| match reply {
+            total.questions = before.questions + questions.len();
+            let predictions = questions.iter().zip(replies).map(|(question, reply)| match reply {
                 Ok(reply) => prediction(reply),
-                Err(error) => failed(query, &error.to_string()),
+                Err(error) => failed(question.id.to_string(), &error.to_string()),
             });
             finished(predictions.collect())?;
         }
@@ -153,9 +152,9 @@ fn stretches<'a, 'b>(open: &'b [Open<'a>], tokens: usize) -> Vec<&'b [Open<'a>]>
     stretches
 }
 
-fn failed(query: &Query, reason: &str) -> Prediction {
+fn failed(id: String, reason: &str) -> Prediction {
     Prediction {
-        id: query.id.to_string(),
+        id,
         answer: String::new(),
         best: String::new(),
         null_odds: None,

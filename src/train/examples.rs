@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::decode::Scoring;
+use crate::decode::ScoringRules;
 use crate::encoder::batch::Batch;
 use crate::eval::{Dataset, Paragraph, Question};
 use crate::text;
@@ -206,7 +206,7 @@ fn read(paragraph: &Paragraph, tokenizer: &Tokenizer, positions: usize, limits: 
         part.counts.cut += usize::from(ids.len() > shape.question);
         ids.truncate(shape.question);
         let offset = tokenizer.template().context_offset(ids.len());
-        let windows = shape.windows(context.len(), Scoring::default().last_window());
+        let windows = shape.windows(context.len(), ScoringRules::default().last_window());
         let windows = windows.into_iter().map(|window| {
             let inside =
                 answer.clone().filter(|answer| window.start <= answer.start && answer.end <= window.end);

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::examples::Examples;
@@ -9,14 +10,15 @@ use super::folder::{Folder, Progress};
 use super::journal::{DevRecord, Journal, Record, StepRecord};
 use super::recipe::{Keep, Planned};
 use crate::checkpoint::ModelFiles;
-use crate::decode::{Decoding, Scoring};
+use crate::decode::{Decoding, ScoringRules};
 use crate::encoder;
 use crate::encoder::{Precision, Runtime, SpanModel};
 use crate::eval::Dataset;
 use crate::eval::run::{self, RunProgress};
 use crate::eval::score::metrics::{Rules, official};
 use crate::eval::score::predictions::Predictions;
-use crate::reader::{Asking, Reader};
+use crate::reader::Reader;
+use crate::request::Options;
 use crate::text::Tokenizer;
 use crate::text::window::Limits;
 use crate::train::error::{Error, Result};
@@ -156,7 +158,7 @@ impl Run<'_> {
         let update = recipe.update(number, steps);
         let norm = self.learner.step(&update);
         if !norm.is_finite() {
-            return Err(diverged("the gradient").into());
+            return Err(diverged("the gradient"));
         }
         let seconds = started.elapsed().as_secs_f64();
         progress.step = number + 1;
@@ -214,18 +216,18 @@ impl Dev<'_> {
         // A GPU that trains in a half type answers in it; a CPU, which may answer in integers, is asked in full precision.
         let runtime =
             Runtime { precision: self.runtime.precision.or(Some(Precision::F32)), ..self.runtime.clone() };
-        let reader = Reader::open(files, &runtime, self.limits.clone())?;
+        let reader = Reader::open(files, &runtime)?;
         let decoding = Decoding {
-            scoring: Scoring::Squad,
+            scoring: ScoringRules::Squad.into(),
             always_answer: self.rules != Rules::Squad2,
             ..Decoding::default()
         };
-        let asking = Asking { decoding, ..Asking::default() };
+        let options = Options { decoding, limits: self.limits.clone(), ..Options::default() };
         let mut predictions = Predictions::new(&files.name);
         run::run(
             &reader,
             self.dataset,
-            &asking,
+            &Arc::new(options),
             &HashSet::new(),
             &mut |said| {
                 said.into_iter().for_each(|said| predictions.insert(said.id, said.answer));

@@ -7,8 +7,8 @@ use spanqa::encoder::batch::{Batch, pack};
 use spanqa::encoder::{Model, Precision, Runtime, SpanModel, Tap, WindowLogits};
 
 use crate::support::{
-    FullSize, batch_of, best_tokens, fixture, fixture_json, folder_of, full_size_models, gap, integers,
-    largest_gap, numbers, tiny_model,
+    FullSize, batch_of, best_tokens, fixture, fixture_json, folder_of, full_size_models, gap, largest_gap,
+    numbers, tiny_model,
 };
 
 const FAMILIES: [&str; 5] = ["minilm", "distilbert", "roberta", "bert-large", "xlm-roberta"];

@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
 use serde::Serialize;
-use spanqa::decode::Scoring;
+use spanqa::decode::ScoringRules;
 use spanqa::eval::analysis::{self, Given, Row};
 use spanqa::eval::data::files;
 use spanqa::eval::journal::{Header, Journal};
@@ -18,13 +19,13 @@ use spanqa::eval::score::metrics::{NoAnswer, Official, Rules, official};
 use spanqa::eval::score::predictions::{NoAnswerScores, Predictions};
 use spanqa::eval::stats::Calibration;
 use spanqa::eval::{Dataset, Entry};
-use spanqa::reader::Asking;
+use spanqa::request::Options;
 
 mod long;
 
 use super::compare::Format;
 use super::data::DataArgs;
-use super::options::{ReaderArgs, ScoreArg};
+use super::options::ReaderArgs;
 use super::progress::QuestionBar;
 use super::{Outcome, Usage};
 
@@ -205,19 +206,21 @@ impl Args {
     /// Answers from a model.
     fn ask(&self, dataset: &Dataset, rules: Rules) -> Result<Answers> {
         let resolved = self.reader.resolve(self.quiet)?;
-        let mut asking = Asking {
-            decoding: self.reader.decoding.decoding_by(ScoreArg::Squad, &resolved, false)?,
+        let mut options = Options {
+            decoding: self.reader.decoding.decoding_by(ScoringRules::Squad, &resolved, false)?,
+            limits: self.reader.limits.limits(),
             why: self.report.is_some(),
-            ..Asking::default()
+            ..Options::default()
         };
-        if self.report.is_some() && asking.decoding.top_k == 1 {
-            asking.decoding.top_k = CANDIDATES;
+        if self.report.is_some() && options.decoding.top_k == 1 {
+            options.decoding.top_k = CANDIDATES;
         }
         // The scripts for data sets of this kind know no empty answer.
-        asking.decoding.always_answer |=
+        options.decoding.always_answer |=
             rules != Rules::Squad2 && self.reader.decoding.null_threshold.is_none();
-        let limits = self.reader.limits.limits();
-        let settings = format!("{:?} {limits:?} {:?}", asking.decoding, self.reader.runtime.device.dtype);
+        let Options { decoding, limits, .. } = &options;
+        let settings = format!("{decoding:?} {limits:?} {:?}", self.reader.runtime.device.dtype);
+        let options = Arc::new(options);
         let reader = self.reader.open(&resolved, self.quiet)?;
 
         let model = match &resolved.files.revision {
@@ -244,7 +247,7 @@ impl Args {
         let finished = run::run(
             &reader,
             dataset,
-            &asking,
+            &options,
             &done,
             &mut |predictions| {
                 if let Some(journal) = &mut journal {
@@ -277,15 +280,16 @@ impl Args {
                 eprintln!("note: question {} counts as not answered: {reason}", said.id);
             }
         }
-        let rules = match asking.decoding.scoring {
-            Scoring::Squad => "run_qa",
-            Scoring::Joint => "joint",
-            Scoring::Hf => "pipeline",
-            Scoring::Haystack => "haystack",
+        let rules = match options.decoding.scoring.rules() {
+            ScoringRules::Squad => "run_qa",
+            ScoringRules::Joint => "joint",
+            ScoringRules::Hf => "pipeline",
+            ScoringRules::Haystack => "haystack",
         };
         Ok(Answers {
             source: format!("{model}, {rules} rules"),
-            threshold: (!asking.decoding.always_answer).then_some(f64::from(asking.decoding.null_threshold)),
+            threshold: (!options.decoding.always_answer)
+                .then(|| f64::from(options.decoding.null_threshold().unwrap_or(0.0))),
             predictions,
             na_probs: None,
             run,

@@ -2,27 +2,29 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 
-use anyhow::Result;
-use clap::ValueEnum;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use spanqa::request::Extra;
-use spanqa::request::reply::{Id, Reply};
 
-use super::prepare::Ticket;
+use super::Extra;
+use super::lines::Format;
+use super::parser::Ticket;
+use super::reply::{Id, Reply};
 use super::table;
-use crate::cli::{Usage, hints};
 
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutputFormat {
-    /// A JSON object a line
-    Jsonl,
-    /// A table with commas and a header
-    Csv,
-    /// A table with tabs and a header
-    Tsv,
+/// A layout that was asked for and makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// JSON has no columns.
+    #[error("--columns are for tables")]
+    ColumnsWithoutTable,
+    /// Records have no such field.
+    #[error("there is no column `{name}`")]
+    UnknownColumn {
+        /// What was asked for.
+        name: String,
+    },
 }
 
 /// How records are written.
@@ -31,11 +33,16 @@ pub enum Layout {
     /// JSON lines.
     Jsonl,
     /// A table with these columns.
-    Table { separator: char, columns: Vec<String> },
+    Table {
+        /// What stands between cells.
+        separator: char,
+        /// Their names, in order.
+        columns: Vec<String>,
+    },
 }
 
 /// Columns that are not fields that were passed through.
-const COLUMNS: &[&str] = &[
+pub const COLUMNS: &[&str] = &[
     "id",
     "question",
     "question_index",
@@ -102,23 +109,17 @@ const OWN: &[&str] = &[
 ];
 
 impl Layout {
-    /// Checks what was asked for.
-    pub fn new(format: OutputFormat, columns: &[String], keep: bool) -> Result<Self> {
-        let separator = match format {
-            OutputFormat::Jsonl if columns.is_empty() => return Ok(Layout::Jsonl),
-            OutputFormat::Jsonl => {
-                let hint = "add `--output-format csv` or `--output-format tsv`";
-                return Err(Usage::new("--columns are for tables", hint).into());
-            }
-            OutputFormat::Csv => ',',
-            OutputFormat::Tsv => '\t',
+    /// Checks what was asked for. With `keep`, fields of requests may be columns, too.
+    pub fn new(format: Format, columns: &[String], keep: bool) -> Result<Self, LayoutError> {
+        let Some(separator) = format.separator() else {
+            return if columns.is_empty() {
+                Ok(Layout::Jsonl)
+            } else {
+                Err(LayoutError::ColumnsWithoutTable)
+            };
         };
         if let Some(unknown) = columns.iter().find(|name| !keep && !COLUMNS.contains(&name.as_str())) {
-            let hint = format!(
-                "`--keep-fields` makes fields of requests columns; records have {}",
-                COLUMNS.join(", ")
-            );
-            return Err(Usage::new(format!("there is no column `{unknown}`"), hint).into());
+            return Err(LayoutError::UnknownColumn { name: unknown.clone() });
         }
         let columns = match columns {
             [] => DEFAULT_COLUMNS.iter().map(|&name| name.to_owned()).collect(),
@@ -128,7 +129,7 @@ impl Layout {
     }
 
     /// What stands before the first record.
-    pub fn header(&self) -> Result<Vec<u8>> {
+    pub fn header(&self) -> io::Result<Vec<u8>> {
         let mut header = Vec::new();
         if let Layout::Table { separator, columns } = self {
             table::write_row(columns.iter().map(String::as_str), *separator, &mut header)?;
@@ -137,14 +138,13 @@ impl Layout {
     }
 
     /// Writes the record of a reply.
-    pub fn reply(&self, ticket: &Ticket, reply: &Reply, out: &mut dyn Write) -> Result<()> {
+    pub fn reply(&self, ticket: &Ticket, reply: &Reply, out: &mut dyn Write) -> io::Result<()> {
         self.write(&Answered { reply, question_index: ticket.index, rest: Rest(&ticket.rest) }, out)
     }
 
     /// Writes the record of something that could not be answered.
-    pub fn error(&self, ticket: &Ticket, error: &spanqa::stream::Error, out: &mut dyn Write) -> Result<()> {
+    pub fn error(&self, ticket: &Ticket, failure: &Failure, out: &mut dyn Write) -> io::Result<()> {
         let (file, file_line) = ticket.place.as_ref().map(|(file, line)| (&**file, *line)).unzip();
-        let failure = Failure { code: error.code(), message: error.to_string(), hint: hints::stream(error) };
         let record = Failed {
             line: ticket.line,
             file,
@@ -157,16 +157,16 @@ impl Layout {
         self.write(&record, out)
     }
 
-    fn write(&self, record: &impl Serialize, out: &mut dyn Write) -> Result<()> {
+    fn write(&self, record: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
         let mut line = serde_json::to_string(record)?;
         match self {
             Layout::Jsonl => {
                 line.push('\n');
-                Ok(out.write_all(line.as_bytes())?)
+                out.write_all(line.as_bytes())
             }
             Layout::Table { separator, columns } => {
                 let cells = cells(&line, columns)?;
-                Ok(table::write_row(cells.iter().map(|cell| &**cell), *separator, out)?)
+                table::write_row(cells.iter().map(|cell| &**cell), *separator, out)
             }
         }
     }
@@ -184,7 +184,8 @@ struct Answered<'a> {
 
 #[derive(Serialize)]
 struct Failed<'a> {
-    line: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,16 +194,20 @@ struct Failed<'a> {
     id: Option<&'a Id>,
     #[serde(skip_serializing_if = "Option::is_none")]
     question_index: Option<usize>,
-    error: Failure,
+    error: &'a Failure,
     #[serde(flatten)]
     rest: Rest<'a>,
 }
 
-#[derive(Serialize)]
-struct Failure {
-    code: &'static str,
-    message: String,
-    hint: Option<String>,
+/// Why a request has no reply, as its sender is told.
+#[derive(Debug, Clone, Serialize)]
+pub struct Failure {
+    /// The stable name of the kind of error.
+    pub code: &'static str,
+    /// What happened.
+    pub message: String,
+    /// What the sender can do about it: for whoever talks to them to say.
+    pub hint: Option<String>,
 }
 
 /// Fields that are passed through.
@@ -218,7 +223,7 @@ impl Serialize for Rest<'_> {
 type Parts<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
 /// The cells of a record. They are taken from its JSON form, so that numbers read the same in both.
-fn cells<'a>(record: &'a str, columns: &[String]) -> Result<Vec<Cow<'a, str>>> {
+fn cells<'a>(record: &'a str, columns: &[String]) -> serde_json::Result<Vec<Cow<'a, str>>> {
     let top: Parts = serde_json::from_str(record)?;
     let answers: Vec<Parts> = match top.get("answers") {
         Some(answers) => serde_json::from_str(answers.get())?,

@@ -19,23 +19,32 @@ enum Place {
     Mark,
 }
 
+impl Place {
+    /// Where the byte after this one stands. Separators and quotation marks are ASCII, so it does not matter that others are parts of
+    /// characters.
+    fn after(self, byte: u8, separator: u8) -> Self {
+        match (self, byte) {
+            (Place::Start | Place::Mark, b'"') => Place::Quoted,
+            (Place::Quoted, b'"') => Place::Mark,
+            (Place::Quoted, _) => Place::Quoted,
+            (_, byte) if byte == separator => Place::Start,
+            _ => Place::Plain,
+        }
+    }
+}
+
 impl Quotes {
+    /// Before the first byte of a row.
     pub fn new(separator: char) -> Self {
         Self { separator: separator as u8, place: Place::Start }
     }
 
+    /// Takes the next bytes of the row.
     pub fn scan(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.place = match (self.place, byte) {
-                (Place::Start, b'"') | (Place::Mark, b'"') => Place::Quoted,
-                (Place::Quoted, b'"') => Place::Mark,
-                (Place::Quoted, _) => Place::Quoted,
-                (_, byte) if byte == self.separator => Place::Start,
-                _ => Place::Plain,
-            };
-        }
+        self.place = bytes.iter().fold(self.place, |place, &byte| place.after(byte, self.separator));
     }
 
+    /// Whether a quoted cell is open.
     pub fn open(&self) -> bool {
         self.place == Place::Quoted
     }
@@ -43,32 +52,30 @@ impl Quotes {
 
 /// The cells of a whole row.
 pub fn cells(row: &str, separator: char) -> Vec<String> {
-    let mut cells = Vec::new();
-    let mut cell = String::new();
-    let mut place = Place::Start;
-    for char in row.chars() {
-        place = match (place, char) {
-            (Place::Start, '"') => Place::Quoted,
-            (Place::Quoted, '"') => Place::Mark,
-            (Place::Quoted, _) => {
-                cell.push(char);
-                Place::Quoted
-            }
-            (Place::Mark, '"') => {
-                cell.push('"');
-                Place::Quoted
-            }
-            (_, char) if char == separator => {
-                cells.push(std::mem::take(&mut cell));
-                Place::Start
-            }
-            _ => {
-                cell.push(char);
-                Place::Plain
-            }
+    let mut cells = vec![String::new()];
+    let (mut place, mut from) = (Place::Start, 0);
+    for (at, byte) in row.bytes().enumerate() {
+        let next = place.after(byte, separator as u8);
+        let text = match (place, next) {
+            // What opens, closes or ends a cell is no part of it; of two quotation marks the second one is.
+            (Place::Start | Place::Quoted, Place::Quoted | Place::Mark) if byte == b'"' => Some(at),
+            (_, Place::Start) => Some(at),
+            _ => None,
         };
+        if let Some(end) = text {
+            if let Some(cell) = cells.last_mut() {
+                cell.push_str(&row[from..end]);
+            }
+            from = at + 1;
+        }
+        if next == Place::Start {
+            cells.push(String::new());
+        }
+        place = next;
     }
-    cells.push(cell);
+    if let Some(cell) = cells.last_mut() {
+        cell.push_str(&row[from..]);
+    }
     cells
 }
 
