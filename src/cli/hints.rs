@@ -2,7 +2,6 @@
 
 use std::error::Error as StdError;
 
-use spanqa::eval::score::mlqa::Language;
 use spanqa::request::reply::Note;
 use spanqa::{
     Error, ErrorClass, checkpoint, encoder, eval, fs, reader, request, source, stream, text, train,
@@ -293,9 +292,6 @@ fn eval(error: &eval::Error) -> Option<String> {
         Error::MissingPredictions { .. } => {
             "the files belong to another data set, or to a part of it: `--ids` and `--limit` select a part"
         }
-        Error::UnknownLanguage { .. } => {
-            return Some(format!("`--language` takes one of {}", Language::ALL.map(|l| l.code()).join(", ")));
-        }
         Error::OtherRun { .. } => "leave out `--resume` to start over, or give another folder to `--report`",
         Error::BadProfile { .. } => "`spanqa tune DATASET --output FILE` writes one",
         Error::TooFewArticles { .. } => "use a larger data set, or fewer `--folds`",
@@ -316,6 +312,12 @@ fn train(error: &train::Error) -> Option<String> {
         }
         Error::Diverged { .. } => {
             "try a lower `--rate` or a longer `--warmup`; `--resume` goes on from the last saved state"
+        }
+        Error::NoSteps { .. } => {
+            "ask for more `--epochs`, for `--steps 1`, or for a smaller `--batch-tokens`"
+        }
+        Error::TooManySteps { .. } => {
+            "ask for fewer `--epochs` or `--steps`: the learning rate falls until the last of them"
         }
         Error::Occupied { .. } => "add `--resume` to go on with it, or name another `--out`",
         Error::NothingToResume { .. } => "leave out `--resume` to start a run there",

@@ -72,12 +72,6 @@ pub enum Error {
         /// The first few.
         ids: Vec<String>,
     },
-    /// A language that the MLQA rules do not cover.
-    #[error("the MLQA rules do not cover the language {language:?}")]
-    UnknownLanguage {
-        /// The language.
-        language: String,
-    },
     /// An interrupted run that was made with other settings.
     #[error("{path} is from another run: its {what} is {found}, not {expected}", path = path.display())]
     OtherRun {
@@ -138,7 +132,6 @@ impl Error {
             Self::NoQuestions { .. } => "no_questions",
             Self::BadPredictions { .. } => "bad_predictions",
             Self::MissingPredictions { .. } => "missing_predictions",
-            Self::UnknownLanguage { .. } => "unknown_language",
             Self::OtherRun { .. } => "other_run",
             Self::BadProfile { .. } => "bad_profile",
             Self::TooFewArticles { .. } => "too_few_articles",
@@ -158,7 +151,6 @@ impl Error {
             | Self::NoQuestions { .. }
             | Self::BadPredictions { .. }
             | Self::MissingPredictions { .. }
-            | Self::UnknownLanguage { .. }
             | Self::OtherRun { .. }
             | Self::BadProfile { .. }
             | Self::TooFewArticles { .. } => ErrorClass::Caller,

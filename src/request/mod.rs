@@ -21,5 +21,5 @@ pub mod shapes;
 pub mod table;
 
 pub use error::{Error, Result};
-pub use options::Options;
+pub use options::{Options, Settings};
 pub use shapes::{DocumentRef, Extra, Fields, Item, Rejected, Request};

@@ -323,6 +323,9 @@ fn packed_models_load_and_stay_near() {
 fn candle_transformers_agrees() {
     use candle_core::{DType, Device, Tensor};
     use candle_transformers::models::bert::{BertModel, Config};
+
+    use crate::support::integers;
+
     let folder = fixture("tiny/minilm");
     let config: Config = serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
     let weights = candle_nn::VarBuilder::from_buffered_safetensors(

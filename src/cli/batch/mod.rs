@@ -24,12 +24,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use spanqa::decode::Scoring;
+use spanqa::checkpoint::Identity;
 use spanqa::reader::Reader;
 use spanqa::request::lines::Format;
 use spanqa::request::parser::{Parsed, Parser};
 use spanqa::request::record::{COLUMNS, Layout, LayoutError};
-use spanqa::request::{Fields, Options};
+use spanqa::request::{Fields, Options, Settings};
 use spanqa::source::Origin;
 use spanqa::text::offsets::OffsetUnit;
 
@@ -39,7 +39,7 @@ use super::{Outcome, Usage, is_broken_pipe, notice, signals};
 use input::Inputs;
 use output::Partial;
 use report::{ProgressArg, Report};
-use resume::{Earlier, Settings, Start, Trace};
+use resume::{Earlier, Start, Trace};
 use run::Run;
 use writer::{Failures, Order, Writer};
 
@@ -129,6 +129,7 @@ struct Opened {
     reader: Reader,
     options: Arc<Options>,
     built_in: bool,
+    identity: Identity,
 }
 
 /// An output file on its way.
@@ -261,7 +262,7 @@ impl Args {
         };
         let reader = self.reader.open(&resolved, self.quiet)?;
         let built_in = resolved.origin == Origin::BuiltIn;
-        Ok(Opened { reader, options: options.into(), built_in })
+        Ok(Opened { reader, options: options.into(), built_in, identity: resolved.files.identity()? })
     }
 
     fn fields(&self) -> Fields {
@@ -284,39 +285,18 @@ impl Args {
 
     /// The flags that records depend on, with their values.
     fn settings(&self, opened: &Opened) -> Settings {
-        let Options { decoding, limits, unit, why } = &*opened.options;
-        let mut settings = Settings::from([
-            ("--model", opened.reader.name().to_owned()),
-            ("--score", decoding.scoring.rules().to_string()),
-            ("--top-k", decoding.top_k.to_string()),
-            ("--max-answer-tokens", decoding.longest().to_string()),
-            ("--always-answer", decoding.always_answer.to_string()),
-            ("--window", limits.max_tokens.to_string()),
-            ("--overlap", limits.overlap.to_string()),
-            ("--max-question-tokens", limits.max_question_tokens.to_string()),
-            ("--offset-unit", unit.to_string()),
-            ("--why", why.to_string()),
-            ("--keep-fields", self.keep_fields.to_string()),
-            ("--no-files", self.no_files.to_string()),
-            ("--output-format", self.output_format.to_string()),
-            ("--columns", self.columns.join(",")),
-            ("--question-field", self.question_field.clone()),
-            ("--context-field", self.context_field.clone()),
-            ("--id-field", self.id_field.clone()),
-        ]);
-        if let Some(threshold) = decoding.null_threshold() {
-            settings.insert("--null-threshold", threshold.to_string());
-        }
-        match &decoding.scoring {
-            Scoring::Joint(joint) => {
-                settings.insert("--temperature", joint.temperature.to_string());
-                settings.insert("--dedup", joint.dedup.to_string());
-            }
-            Scoring::Hf(hf) => {
-                settings.insert("--handle-impossible-answer", hf.handle_impossible_answer.to_string());
-            }
-            Scoring::Squad { .. } | Scoring::Haystack => {}
-        }
+        let mut settings = opened.options.settings();
+        let own = [
+            ("model", opened.identity.to_string()),
+            ("keep-fields", self.keep_fields.to_string()),
+            ("no-files", self.no_files.to_string()),
+            ("output-format", self.output_format.to_string()),
+            ("columns", self.columns.join(",")),
+            ("question-field", self.question_field.clone()),
+            ("context-field", self.context_field.clone()),
+            ("id-field", self.id_field.clone()),
+        ];
+        settings.extend(own.map(|(flag, value)| (flag.to_owned(), value)));
         settings
     }
 

@@ -6,26 +6,22 @@
 //! question and the place of each quotation are compared. At the first request whose records are not all there the output is cut, and
 //! the run goes on from that request.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use spanqa::journal::{Changed, Journal};
-use spanqa::request::DocumentRef;
 use spanqa::request::lines::Line;
 use spanqa::request::parser::{Parsed, Parser, Ticket};
 use spanqa::request::record::Layout;
 use spanqa::request::reply::DocumentId;
+use spanqa::request::{DocumentRef, Settings};
 use spanqa::stream::Queue;
 use spanqa::text::offsets::OffsetUnit;
 
 use super::output::{Partial, Quote, Record, Records};
 use super::report::Tally;
 use crate::cli::Usage;
-
-/// Flags whose values records depend on, by name.
-pub type Settings = BTreeMap<&'static str, String>;
 
 /// What a run notes about its requests until its output is complete.
 pub struct Trace {
@@ -64,7 +60,7 @@ impl Trace {
                 Ok(opened) => opened,
                 Err(Stop::Changed(_)) if anyway => (Journal::create(&path, &settings)?, Vec::new()),
                 Err(Stop::Changed(Changed { field, found, expected })) => {
-                    let what = format!("was made with {field} {found}, not {expected},");
+                    let what = format!("was made with --{field} {found}, not {expected},");
                     return Err(foreign(partial.path(), &what));
                 }
                 Err(Stop::Unreadable(error)) => return Err(error.into()),

@@ -1,6 +1,6 @@
 //! `spanqa eval --long`: the same questions in longer documents, under three ways to compare windows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::Write;
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use anyhow::Result;
 use serde::Serialize;
 use spanqa::decode::{Hf, Joint, Scoring, ScoringRules};
 use spanqa::eval::Dataset;
-use spanqa::eval::analysis::{self, Given, Row};
+use spanqa::eval::analysis::{self, Given, NullOdds, Row};
 use spanqa::eval::data::long;
-use spanqa::eval::run;
+use spanqa::eval::run::{self, Prediction};
 use spanqa::eval::score::metrics::Rules;
 use spanqa::reader::Reader;
 use spanqa::reader::memo;
@@ -106,22 +106,12 @@ impl Args {
         tokens: usize,
         scoring: &'static str,
     ) -> Result<Measured> {
-        let mut said = HashMap::new();
         let mut bar = QuestionBar::new(dataset.len(), 0, self.quiet);
-        run::run(
-            reader,
-            dataset,
-            options,
-            &HashSet::new(),
-            &mut |predictions| {
-                said.extend(predictions.into_iter().map(|prediction| (prediction.id.clone(), prediction)));
-                Ok(())
-            },
-            &mut |progress| bar.update(progress),
-        )?;
+        let said = run::all(reader, dataset, options, &mut |progress| bar.update(progress))?;
         bar.finish();
-        let rows = analysis::rows(rules, dataset, |entry| match said.get(&entry.question.id) {
-            Some(said) => Given { answer: &said.answer, best: &said.best, null_odds: None, confidence: None },
+        let by_id: HashMap<&str, &Prediction> = said.iter().map(|said| (said.id.as_str(), said)).collect();
+        let rows = analysis::rows(rules, dataset, |entry| match by_id.get(entry.question.id.as_str()) {
+            Some(said) => Given { null_odds: NullOdds::Unknown, confidence: None, ..said.given() },
             None => Given::default(),
         });
         let mean = |wanted: Option<bool>, value: fn(&Row) -> f64| {
@@ -131,7 +121,7 @@ impl Args {
                 .collect();
             (!chosen.is_empty()).then(|| 100.0 * chosen.iter().sum::<f64>() / chosen.len() as f64)
         };
-        let windows: usize = said.values().map(|said| said.windows).sum();
+        let windows: usize = said.iter().map(|said| said.windows).sum();
         Ok(Measured {
             tokens,
             documents: dataset.articles.iter().map(|article| article.paragraphs.len()).sum(),

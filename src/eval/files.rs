@@ -8,8 +8,9 @@ use crate::eval::run::{Candidate, Prediction};
 use crate::fs::Result;
 pub use crate::fs::{write, write_json, write_lines};
 
-/// What stands for the lead of "no answer" where there was nothing to quote: more than any model gives, and still a number.
-pub const NOTHING_TO_QUOTE: f64 = 1e9;
+/// What stands in `null_odds.json` for the lead of "no answer" where there was nothing to quote: the official script wants a number, and
+/// no model gives so high a one.
+const NOTHING_TO_QUOTE: f64 = 1e9;
 
 /// Writes `predictions.json`, `nbest_predictions.json` and `null_odds.json` into a folder.
 pub fn write_run(folder: &Path, predictions: &[Prediction]) -> Result<()> {

@@ -89,6 +89,6 @@ fn loss<'a>(row: &Row<'a>) -> Option<Loss<'a>> {
         expected,
         answer: row.given.answer,
         best: (row.given.best != row.given.answer).then_some(row.given.best),
-        null_odds: row.given.null_odds,
+        null_odds: row.given.null_odds.number(),
     })
 }

@@ -1,11 +1,11 @@
-//! An evaluation as one web page: no script, nothing to load, readable on a phone and in the dark.
+//! An evaluation as one web page.
 
-use std::fmt::Write;
-
-use crate::eval::analysis::{Breakdown, Estimate, Group, Part, Row, Sweep};
-use crate::eval::losses::{Kind, Loss};
-use crate::eval::stats::{BINS, Calibration};
-use crate::report::plot::{Chart, Series, escape};
+use crate::eval::analysis::losses::{Kind, Loss};
+use crate::eval::analysis::stats::{BINS, Calibration, RESAMPLES};
+use crate::eval::analysis::{Breakdown, Estimate, Group, Part, Point, Row, Sweep};
+use crate::report::html::{Page, Table, with_remark};
+use crate::report::svg::{Chart, Series};
+use crate::report::text::escape;
 
 /// What the page shows.
 #[derive(Debug)]
@@ -33,60 +33,37 @@ pub struct Report<'a> {
 /// Losses of each kind that the page lists.
 const LISTED: usize = 50;
 
-const STYLE: &str = ":root{color-scheme:light dark;--bg:#fff;--fg:#1c1e21;--dim:#667;--rule:#ddd;--c0:#1f6feb;--c1:#d9730d;--c2:#2da44e;--c3:#a371f7}\
-@media(prefers-color-scheme:dark){:root{--bg:#14161a;--fg:#e6e6e6;--dim:#99a;--rule:#333;--c0:#58a6ff;--c1:#f0883e;--c2:#3fb950;--c3:#bc8cff}}\
-*{box-sizing:border-box}body{margin:0 auto;padding:1rem;max-width:72rem;background:var(--bg);color:var(--fg);font:16px/1.5 system-ui,sans-serif}\
-h1{font-size:1.4rem;margin:.2em 0;overflow-wrap:anywhere}h2{font-size:1.1rem;margin:2em 0 .4em}p{margin:.3em 0}.dim{color:var(--dim)}\
-.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem}th,td{padding:.25em .7em;text-align:right;border-bottom:1px solid var(--rule);white-space:nowrap}\
-th:first-child,td:first-child{text-align:left}.text td{text-align:left;white-space:normal;vertical-align:top;overflow-wrap:anywhere}.text th{text-align:left}\
-.charts{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr))}figure{margin:0}figcaption{font-weight:600;font-size:.95rem}\
-svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--dim)}.grid{stroke:var(--rule);fill:none}.axis{stroke:var(--dim);fill:none}\
-.line{fill:none;stroke-width:2}.dashed{stroke-dasharray:4 4}.s0{--c:var(--c0)}.s1{--c:var(--c1)}.s2{--c:var(--c2)}.s3{--c:var(--c3)}.s4{--c:var(--dim)}\
-.line,.dots{stroke:var(--c)}.dots{fill:none;stroke-width:5;stroke-linecap:round}.faint{stroke-width:3;opacity:.4}\
-.bar,.key{fill:var(--c)}.bar{opacity:.75}details{margin:.4em 0}summary{cursor:pointer}\
-@media(max-width:34rem){td .dim{display:block}th,td{padding:.25em .45em}}";
-
 impl Report<'_> {
     /// The page.
     pub fn html(&self) -> String {
-        let mut page = opening(self.title);
-        for line in &self.about {
-            page.push_str(&format!("<p class=\"dim\">{}</p>\n", escape(line)));
-        }
+        let mut page = Page::new(self.title);
+        self.about.iter().for_each(|line| page.remark(line));
         self.scores(&mut page);
-        page.push_str("<h2>Charts</h2>\n");
-        figures(&mut page, &self.charts());
-        let groups = [
+        page.heading("Charts");
+        page.charts(&self.charts());
+        for (title, groups) in [
             ("By question word", &self.groups.question_word),
             ("By words of the shortest gold answer", &self.groups.answer_words),
             ("By words of the context", &self.groups.context_words),
             ("By article, worst first", &self.groups.article),
-        ];
-        for (title, groups) in groups {
-            page.push_str(&table(title, groups));
+        ] {
+            page.heading(title);
+            table(&mut page, groups);
         }
         self.lost(&mut page);
-        page.push_str(CLOSING);
-        page
+        page.html()
     }
 
-    fn scores(&self, page: &mut String) {
-        page.push_str("<h2>Scores</h2>\n<div class=\"wide\"><table><thead><tr><th></th><th>questions</th><th>exact</th><th>F1</th></tr></thead><tbody>\n");
+    fn scores(&self, page: &mut Page) {
+        page.heading("Scores");
         let cell = |estimate: &Estimate| {
             let Estimate { mean, interval } = estimate;
-            format!("{mean:.2} <span class=\"dim\">{:.2} to {:.2}</span>", interval.low, interval.high)
+            with_remark(&format!("{mean:.2}"), &format!("{:.2} to {:.2}", interval.low, interval.high))
         };
-        for part in self.parts {
-            let (exact, f1) = (cell(&part.exact), cell(&part.f1));
-            let _ = writeln!(
-                page,
-                "<tr><td>{}</td><td>{}</td><td>{exact}</td><td>{f1}</td></tr>",
-                part.name, part.questions
-            );
-        }
-        page.push_str(
-            "</tbody></table></div>\n<p class=\"dim\">Percent; the ranges hold 95 % of 2,000 samples drawn anew from these questions.</p>\n",
-        );
+        let row =
+            |part: &Part| [part.name.into(), part.questions.to_string(), cell(&part.exact), cell(&part.f1)];
+        page.table(Table::Numbers, Some(["", "questions", "exact", "F1"]), self.parts.iter().map(row));
+        page.remark(&format!("Percent, with 95 % bootstrap intervals ({RESAMPLES} samples)."));
     }
 
     fn charts(&self) -> Vec<(Chart, String)> {
@@ -106,7 +83,7 @@ impl Report<'_> {
 
     /// The range of no-answer scores worth showing: without the outermost hundredths, but with the threshold.
     fn odds(&self) -> (f64, f64) {
-        let mut odds: Vec<f64> = self.rows.iter().filter_map(|row| row.given.null_odds).collect();
+        let mut odds: Vec<f64> = self.rows.iter().filter_map(|row| row.given.null_odds.number()).collect();
         odds.sort_by(f64::total_cmp);
         let at = |share: f64| odds.get((odds.len().saturating_sub(1) as f64 * share) as usize).copied();
         let (low, high) = (at(0.005).unwrap_or(0.0), at(0.995).unwrap_or(1.0));
@@ -116,7 +93,7 @@ impl Report<'_> {
     }
 
     fn thresholds(&self, sweep: &Sweep) -> (Chart, String) {
-        let line = |value: fn(&crate::eval::analysis::Point) -> f64| {
+        let line = |value: fn(&Point) -> f64| {
             Series::Line(sweep.points.iter().filter_map(|p| Some((p.threshold?, value(p)))).collect())
         };
         let mut series = vec![
@@ -139,10 +116,7 @@ impl Report<'_> {
         };
         let best = &sweep.best_f1;
         let place = best.threshold.map_or("abstaining always".into(), |at| format!("the threshold {at:.3}"));
-        let remark = format!(
-            "Best F1 {:.2} at {place}. It was chosen on these very questions, so it is too good to be expected elsewhere.",
-            best.f1
-        );
+        let remark = format!("Best F1 {:.2} at {place}. Optimistic: tuned on the test data.", best.f1);
         (chart, remark)
     }
 
@@ -153,7 +127,7 @@ impl Report<'_> {
         let count = |wanted: bool| {
             let mut counts = [0usize; COLUMNS];
             for row in self.rows.iter().filter(|row| row.entry.question.has_answer() == wanted) {
-                if let Some(odds) = row.given.null_odds.filter(|odds| (low..=high).contains(odds)) {
+                if let Some(odds) = row.given.null_odds.number().filter(|odds| (low..=high).contains(odds)) {
                     counts[(((odds - low) / width) as usize).min(COLUMNS - 1)] += 1;
                 }
             }
@@ -180,12 +154,9 @@ impl Report<'_> {
         (chart, "The less the two overlap, the better the model knows what it does not know.".into())
     }
 
-    fn lost(&self, page: &mut String) {
-        let _ = writeln!(
-            page,
-            "<h2>Losses</h2>\n<p>{} questions were not answered exactly.</p>",
-            self.losses.len()
-        );
+    fn lost(&self, page: &mut Page) {
+        page.heading("Losses");
+        page.paragraph(&format!("{} questions were not answered exactly.", self.losses.len()));
         for kind in Kind::ALL {
             let of_kind = || self.losses.iter().filter(|loss| loss.kind == kind);
             let count = of_kind().count();
@@ -193,60 +164,23 @@ impl Report<'_> {
                 continue;
             }
             let listed = if count > LISTED { format!(", the first {LISTED}") } else { String::new() };
-            let _ = write!(
-                page,
-                "<details><summary>{}: {count}{listed}</summary>\n<div class=\"wide\"><table class=\"text\"><thead><tr>\
-                 <th>question</th><th>expected</th><th>answer</th><th>F1</th></tr></thead><tbody>\n",
-                kind.name()
-            );
-            for loss in of_kind().take(LISTED) {
-                let expected =
-                    if loss.expected.is_empty() { "no answer".into() } else { loss.expected.join(" / ") };
-                let answer = match (loss.answer, loss.best) {
-                    ("", Some(best)) => format!("no answer (best: {best})"),
-                    ("", None) => "no answer".into(),
-                    (answer, _) => answer.to_owned(),
-                };
-                let _ = writeln!(
-                    page,
-                    "<tr><td>{}</td><td>{}</td><td>{}</td><td>{:.2}</td></tr>",
-                    escape(loss.question),
-                    escape(&expected),
-                    escape(&answer),
-                    loss.f1
-                );
-            }
-            page.push_str("</tbody></table></div></details>\n");
+            page.details(&format!("{}: {count}{listed}", kind.name()), |page| {
+                let head = ["question", "expected", "answer", "F1"];
+                page.table(Table::Text, Some(head), of_kind().take(LISTED).map(lost));
+            });
         }
     }
 }
 
-/// The top of a page in this style, up to its heading. [`CLOSING`] ends it.
-pub(crate) fn opening(title: &str) -> String {
-    let title = escape(title);
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
-    )
-}
-
-/// The end of a page.
-pub(crate) const CLOSING: &str = "</body>\n</html>\n";
-
-/// Charts with a remark each, beside each other where there is room.
-pub(crate) fn figures(page: &mut String, charts: &[(Chart, String)]) {
-    page.push_str("<div class=\"charts\">\n");
-    for (chart, remark) in charts {
-        let _ = writeln!(
-            page,
-            "<figure><figcaption>{}</figcaption>{}<p class=\"dim\">{}</p></figure>",
-            escape(&chart.title),
-            chart.svg(),
-            escape(remark)
-        );
-    }
-    page.push_str("</div>\n");
+/// A row about a question that lost points.
+fn lost(loss: &Loss) -> [String; 4] {
+    let expected = if loss.expected.is_empty() { "no answer".into() } else { loss.expected.join(" / ") };
+    let answer = match (loss.answer, loss.best) {
+        ("", Some(best)) => format!("no answer (best: {best})"),
+        ("", None) => "no answer".into(),
+        (answer, _) => answer.to_owned(),
+    };
+    [escape(loss.question), escape(&expected), escape(&answer), format!("{:.2}", loss.f1)]
 }
 
 fn curve(sweep: &Sweep) -> (Chart, String) {
@@ -324,24 +258,17 @@ fn lengths(title: &str, groups: &[Group]) -> (Chart, String) {
     (chart, format!("Questions: {}.", counts.join(", ")))
 }
 
-fn table(title: &str, groups: &[Group]) -> String {
-    let mut text = format!(
-        "<h2>{}</h2>\n<div class=\"wide\"><table><thead><tr><th></th><th>questions</th><th>with answer</th><th>exact</th>\
-         <th>F1</th><th>F1, has answer</th></tr></thead><tbody>\n",
-        escape(title)
-    );
-    for group in groups {
-        let has = group.has_answer_f1.map_or("".into(), |f1| format!("{f1:.2}"));
-        let _ = writeln!(
-            text,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{:.2}</td><td>{:.2}</td><td>{has}</td></tr>",
+fn table(page: &mut Page, groups: &[Group]) {
+    let row = |group: &Group| {
+        [
             escape(&group.name),
-            group.questions,
-            group.answerable,
-            group.exact,
-            group.f1
-        );
-    }
-    text.push_str("</tbody></table></div>\n");
-    text
+            group.questions.to_string(),
+            group.answerable.to_string(),
+            format!("{:.2}", group.exact),
+            format!("{:.2}", group.f1),
+            group.has_answer_f1.map_or(String::new(), |f1| format!("{f1:.2}")),
+        ]
+    };
+    let head = ["", "questions", "with answer", "exact", "F1", "F1, has answer"];
+    page.table(Table::Numbers, Some(head), groups.iter().map(row));
 }

@@ -9,6 +9,11 @@ pub const RESAMPLES: usize = 2000;
 
 const SEED: u64 = 20;
 
+/// The mean; 0 of nothing.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
 /// Where 95 % of the means of samples drawn anew lie.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Interval {
@@ -149,7 +154,10 @@ mod tests {
         let far = McNemar::new(400, 300);
         assert!((far.exact_p - 1.784_763e-4).abs() < 1e-9, "{far:?}");
         assert!((far.corrected_p - 1.826_718e-4).abs() < 1e-9, "{far:?}");
-        assert!(McNemar::new(3000, 0).exact_p >= 0.0);
+        // 2 * 0.5^30, 2 * 0.5^1000, and what no number is small enough for.
+        assert!((McNemar::new(30, 0).exact_p / 1.862_645_149_230_957e-9 - 1.0).abs() < 1e-12);
+        assert!((McNemar::new(0, 1000).exact_p / 1.866_527_237_006_437_8e-301 - 1.0).abs() < 1e-10);
+        assert_eq!(McNemar::new(3000, 0).exact_p, 0.0);
     }
 
     #[test]

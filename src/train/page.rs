@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use super::journal::{DevRecord, Record, StepRecord};
-use crate::eval::report::{CLOSING, figures, opening};
-use crate::report::plot::{Chart, Series, escape, number};
+use crate::report::html::{Page, Table, with_remark};
+use crate::report::svg::{Chart, Series};
+use crate::report::text::{escape, number};
 
 /// What the page says about the run as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,29 +19,20 @@ pub struct Facts {
 /// The page: facts, curves and evaluations. It needs no other file and runs no script.
 pub fn html(facts: &Facts, records: &[Record]) -> String {
     let run = Run::new(records);
-    let mut page = opening(&facts.title);
-    table_of_facts(&mut page, &facts.rows);
-    page.push_str("<h2>Curves</h2>\n");
+    let mut page = Page::new(&facts.title);
+    if !facts.rows.is_empty() {
+        let rows = facts.rows.iter().map(|(name, value)| [escape(name), escape(value)]);
+        page.table(Table::Text, None, rows);
+    }
+    page.heading("Curves");
     let charts: Vec<_> = [run.losses(), run.rates(), run.scores()].into_iter().flatten().collect();
     if charts.is_empty() {
-        page.push_str("<p class=\"dim\">No step has been taken yet.</p>\n");
+        page.remark("No step has been taken yet.");
     } else {
-        figures(&mut page, &charts);
+        page.charts(&charts);
     }
     run.evaluations(&mut page);
-    page.push_str(CLOSING);
-    page
-}
-
-fn table_of_facts(page: &mut String, rows: &[(String, String)]) {
-    if rows.is_empty() {
-        return;
-    }
-    page.push_str("<div class=\"wide\"><table class=\"text\"><tbody>\n");
-    for (name, value) in rows {
-        let _ = writeln!(page, "<tr><td>{}</td><td>{}</td></tr>", escape(name), escape(value));
-    }
-    page.push_str("</tbody></table></div>\n");
+    page.html()
 }
 
 /// The records by kind.
@@ -133,30 +125,23 @@ impl<'a> Run<'a> {
         self.devs.iter().rev().find(|dev| dev.best && scored(dev)).copied()
     }
 
-    fn evaluations(&self, page: &mut String) {
-        page.push_str("<h2>Evaluations on the development set</h2>\n");
+    fn evaluations(&self, page: &mut Page) {
+        page.heading("Evaluations on the development set");
         if self.devs.is_empty() {
-            page.push_str("<p class=\"dim\">There was none.</p>\n");
-            return;
+            return page.remark("There was none.");
         }
-        page.push_str(
-            "<div class=\"wide\"><table><thead><tr><th>step</th><th>epoch</th><th>exact</th><th>F1</th>\
-             <th>has answer</th><th>no answer</th></tr></thead><tbody>\n",
-        );
         let best = self.best();
-        for dev in &self.devs {
-            let scores = [Some(dev.exact), Some(dev.f1), dev.has_answer_f1, dev.no_answer_f1].map(score);
+        let row = |dev: &&DevRecord| {
+            let step = dev.step.to_string();
             let is_best = best.is_some_and(|best| std::ptr::eq(best, *dev));
-            let remark = if is_best { " <span class=\"dim\">best</span>" } else { "" };
-            let _ = writeln!(
-                page,
-                "<tr><td>{}{remark}</td><td>{:.2}</td><td>{}</td></tr>",
-                dev.step,
-                dev.epoch,
-                scores.join("</td><td>")
-            );
-        }
-        page.push_str("</tbody></table></div>\n<p class=\"dim\">Percent; the last two columns are F1.</p>\n");
+            let step = if is_best { with_remark(&step, "best") } else { step };
+            let [exact, f1, has_answer, no_answer] =
+                [Some(dev.exact), Some(dev.f1), dev.has_answer_f1, dev.no_answer_f1].map(score);
+            [step, format!("{:.2}", dev.epoch), exact, f1, has_answer, no_answer]
+        };
+        let head = ["step", "epoch", "exact", "F1", "has answer", "no answer"];
+        page.table(Table::Numbers, Some(head), self.devs.iter().map(row));
+        page.remark("Percent; the last two columns are F1.");
     }
 }
 
