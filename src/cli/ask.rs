@@ -92,7 +92,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     for text in texts {
         let document = reader.prepare(text.id, text.text)?;
         if document.is_blank() {
-            note(format!("there is nothing to read in {}", document.id));
+            note(format!("there is nothing to read in {}", terminal::name(&document.id.to_string())));
         }
         documents.push(document.into());
     }
@@ -111,9 +111,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
             Ok(reply) => reply,
             // The others have their replies all the same.
             Err(error) => {
-                eprintln!("error: cannot ask question {}: {error}", question.id);
+                let message = error.to_string();
+                eprintln!("error: cannot ask question {}: {}", question.id, terminal::message(&message));
                 if let Some(hint) = hints::advice(&error).and_then(|advice| advice.hint) {
-                    eprintln!("hint: {hint}");
+                    eprintln!("hint: {}", terminal::message(&hint));
                 }
                 outcome = Outcome::Failed;
                 continue;

@@ -5,8 +5,8 @@ use std::path::Path;
 use crate::support::{Run, fixture, run, spanqa, tiny_model};
 
 /// A name that would clear the screen and write in red.
-const NAME: &str = "a\x1b[2J\x1b[31m\u{9b}1m.txt";
-const SHOWN: &str = "a\\x1b[2J\\x1b[31m\\x9b1m.txt";
+const NAME: &str = "a\x1b[2J\x1b[31m\u{9b}1m\nhint: .txt";
+const SHOWN: &str = "a\\x1b[2J\\x1b[31m\\x9b1m\\nhint: .txt";
 
 fn ask(folder: &Path, arguments: &[&str]) -> Run {
     let model = fixture("tiny/minilm");

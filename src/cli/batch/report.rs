@@ -8,6 +8,7 @@ use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, Prog
 use serde::Serialize;
 
 use super::output::Outcome;
+use crate::cli::terminal;
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProgressArg {
@@ -105,8 +106,8 @@ impl Report {
             return;
         }
         match &self.form {
-            Form::Bar(bar) => bar.suspend(|| eprintln!("note: {text}")),
-            _ => eprintln!("note: {text}"),
+            Form::Bar(bar) => bar.suspend(|| terminal::note(text)),
+            _ => terminal::note(text),
         }
     }
 
