@@ -73,13 +73,25 @@ pub enum Error {
         /// Its value.
         found: String,
     },
-    /// A checkpoint for another task.
+    /// A checkpoint for another task was asked a question.
     #[error("{file} has no question-answering head (qa_outputs){}", other_heads(heads))]
     NoHead {
         /// The weights file.
         file: String,
         /// Heads of other tasks that it has.
         heads: Vec<String>,
+    },
+    /// A checkpoint for another task was asked to score a pair.
+    #[error("{file} has no classifier")]
+    NoClassifier {
+        /// The weights file.
+        file: String,
+    },
+    /// Attention probabilities were asked of an encoder that keeps none.
+    #[error("the encoder ({encoder}) keeps no attention probabilities")]
+    NoAttention {
+        /// What computes.
+        encoder: String,
     },
     /// A tensor that the encoder needs is not there.
     #[error("{file} lacks the tensor {tensor} (it holds {known} others)")]
@@ -401,6 +413,8 @@ impl Error {
             Error::Tokenize { .. } => "tokenize_failed",
             Error::Unsupported { .. } => "unsupported_model",
             Error::NoHead { .. } => "no_span_head",
+            Error::NoClassifier { .. } => "no_classifier",
+            Error::NoAttention { .. } => "no_attention",
             Error::MissingTensor { .. } => "missing_tensor",
             Error::WrongShape { .. } => "wrong_shape",
             Error::VocabularyMismatch { .. } => "vocabulary_mismatch",
@@ -469,6 +483,10 @@ impl Error {
             Error::NoHead { .. } => Some(
                 "use a checkpoint that was fine-tuned for question answering; `spanqa models list` names some".into(),
             ),
+            Error::NoClassifier { .. } => {
+                Some("use a cross-encoder: a checkpoint for sequence classification with one output".into())
+            }
+            Error::NoAttention { .. } => None,
             Error::MissingTensor { .. } | Error::WrongShape { .. } => {
                 Some("config.json and the weights do not belong together, or the export is incomplete".into())
             }

@@ -7,7 +7,8 @@
 //!   -> text::Tokenizer   token ids and byte offsets, once per text
 //!   -> text::window      windows that together cover every context token
 //!   -> batch             windows packed under a token budget, without padding
-//!   -> model             start and end logits per token
+//!   -> encoder           a row of numbers for every token that is read
+//!   -> heads::span       start and end logits per token
 //!   -> decode            best spans and the null score of each window, on raw logits
 //!   -> decode (rank)     one ranking per question over all windows and documents
 //!   -> answer            text, offsets, document, scores
@@ -41,6 +42,7 @@ pub mod decode;
 pub mod encoder;
 pub mod error;
 pub mod eval;
+pub mod heads;
 pub mod random;
 pub mod reader;
 pub mod report;

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::Serialize;
-use spanqa::encoder::{Model, Precision, Runtime, SpanModel};
+use spanqa::encoder::{Precision, Runtime};
 use spanqa::eval::data::files;
 use spanqa::eval::score::metrics::Rules;
 use spanqa::eval::{Dataset, Options};
+use spanqa::heads::{QaModel, SpanModel};
 use spanqa::random::Random;
 use spanqa::source::Resolved;
 use spanqa::text::Tokenizer;
@@ -251,7 +252,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     args.say(&learner, &datasets, &counts, &progress, plan.len());
 
     let exact = Runtime { precision: runtime.precision.or(Some(Precision::F32)), ..runtime.clone() };
-    let teacher = teacher.map(|teacher| Model::load(&teacher.files, &exact)).transpose()?;
+    let teacher = teacher.map(|teacher| QaModel::load(&teacher.files, &exact)).transpose()?;
     let stopped = Arc::new(AtomicU8::new(0));
     let flag = Arc::clone(&stopped);
     signals::watch(move |code| flag.store(code, Ordering::Relaxed))?;

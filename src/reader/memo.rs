@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use crate::checkpoint::ModelFiles;
 use crate::encoder::batch::Batch;
-use crate::encoder::{DeviceChoice, Model, Runtime, SpanModel, WindowLogits};
+use crate::encoder::{DeviceChoice, Runtime};
 use crate::error::Result;
+use crate::heads::{QaModel, SpanModel, WindowLogits};
 use crate::reader::Reader;
 use crate::text::Tokenizer;
 use crate::text::window::Limits;
@@ -29,7 +30,7 @@ impl<M: SpanModel> Memo<M> {
 
 /// Opens a reader that remembers, so that asking the same again under other rules costs little more than decoding.
 pub fn open(files: &ModelFiles, runtime: &Runtime, limits: Limits) -> Result<Reader> {
-    let model = Memo::new(Model::load(files, runtime)?);
+    let model = Memo::new(QaModel::load(files, runtime)?);
     Reader::new(Tokenizer::from_files(files)?, Box::new(model), &files.name, limits)
 }
 

@@ -21,8 +21,9 @@ use self::round::Round;
 use crate::checkpoint::ModelFiles;
 use crate::decode::Decoding;
 use crate::encoder::batch::pack;
-use crate::encoder::{DeviceChoice, Model, Runtime, SpanModel};
+use crate::encoder::{DeviceChoice, Runtime};
 use crate::error::{Error, Result};
+use crate::heads::{QaModel, SpanModel};
 use crate::request::reply::{DocumentId, Id, Reply};
 use crate::text::offsets::OffsetUnit;
 use crate::text::window::Limits;
@@ -113,7 +114,8 @@ impl Reader {
     /// Loads a model and its tokenizer.
     pub fn open(files: &ModelFiles, runtime: &Runtime, limits: Limits) -> Result<Self> {
         // The tokenizer takes as long as the weights of a small model; neither needs the other.
-        let (tokenizer, model) = rayon::join(|| Tokenizer::from_files(files), || Model::load(files, runtime));
+        let (tokenizer, model) =
+            rayon::join(|| Tokenizer::from_files(files), || QaModel::load(files, runtime));
         Self::new(tokenizer?, Box::new(model?), &files.name, limits)
     }
 

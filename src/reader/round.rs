@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::plan::{Asked, Job};
 use super::{Asking, Event, Progress, Query, Reader, on_all_cores};
-use crate::encoder::WindowLogits;
 use crate::encoder::batch::Batch;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::heads::WindowLogits;
 
 /// The windows of some questions on their way through the model.
 pub(super) struct Round<'a> {
@@ -32,6 +32,7 @@ impl Round<'_> {
             let batch = self.assemble(&jobs);
             let started = Instant::now();
             let logits = self.reader.model.logits(&batch)?;
+            self.check(&jobs, &logits)?;
             if self.take(&jobs, logits, started.elapsed()).is_break() {
                 break;
             }
@@ -92,6 +93,7 @@ impl Round<'_> {
                 counted += time;
                 under_way -= 1;
                 let logits = logits.unwrap_or_else(|panic| resume_unwind(panic))?;
+                self.check(&jobs, &logits)?;
                 if self.take(&jobs, logits, time).is_break() {
                     return Ok(());
                 }
@@ -111,6 +113,18 @@ impl Round<'_> {
             batch.push_to_read(&ids, &segments, context);
         }
         batch
+    }
+
+    /// Refuses logits that are not numbers where they are read.
+    fn check(&self, jobs: &[&Job], logits: &[WindowLogits]) -> Result<()> {
+        let finite = |(job, window): (&&Job, &WindowLogits)| {
+            let context = self.asked[job.query].as_ref().map_or(0, |asked| asked.context_offset);
+            let last = window.start.len().saturating_sub(self.reader.tokenizer.template().suffix.len());
+            let read = (0..1).chain(context..last);
+            read.into_iter().all(|token| window.start[token].is_finite() && window.end[token].is_finite())
+        };
+        let dtype = self.reader.model.dtype();
+        if jobs.iter().zip(logits).all(finite) { Ok(()) } else { Err(Error::NotFinite { dtype }) }
     }
 
     /// Takes what the model said about some windows, and hands out the replies that are ready.

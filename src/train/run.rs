@@ -11,16 +11,17 @@ use super::journal::{DevRecord, Journal, Record, StepRecord};
 use super::recipe::{Keep, Planned};
 use crate::checkpoint::ModelFiles;
 use crate::decode::{Decoding, Scoring};
-use crate::encoder::{Precision, Runtime, SpanModel};
+use crate::encoder::{Precision, Runtime};
 use crate::error::{Error, Result};
 use crate::eval::Dataset;
 use crate::eval::run::{self, RunProgress};
 use crate::eval::score::metrics::{Rules, official};
 use crate::eval::score::predictions::Predictions;
+use crate::heads::SpanModel;
 use crate::reader::{Asking, Reader};
 use crate::text::Tokenizer;
 use crate::text::window::Limits;
-use crate::train::learn::{Learner, Lesson};
+use crate::train::learn::{Learner, SoftTargets};
 
 /// What happens, for whoever watches. Breaking off saves the state first.
 #[derive(Debug)]
@@ -132,8 +133,8 @@ impl Run<'_> {
             parts(&planned.windows, self.examples, recipe.micro_tokens).into_iter().enumerate()
         {
             let (batch, targets) = self.examples.batch(windows);
-            let lesson = match (self.teacher, &recipe.teaching) {
-                (Some(teacher), Some(teaching)) => Some(Lesson {
+            let soft_targets = match (self.teacher, &recipe.teaching) {
+                (Some(teacher), Some(teaching)) => Some(SoftTargets {
                     logits: teacher.logits(&batch)?,
                     temperature: teaching.temperature,
                     weight: teaching.weight,
@@ -141,7 +142,7 @@ impl Run<'_> {
                 _ => None,
             };
             let seed = number << 16 | part as u64;
-            let part = self.learner.accumulate(&batch, &targets, lesson.as_ref(), (share, seed));
+            let part = self.learner.accumulate(&batch, &targets, soft_targets.as_ref(), (share, seed));
             loss += match part {
                 Err(Error::NotFinite { .. }) => return Err(diverged("the loss").into()),
                 part => part?,

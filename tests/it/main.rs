@@ -8,6 +8,7 @@ mod decode;
 mod eval;
 #[cfg(feature = "cuda")]
 mod gpu;
+mod heads;
 mod hub;
 mod metrics;
 mod model;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use spanqa::decode::{Decoding, Scoring};
 use spanqa::encoder::batch::Batch;
-use spanqa::encoder::{SpanModel, WindowLogits};
+use spanqa::heads::{SpanModel, WindowLogits};
 use spanqa::reader::{Asking, Event, Passage, Query, Reader};
 use spanqa::request::reply::{DocumentId, Reason, Reply};
 use spanqa::source::{SourceOptions, resolve};

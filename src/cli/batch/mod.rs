@@ -483,7 +483,7 @@ mod tests {
 
     use spanqa::checkpoint::ModelFiles;
     use spanqa::encoder::batch::Batch;
-    use spanqa::encoder::{SpanModel, WindowLogits};
+    use spanqa::heads::{SpanModel, WindowLogits};
     use spanqa::text::Tokenizer;
     use spanqa::text::window::Limits;
 
