@@ -165,7 +165,7 @@ fn host() -> Result<()> {
         let reader = Reader::new(tokenizer, Box::new(Oracle), "oracle", Limits::default())?;
         let passages = || -> Vec<Passage> {
             let passage = |text: &String| reader.prepare(DocumentId::Index(0), text.clone());
-            contexts.par_iter().map(passage).collect::<spanqa::Result<_>>().unwrap_or_default()
+            contexts.par_iter().map(passage).collect::<spanqa::reader::Result<_>>().unwrap_or_default()
         };
         let what = format!("documents tokenised, {threads} threads");
         report(&what, "a second", 5, || {
@@ -202,7 +202,7 @@ impl SpanModel for Oracle {
         1 << 20
     }
 
-    fn logits(&self, batch: &Batch) -> spanqa::Result<Vec<WindowLogits>> {
+    fn logits(&self, batch: &Batch) -> spanqa::encoder::Result<Vec<WindowLogits>> {
         // Spread like those of trained models.
         let logit = |id: &u32| (id.wrapping_mul(2_654_435_761) >> 20) as f32 / 256.0 - 10.0;
         let window = |range: std::ops::Range<usize>| {

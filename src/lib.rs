@@ -38,10 +38,12 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo))]
 
 pub mod checkpoint;
+pub mod class;
 pub mod decode;
 pub mod encoder;
 pub mod error;
 pub mod eval;
+pub mod fs;
 pub mod heads;
 pub mod random;
 pub mod reader;
@@ -52,4 +54,5 @@ pub mod stream;
 pub mod text;
 pub mod train;
 
+pub use class::ErrorClass;
 pub use error::{Error, Result};

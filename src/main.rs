@@ -15,7 +15,7 @@ fn main() -> ExitCode {
             if let Some(hint) = cli::hint(&error) {
                 eprintln!("hint: {hint}");
             }
-            ExitCode::from(2)
+            cli::exit_code(cli::class(&error))
         }
     }
 }

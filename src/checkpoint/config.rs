@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::names::{BERT_NAMES, DISTILBERT_NAMES, NameTable};
+use crate::checkpoint::error::{Error, Result};
 use crate::checkpoint::{ModelFile, ModelFiles};
-use crate::error::{Error, Result};
 
 /// The shape of an encoder, whatever its checkpoint calls these numbers.
 #[derive(Debug, Clone, PartialEq)]

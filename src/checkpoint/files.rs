@@ -6,7 +6,8 @@ use std::fs::File;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::checkpoint::error::{Error, Result};
+use crate::fs;
 
 /// The files of one model and the revision they belong to. The model and tokenizer loaders take this and nothing else.
 #[derive(Debug, Clone)]
@@ -30,7 +31,7 @@ impl ModelFiles {
 
     /// Every regular file of a folder, by name.
     pub fn from_dir(dir: &Path) -> Result<Self> {
-        let unreadable = |source| Error::Read { path: dir.to_path_buf(), source };
+        let unreadable = |source| fs::Error::Read { path: dir.to_path_buf(), source };
         let mut files = BTreeMap::new();
         for entry in std::fs::read_dir(dir).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
@@ -79,7 +80,7 @@ impl ModelFile {
         match self {
             ModelFile::OnDisk(path) => std::fs::read(path)
                 .map(Cow::Owned)
-                .map_err(|source| Error::Read { path: path.clone(), source }),
+                .map_err(|source| fs::Error::Read { path: path.clone(), source }.into()),
             ModelFile::BuiltIn { bytes, .. } => Ok(Cow::Borrowed(bytes)),
         }
     }
@@ -88,7 +89,7 @@ impl ModelFile {
     pub fn map(&self) -> Result<FileBytes> {
         match self {
             ModelFile::OnDisk(path) => {
-                let unreadable = |source| Error::Read { path: path.clone(), source };
+                let unreadable = |source| fs::Error::Read { path: path.clone(), source };
                 let file = File::open(path).map_err(unreadable)?;
                 // SAFETY: the map is only read. Another process that truncates the file while we read it can
                 // kill this process (SIGBUS), as with every program that maps its inputs; downloads are renamed
@@ -105,7 +106,7 @@ impl ModelFile {
         match self {
             ModelFile::OnDisk(path) => std::fs::metadata(path)
                 .map(|meta| meta.len())
-                .map_err(|source| Error::Read { path: path.clone(), source }),
+                .map_err(|source| fs::Error::Read { path: path.clone(), source }.into()),
             ModelFile::BuiltIn { bytes, .. } => Ok(bytes.len() as u64),
         }
     }

@@ -1,6 +1,7 @@
 //! What a model is on disk: its files, what config.json says, what tensors are called, and their numbers.
 
 pub mod config;
+pub mod error;
 pub mod files;
 pub mod names;
 pub mod parts;
@@ -9,6 +10,7 @@ pub(crate) mod store;
 pub mod weights;
 
 pub use config::EncoderConfig;
+pub use error::{Error, Result};
 pub use files::{FileBytes, ModelFile, ModelFiles};
 pub use names::NameTable;
 pub use weights::Weights;

@@ -10,7 +10,7 @@ use super::config::EncoderConfig;
 use super::store::{Stored, little_endian, write};
 use super::weights::{SCALE_SUFFIX, Weights};
 use crate::checkpoint::ModelFiles;
-use crate::error::Result;
+use crate::checkpoint::error::Result;
 
 /// Matrices with fewer numbers are not worth rounding.
 const WORTH_QUANTISING: usize = 1 << 14;

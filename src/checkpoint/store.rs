@@ -7,7 +7,8 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize_to_file};
 use tempfile::NamedTempFile;
 
-use crate::error::{Error, Result};
+use crate::checkpoint::error::Result;
+use crate::fs;
 
 /// A tensor as it goes to disk.
 pub(crate) struct Stored {
@@ -19,7 +20,7 @@ pub(crate) struct Stored {
 
 /// Writes to a file beside `path` and renames it. Returns the size.
 pub(crate) fn write(path: &Path, tensors: &[Stored], metadata: HashMap<String, String>) -> Result<u64> {
-    let unwritable = |source: std::io::Error| Error::Write { path: path.to_path_buf(), source };
+    let unwritable = |source: std::io::Error| fs::Error::Write { path: path.to_path_buf(), source };
     let broken = |error: safetensors::SafeTensorError| match error {
         safetensors::SafeTensorError::IoError(error) => unwritable(error),
         error => unwritable(std::io::Error::other(error)),

@@ -13,8 +13,8 @@ use candle_core::pickle::PthTensors;
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
+use crate::checkpoint::error::{Error, Result};
 use crate::checkpoint::{FileBytes, ModelFile, ModelFiles};
-use crate::error::{Error, Result};
 
 /// The suffix of the tensor that holds the quantisation scales of an 8-bit one.
 pub(crate) const SCALE_SUFFIX: &str = ".scale";

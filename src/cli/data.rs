@@ -76,7 +76,7 @@ impl DataArgs {
     pub fn choose(&self, dataset: &mut Dataset) -> Result<()> {
         if let Some(path) = &self.ids {
             let text = std::fs::read_to_string(path)
-                .map_err(|source| spanqa::Error::Read { path: path.clone(), source })?;
+                .map_err(|source| spanqa::fs::Error::Read { path: path.clone(), source })?;
             let ids: Vec<String> =
                 text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
             dataset.select(&ids)?;

@@ -6,6 +6,7 @@ mod compare;
 mod data;
 mod doctor;
 mod eval;
+mod hints;
 mod inputs;
 mod models;
 mod notice;
@@ -24,6 +25,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use spanqa::ErrorClass;
 
 /// Quotes the span of a document that answers a question, or says that there is none.
 #[derive(Parser)]
@@ -145,8 +147,26 @@ pub fn message(error: &anyhow::Error) -> String {
 pub fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| {
         let usage = cause.downcast_ref::<Usage>().map(|usage| usage.hint.clone());
-        usage.or_else(|| cause.downcast_ref::<spanqa::Error>().and_then(spanqa::Error::hint))
+        usage.or_else(|| hints::advice(cause)?.hint)
     })
+}
+
+/// Who has to do something about an error: what is not the library's came from the system, unless it is a mistake in use.
+pub fn class(error: &anyhow::Error) -> ErrorClass {
+    let class = error.chain().find_map(|cause| match cause.downcast_ref::<Usage>() {
+        Some(_) => Some(ErrorClass::Caller),
+        None => hints::advice(cause).map(|advice| advice.class),
+    });
+    class.unwrap_or(ErrorClass::Machine)
+}
+
+/// How the program ends on an error of a class.
+pub fn exit_code(class: ErrorClass) -> ExitCode {
+    match class {
+        ErrorClass::Caller | ErrorClass::Model | ErrorClass::Machine | ErrorClass::Network => {
+            ExitCode::from(2)
+        }
+    }
 }
 
 /// Whether whoever read our output has gone away, which is their right.

@@ -185,7 +185,7 @@ fn show(model: &str, options: &SourceOptions, json: bool, out: &mut dyn Write) -
     };
     let local = match resolve(model, &without_network(options)) {
         Ok(resolved) => Some(resolved),
-        Err(spanqa::Error::Offline { .. }) => None,
+        Err(spanqa::source::Error::Offline { .. }) => None,
         Err(error) => return Err(error.into()),
     };
     let files = local
@@ -251,7 +251,7 @@ fn locate(model: &str, options: &SourceOptions, out: &mut dyn Write) -> anyhow::
                 Ok(Outcome::Negative)
             }
         },
-        Err(spanqa::Error::Offline { missing, .. }) => {
+        Err(spanqa::source::Error::Offline { missing, .. }) => {
             eprintln!("{model} is not on this machine ({missing})");
             eprintln!("hint: `spanqa models pull {model}`");
             Ok(Outcome::Negative)
@@ -367,7 +367,7 @@ mod tests {
     #[test]
     fn pulling_without_a_network_is_an_error() {
         let error = spanqa_models(&["pull", "roberta"]).unwrap_err();
-        let error = error.downcast_ref::<spanqa::Error>().unwrap();
+        let error = error.downcast_ref::<spanqa::source::Error>().unwrap();
         assert_eq!(error.code(), "offline");
         assert_eq!(spanqa_models(&["pull", "builtin"]).unwrap(), (Outcome::Success, String::new()));
     }

@@ -84,7 +84,7 @@ impl ReaderArgs {
         &self,
         resolved: &Resolved,
         quiet: bool,
-        open: impl FnOnce(&ModelFiles, &Runtime, Limits) -> spanqa::Result<Reader>,
+        open: impl FnOnce(&ModelFiles, &Runtime, Limits) -> spanqa::reader::Result<Reader>,
     ) -> Result<Reader> {
         self.runtime.device.start_threads()?;
         let reader = open(&resolved.files, &self.runtime.device.runtime(), self.limits.limits())
@@ -148,7 +148,7 @@ impl DeviceArgs {
         match rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global() {
             // Without a source it says that there are threads already, which is as good.
             Err(error) if std::error::Error::source(&error).is_some() => {
-                Err(spanqa::Error::Threads { reason: error.to_string() }.into())
+                Err(spanqa::encoder::Error::Threads { reason: error.to_string() }.into())
             }
             _ => Ok(()),
         }

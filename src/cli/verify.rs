@@ -59,11 +59,11 @@ pub fn run(model: &str, options: &SourceOptions, out: &mut dyn Write) -> Result<
     let numbers = || logits.iter().flat_map(|window| window.start.iter().chain(&window.end));
     anyhow::ensure!(
         numbers().all(|logit| logit.is_finite()),
-        spanqa::Error::NotFinite { dtype: model.dtype() }
+        spanqa::reader::Error::NotFinite { dtype: model.dtype() }
     );
     anyhow::ensure!(
         tokenizer.vocab_size() <= config.vocabulary,
-        spanqa::Error::VocabularyMismatch {
+        spanqa::reader::Error::VocabularyMismatch {
             model: files.name.clone(),
             highest: tokenizer.vocab_size() - 1,
             rows: config.vocabulary,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use candle_core::{DType, Device};
 
-use crate::error::{Error, Result};
+use crate::encoder::error::{Error, Result};
 
 /// A device as a user asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

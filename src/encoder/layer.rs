@@ -2,12 +2,13 @@
 
 use rayon::prelude::*;
 
+use crate::checkpoint;
 use crate::checkpoint::config::EncoderConfig;
 use crate::checkpoint::weights::Weights;
-use crate::error::Result;
+use crate::encoder::error::Result;
 
 /// Refuses a checkpoint that has fewer layers than its config.json says, before there is room for so many.
-pub(crate) fn check_depth(config: &EncoderConfig, weights: &Weights, prefix: &str) -> Result<()> {
+pub(crate) fn check_depth(config: &EncoderConfig, weights: &Weights, prefix: &str) -> checkpoint::Result<()> {
     let names = config.names;
     let first = |layer| format!("{prefix}{}{layer}.{}.weight", names.layer, names.query);
     (0..config.layers).try_for_each(|layer| weights.require(&first(layer)))

@@ -13,6 +13,7 @@ pub(crate) mod cpu;
 mod cuda;
 pub(crate) mod device;
 pub(crate) mod dropout;
+pub mod error;
 pub(crate) mod layer;
 mod output;
 pub(crate) mod places;
@@ -28,12 +29,12 @@ pub use cpu::kernels;
 #[doc(hidden)]
 pub use cpu::speed;
 pub use device::{Cards, DeviceChoice, Precision};
+pub use error::{Error, Result};
 pub use output::{Tap, WindowRows};
 pub use projection::Projection;
 
-use crate::checkpoint::{EncoderConfig, ModelFiles, Weights};
+use crate::checkpoint::{self, EncoderConfig, ModelFiles, Weights};
 use crate::encoder::batch::Batch;
-use crate::error::{Error, Result};
 
 /// The tokens of a batch on a CPU: enough to keep every core busy, few enough to stay in cache.
 pub(crate) const CPU_BATCH_TOKENS: usize = 2048;
@@ -127,12 +128,13 @@ impl Encoder {
         projection: Option<Projection>,
     ) -> Result<Self> {
         if let Some(projection) = projection.as_ref().filter(|found| found.inputs() != config.hidden) {
-            return Err(Error::WrongShape {
+            return Err(checkpoint::Error::WrongShape {
                 file: "the projection".into(),
                 tensor: "weight".into(),
                 expected: vec![projection.outputs(), config.hidden],
                 found: vec![projection.outputs(), projection.inputs()],
-            });
+            }
+            .into());
         }
         let device = runtime.device.settle()?;
         let pool = ThreadPoolBuilder::new()

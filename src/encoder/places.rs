@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::layer::Layer;
 use crate::checkpoint::config::EncoderConfig;
-use crate::error::Result;
+use crate::encoder::error::Result;
 
 /// A tensor's place among the numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -174,5 +174,5 @@ impl Pass<'_> {
 }
 
 /// What stands on top of the encoder: gets the last hidden states of a batch, `[tokens, hidden]`, and puts the gradient of each
-/// number in its place.
-pub(crate) type Top<'a> = dyn FnMut(&mut [f32]) -> Result<()> + 'a;
+/// number in its place. Says whether it could.
+pub(crate) type Top<'a> = dyn FnMut(&mut [f32]) -> bool + 'a;

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::cpu;
 use crate::checkpoint::Weights;
-use crate::error::Result;
+use crate::encoder::error::Result;
 
 /// Weights and bias. An encoder that has one gives `outputs` numbers for a token in place of its hidden state, so that a card sends
 /// back few numbers. Always in f32: what it computes decides.

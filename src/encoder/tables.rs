@@ -3,7 +3,7 @@
 use crate::checkpoint::config::EncoderConfig;
 use crate::checkpoint::weights::{Rows, Weights};
 use crate::encoder::batch::Batch;
-use crate::error::{Error, Result};
+use crate::encoder::error::{Error, Result};
 
 /// Word, position and segment vectors.
 pub(crate) struct Tables {

@@ -2,10 +2,16 @@
 
 use std::path::PathBuf;
 
+use crate::class::ErrorClass;
+use crate::{fs, reader, text};
+
+/// A [`std::result::Result`] with this room's [`enum@Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
 /// Why an evaluation cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum EvalError {
+pub enum Error {
     /// A data set with a mistake in it.
     #[error("{file}{}: {reason}", place(at))]
     BadDataset {
@@ -100,6 +106,15 @@ pub enum EvalError {
         /// Into how many parts they were to be split.
         folds: usize,
     },
+    /// The operating system refused a file.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+    /// Texts and tokens.
+    #[error(transparent)]
+    Text(#[from] text::Error),
+    /// Questions and replies.
+    #[error(transparent)]
+    Reader(#[from] reader::Error),
 }
 
 fn place(at: &str) -> String {
@@ -110,48 +125,42 @@ fn some(ids: &[String]) -> String {
     format!("for example {}", ids.join(", "))
 }
 
-impl EvalError {
+impl Error {
     /// The stable name of this kind of failure.
     pub fn code(&self) -> &'static str {
         match self {
-            EvalError::BadDataset { .. } => "bad_dataset",
-            EvalError::DuplicateId { .. } => "duplicate_id",
-            EvalError::Misaligned { .. } => "misaligned_answers",
-            EvalError::NoQuestions { .. } => "no_questions",
-            EvalError::BadPredictions { .. } => "bad_predictions",
-            EvalError::MissingPredictions { .. } => "missing_predictions",
-            EvalError::UnknownLanguage { .. } => "unknown_language",
-            EvalError::OtherRun { .. } => "other_run",
-            EvalError::BadProfile { .. } => "bad_profile",
-            EvalError::TooFewArticles { .. } => "too_few_articles",
+            Self::BadDataset { .. } => "bad_dataset",
+            Self::DuplicateId { .. } => "duplicate_id",
+            Self::Misaligned { .. } => "misaligned_answers",
+            Self::NoQuestions { .. } => "no_questions",
+            Self::BadPredictions { .. } => "bad_predictions",
+            Self::MissingPredictions { .. } => "missing_predictions",
+            Self::UnknownLanguage { .. } => "unknown_language",
+            Self::OtherRun { .. } => "other_run",
+            Self::BadProfile { .. } => "bad_profile",
+            Self::TooFewArticles { .. } => "too_few_articles",
+            Self::Fs(error) => error.code(),
+            Self::Text(error) => error.code(),
+            Self::Reader(error) => error.code(),
         }
     }
 
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            EvalError::BadDataset { .. } => {
-                "known are SQuAD, XQuAD and MLQA JSON, Hugging Face rows and MRQA lines, each also as .gz".into()
-            }
-            EvalError::DuplicateId { .. } => "give every question an id of its own".into(),
-            EvalError::Misaligned { .. } => {
-                "answer_start counts code points of the context as it is stored; without `--strict` this is a remark".into()
-            }
-            EvalError::NoQuestions { .. } => "check `--ids`, `--limit` and `--sample`".into(),
-            EvalError::BadPredictions { .. } => {
-                "a predictions file is one JSON object: {\"question id\": \"answer\", ...}; na-probs have numbers".into()
-            }
-            EvalError::MissingPredictions { .. } => {
-                "the files belong to another data set, or to a part of it: `--ids` and `--limit` select a part".into()
-            }
-            EvalError::UnknownLanguage { .. } => {
-                format!("`--language` takes one of {}", crate::eval::score::mlqa::Language::ALL.map(|l| l.code()).join(", "))
-            }
-            EvalError::OtherRun { .. } => {
-                "leave out `--resume` to start over, or give another folder to `--report`".into()
-            }
-            EvalError::BadProfile { .. } => "`spanqa tune DATASET --output FILE` writes one".into(),
-            EvalError::TooFewArticles { .. } => "use a larger data set, or fewer `--folds`".into(),
-        })
+    /// Who has to do something about it.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::BadDataset { .. }
+            | Self::DuplicateId { .. }
+            | Self::Misaligned { .. }
+            | Self::NoQuestions { .. }
+            | Self::BadPredictions { .. }
+            | Self::MissingPredictions { .. }
+            | Self::UnknownLanguage { .. }
+            | Self::OtherRun { .. }
+            | Self::BadProfile { .. }
+            | Self::TooFewArticles { .. } => ErrorClass::Caller,
+            Self::Fs(error) => error.class(),
+            Self::Text(error) => error.class(),
+            Self::Reader(error) => error.class(),
+        }
     }
 }

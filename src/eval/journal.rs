@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::error::{Error, Result};
 use crate::eval::data::dataset::Dataset;
-use crate::eval::error::EvalError;
+use crate::eval::error::{Error, Result};
 use crate::eval::run::Prediction;
+use crate::fs;
 
 /// What must be the same for two runs to be one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,13 +47,12 @@ impl Header {
         ];
         match parts.into_iter().find(|(_, found, expected)| found != expected) {
             None => Ok(()),
-            Some((what, found, expected)) => Err(EvalError::OtherRun {
+            Some((what, found, expected)) => Err(Error::OtherRun {
                 path: path.to_owned(),
                 what: what.into(),
                 found: found.clone(),
                 expected: expected.clone(),
-            }
-            .into()),
+            }),
         }
     }
 }
@@ -68,7 +67,7 @@ pub struct Journal {
 impl Journal {
     /// Starts anew, forgetting what the file held.
     pub fn create(path: &Path, header: &Header) -> Result<Self> {
-        let unwritable = |source| Error::Write { path: path.to_owned(), source };
+        let unwritable = |source| fs::Error::Write { path: path.to_owned(), source };
         let file = File::create(path).map_err(unwritable)?;
         let mut journal = Self { path: path.to_owned(), file };
         journal.write(&[header])?;
@@ -80,11 +79,11 @@ impl Journal {
         let text = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(Error::Read { path: path.to_owned(), source }),
+            Err(source) => return Err(fs::Error::Read { path: path.to_owned(), source }.into()),
         };
         let mut lines = text.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
         let Some(first) = lines.next() else { return Ok((Self::create(path, header)?, Vec::new())) };
-        let then: Header = serde_json::from_slice(first).map_err(|_| EvalError::OtherRun {
+        let then: Header = serde_json::from_slice(first).map_err(|_| Error::OtherRun {
             path: path.to_owned(),
             what: "first line".into(),
             found: String::from_utf8_lossy(first).chars().take(80).collect(),
@@ -98,7 +97,7 @@ impl Journal {
             predictions.push(prediction);
             length += line.len();
         }
-        let unwritable = |source| Error::Write { path: path.to_owned(), source };
+        let unwritable = |source| fs::Error::Write { path: path.to_owned(), source };
         let file = OpenOptions::new().append(true).open(path).map_err(unwritable)?;
         file.set_len(length as u64).map_err(unwritable)?;
         Ok((Self { path: path.to_owned(), file }, predictions))
@@ -117,6 +116,6 @@ impl Journal {
             Ok(())
         });
         (written.and_then(|()| self.file.write_all(&text)))
-            .map_err(|source| Error::Write { path: self.path.clone(), source })
+            .map_err(|source| fs::Error::Write { path: self.path.clone(), source }.into())
     }
 }

@@ -17,4 +17,4 @@ pub mod stats;
 pub mod tune;
 
 pub use data::{Article, Dataset, Entry, Format, Gold, Options, Paragraph, Question};
-pub use error::EvalError;
+pub use error::{Error, Result};

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::error::{Error, Result};
-use crate::eval::error::EvalError;
+use crate::eval::error::{Error, Result};
+use crate::fs;
 
 /// Settings that fit one model, and where they come from.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -52,20 +52,20 @@ pub struct TunedOn {
 impl Profile {
     /// Reads a profile.
     pub fn open(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| fs::Error::Read { path: path.to_owned(), source })?;
         Self::parse(&path.display().to_string(), &text)
     }
 
     /// Reads one that is already in memory.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
-        let bad = |reason: String| EvalError::BadProfile { file: file.into(), reason };
+        let bad = |reason: String| Error::BadProfile { file: file.into(), reason };
         let profile: Self = toml::from_str(text).map_err(|error| bad(error.to_string().trim().into()))?;
         if profile.null_threshold.is_nan() {
-            return Err(bad("its null_threshold is not a number".into()).into());
+            return Err(bad("its null_threshold is not a number".into()));
         }
         if !(profile.temperature.is_finite() && profile.temperature > 0.0) {
-            return Err(bad("its temperature is not above 0".into()).into());
+            return Err(bad("its temperature is not above 0".into()));
         }
         Ok(profile)
     }
@@ -76,7 +76,7 @@ impl Profile {
             return Ok(());
         }
         let reason = format!("it was tuned for {}, not for {model}", self.model);
-        Err(EvalError::BadProfile { file: file.into(), reason }.into())
+        Err(Error::BadProfile { file: file.into(), reason })
     }
 
     /// The profile as a file.

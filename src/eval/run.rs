@@ -7,9 +7,9 @@ use std::sync::mpsc;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
 use crate::eval::data::dataset::{Dataset, Paragraph, Question};
-use crate::reader::{Asking, Passage, Query, Reader};
+use crate::eval::error::Result;
+use crate::reader::{self, Asking, Passage, Query, Reader};
 use crate::request::reply::{DocumentId, Reply, Why};
 use crate::text::BYTES_PER_TOKEN;
 
@@ -94,7 +94,7 @@ pub fn run(
         let stretches = stretches(&open, reader.group_tokens());
         scope.spawn(move || {
             for stretch in stretches {
-                let passages: Result<Vec<Passage>> = (stretch.par_iter().enumerate())
+                let passages: reader::Result<Vec<Passage>> = (stretch.par_iter().enumerate())
                     .map(|(index, (paragraph, _))| {
                         reader.prepare(DocumentId::Index(index), paragraph.context.clone())
                     })

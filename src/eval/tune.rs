@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::error::Result;
 use crate::eval::analysis::{Given, Row, sweep};
-use crate::eval::error::EvalError;
+use crate::eval::error::{Error, Result};
 use crate::eval::stats::Calibration;
 use crate::random::Random;
 
@@ -95,7 +94,7 @@ fn split(rows: &[Row], folds: usize, seed: u64) -> Result<Vec<usize>> {
         articles.entry((title, number)).or_default().push(index);
     }
     if folds < 2 || articles.len() < folds {
-        return Err(EvalError::TooFewArticles { articles: articles.len(), folds }.into());
+        return Err(Error::TooFewArticles { articles: articles.len(), folds });
     }
     let mut articles: Vec<Vec<usize>> = articles.into_values().collect();
     Random::new(seed).shuffle(&mut articles);

@@ -1,9 +1,8 @@
 //! Classification with one output: how well the two texts of a pair fit together, in one number. That is what cross-encoders do.
 
-use crate::checkpoint::{EncoderConfig, ModelFiles, Weights};
+use crate::checkpoint::{EncoderConfig, Error, ModelFiles, Weights};
 use crate::encoder::batch::Batch;
-use crate::encoder::{Encoder, Projection, Runtime};
-use crate::error::{Error, Result};
+use crate::encoder::{Encoder, Projection, Result, Runtime};
 
 /// Between the two linear modules of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 
-use crate::checkpoint::{EncoderConfig, ModelFile, ModelFiles, Weights};
+use crate::checkpoint::{self, EncoderConfig, ModelFile, ModelFiles, Weights};
 use crate::encoder::batch::Batch;
-use crate::encoder::{Encoder, Runtime, WindowRows};
-use crate::error::{Error, Result};
+use crate::encoder::{self, Encoder, Runtime, WindowRows};
 
 /// What becomes of the tokens' hidden states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,7 +31,7 @@ pub struct PoolConfig {
 
 impl PoolConfig {
     /// Reads modules.json and what it points to. Modules and ways of pooling that are not computed here are refused by name.
-    pub fn from_files(files: &ModelFiles) -> Result<Self> {
+    pub fn from_files(files: &ModelFiles) -> checkpoint::Result<Self> {
         let mut config = Self::default();
         if let Some(file) = files.get("sentence_bert_config.json") {
             let json = read(file)?;
@@ -83,16 +82,16 @@ impl PoolConfig {
     }
 }
 
-fn read(file: &ModelFile) -> Result<Value> {
+fn read(file: &ModelFile) -> checkpoint::Result<Value> {
     serde_json::from_slice(&file.read()?).map_err(|error| file.bad(format!("it is not JSON: {error}")))
 }
 
-fn unsupported(file: &ModelFile, what: &str, found: &str) -> Error {
-    Error::Unsupported { file: file.label(), what: what.into(), found: found.into() }
+fn unsupported(file: &ModelFile, what: &str, found: &str) -> checkpoint::Error {
+    checkpoint::Error::Unsupported { file: file.label(), what: what.into(), found: found.into() }
 }
 
 /// The way of pooling that a module's config.json switches on.
-fn pooling(file: &ModelFile) -> Result<Pooling> {
+fn pooling(file: &ModelFile) -> checkpoint::Result<Pooling> {
     const SWITCH: &str = "pooling_mode_";
     let json = read(file)?;
     let mut found: Vec<&str> = match &json["pooling_mode"] {
@@ -122,7 +121,7 @@ pub struct EmbeddingModel {
 
 impl EmbeddingModel {
     /// Loads a checkpoint onto a device. Any encoder will do, whatever heads it has.
-    pub fn load(files: &ModelFiles, runtime: &Runtime) -> Result<Self> {
+    pub fn load(files: &ModelFiles, runtime: &Runtime) -> encoder::Result<Self> {
         let config = PoolConfig::from_files(files)?;
         let encoder =
             Encoder::load(EncoderConfig::from_files(files)?, &Weights::open(files)?, runtime, None)?;
@@ -154,7 +153,7 @@ impl EmbeddingModel {
     }
 
     /// The vector of each window, in order. They do not depend on what else is in the batch.
-    pub fn embed(&self, batch: &Batch) -> Result<Vec<Vec<f32>>> {
+    pub fn embed(&self, batch: &Batch) -> encoder::Result<Vec<Vec<f32>>> {
         Ok(self.encoder.forward(batch, None)?.iter().map(|rows| self.config.pool(rows)).collect())
     }
 }
@@ -175,7 +174,7 @@ mod tests {
         {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
         {"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}]"#;
 
-    fn with_pooling(config: &'static str) -> Result<PoolConfig> {
+    fn with_pooling(config: &'static str) -> checkpoint::Result<PoolConfig> {
         PoolConfig::from_files(&files(&[
             ("modules.json", MODULES),
             ("1_Pooling/config.json", config),
@@ -221,7 +220,7 @@ mod tests {
         let dense = files(&[("modules.json", r#"[{"type": "sentence_transformers.models.Dense"}]"#)]);
         assert!(PoolConfig::from_files(&dense).unwrap_err().to_string().contains("Dense"));
         let missing = files(&[("modules.json", MODULES)]);
-        assert!(matches!(PoolConfig::from_files(&missing), Err(Error::MissingFile { .. })));
+        assert!(matches!(PoolConfig::from_files(&missing), Err(checkpoint::Error::MissingFile { .. })));
     }
 
     #[test]

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crate::checkpoint::ModelFiles;
 use crate::encoder::batch::Batch;
-use crate::encoder::{DeviceChoice, Runtime};
-use crate::error::Result;
+use crate::encoder::{self, DeviceChoice, Runtime};
 use crate::heads::{QaModel, SpanModel, WindowLogits};
 use crate::reader::Reader;
+use crate::reader::error::Result;
 use crate::text::Tokenizer;
 use crate::text::window::Limits;
 
@@ -53,7 +53,7 @@ impl<M: SpanModel> SpanModel for Memo<M> {
         self.model.vocabulary()
     }
 
-    fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
+    fn logits(&self, batch: &Batch) -> encoder::Result<Vec<WindowLogits>> {
         let windows = || {
             let read = batch.read.iter().cloned();
             batch
@@ -121,7 +121,7 @@ mod tests {
             100
         }
 
-        fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
+        fn logits(&self, batch: &Batch) -> encoder::Result<Vec<WindowLogits>> {
             self.0.lock().unwrap().push(batch.lengths.len());
             let floats = |numbers: &[u32]| numbers.iter().map(|&number| number as f32).collect();
             Ok(batch

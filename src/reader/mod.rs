@@ -6,6 +6,7 @@
 //! reply   makes one record of what was found in the windows of a question
 //! ```
 
+pub mod error;
 pub mod memo;
 mod plan;
 mod reply;
@@ -16,13 +17,13 @@ use std::time::Duration;
 
 use rayon::prelude::*;
 
+pub use self::error::{Error, Result};
 use self::plan::{Asked, Job, read_ahead};
 use self::round::Round;
 use crate::checkpoint::ModelFiles;
 use crate::decode::Decoding;
 use crate::encoder::batch::pack;
 use crate::encoder::{DeviceChoice, Runtime};
-use crate::error::{Error, Result};
 use crate::heads::{QaModel, SpanModel};
 use crate::request::reply::{DocumentId, Id, Reply};
 use crate::text::offsets::OffsetUnit;

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::{Asking, Query, Reader};
 use crate::decode::{Decoded, Window};
-use crate::error::Result;
 use crate::heads::WindowLogits;
+use crate::reader::error::Result;
 use crate::text::window::WindowShape;
 
 /// A question on its way.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::plan::{Asked, Job};
 use super::{Asking, Event, Progress, Query, Reader, on_all_cores};
 use crate::encoder::batch::Batch;
-use crate::error::{Error, Result};
 use crate::heads::WindowLogits;
+use crate::reader::error::{Error, Result};
 
 /// The windows of some questions on their way through the model.
 pub(super) struct Round<'a> {

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::request::error::{Error, Result};
 use crate::request::reply::Id;
 
 /// What the fields of a request are called.
@@ -86,167 +87,7 @@ pub struct Rejected {
     /// Fields that mean nothing here.
     pub rest: Vec<Extra>,
     /// What is wrong with it.
-    pub problem: RequestError,
-}
-
-/// What can be wrong with a request.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RequestError {
-    /// It is not JSON.
-    #[error("it is not valid JSON: {reason}")]
-    NotJson {
-        /// What the parser said.
-        reason: String,
-    },
-    /// It is JSON, but not an object.
-    #[error("a request is a JSON object, this is {found}")]
-    NotAnObject {
-        /// What it is.
-        found: &'static str,
-    },
-    /// It is not text.
-    #[error("it is not valid UTF-8 at byte {at}")]
-    NotUtf8 {
-        /// Where.
-        at: usize,
-    },
-    /// It is longer than is allowed.
-    #[error("it is longer than {limit} bytes")]
-    TooLong {
-        /// How long it may be.
-        limit: usize,
-    },
-    /// A field that it needs is not there.
-    #[error("the field `{field}` is missing")]
-    MissingField {
-        /// The field.
-        field: String,
-        /// Fields that are there.
-        present: Vec<String>,
-    },
-    /// A field holds another kind of value than it must.
-    #[error("the field `{field}` must be {expected}, not {found}")]
-    WrongType {
-        /// The field.
-        field: String,
-        /// What it must be.
-        expected: &'static str,
-        /// What it is.
-        found: &'static str,
-    },
-    /// Two fields that exclude each other.
-    #[error("the fields `{first}` and `{second}` exclude each other")]
-    Conflict {
-        /// One.
-        first: String,
-        /// The other.
-        second: String,
-    },
-    /// Lists that belong together are not equally long.
-    #[error("{questions} questions cannot be put to {contexts} contexts one by one")]
-    UnequalLists {
-        /// Questions.
-        questions: usize,
-        /// Contexts.
-        contexts: usize,
-    },
-    /// A row of a table that does not fit its header.
-    #[error("the row has {found} cells, the header has {expected}")]
-    WrongWidth {
-        /// Cells of the header.
-        expected: usize,
-        /// Cells of the row.
-        found: usize,
-    },
-    /// A cell of a table that starts with a quotation mark and does not end with one.
-    #[error("a quotation mark is not closed")]
-    OpenQuote,
-    /// A file that is named in a request and is larger than is allowed.
-    #[error("{path} is larger than {limit} bytes")]
-    DocumentTooLarge {
-        /// The file.
-        path: String,
-        /// How large it may be.
-        limit: usize,
-    },
-    /// A file that is named in a request and is not text.
-    #[error("{path} is not valid UTF-8 at byte {at}")]
-    DocumentNotUtf8 {
-        /// The file.
-        path: String,
-        /// Where.
-        at: usize,
-    },
-    /// The rest of the requests could not be read.
-    #[error("cannot read on in {input}: {reason}")]
-    Unreadable {
-        /// Where they come from.
-        input: String,
-        /// What the system or the decompressor said.
-        reason: String,
-    },
-}
-
-impl RequestError {
-    /// The stable name of this kind of mistake.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::NotJson { .. } => "not_json",
-            Self::NotAnObject { .. } => "not_an_object",
-            Self::NotUtf8 { .. } => "not_utf8",
-            Self::TooLong { .. } => "request_too_long",
-            Self::MissingField { .. } => "missing_field",
-            Self::WrongType { .. } => "wrong_type",
-            Self::Conflict { .. } => "conflicting_fields",
-            Self::UnequalLists { .. } => "unequal_lists",
-            Self::WrongWidth { .. } => "wrong_width",
-            Self::OpenQuote => "open_quote",
-            Self::DocumentTooLarge { .. } => "document_too_large",
-            Self::DocumentNotUtf8 { .. } => "document_not_utf8",
-            Self::Unreadable { .. } => "input_unreadable",
-        }
-    }
-
-    /// What the sender can do about it.
-    pub fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::NotJson { .. } => {
-                "write one JSON object a line, for example with `jq -c`; Python's NaN and single quotes are not JSON"
-            }
-            Self::NotAnObject { found: "a list" } => {
-                "write one object a line: `jq -c '.[]'` takes a list apart"
-            }
-            Self::NotAnObject { .. } => "a request looks like {\"question\": \"...\", \"context\": \"...\"}",
-            Self::NotUtf8 { .. } => "convert it first: iconv -f LATIN1 -t UTF-8",
-            Self::TooLong { .. } | Self::DocumentTooLarge { .. } => "`--max-bytes` sets the limit",
-            Self::MissingField { field, present } => {
-                return Some(if present.iter().any(|name| name == "data" || name == "paragraphs") {
-                    "this looks like a whole SQuAD data set; `spanqa eval` reads those".into()
-                } else if present.is_empty() {
-                    "a request looks like {\"question\": \"...\", \"context\": \"...\"}".into()
-                } else {
-                    format!(
-                        "it has {}; `--question-field`, `--context-field` and `--id-field` map names (looked for `{field}`)",
-                        present.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-                    )
-                });
-            }
-            Self::WrongType { expected: "a text", found: "a list", .. } => {
-                "lists go into `questions` and `contexts`"
-            }
-            Self::WrongType { .. } => "a request looks like {\"question\": \"...\", \"context\": \"...\"}",
-            Self::Conflict { .. } => "leave one of them out",
-            Self::UnequalLists { .. } => "give as many contexts as questions, or one context for all",
-            Self::WrongWidth { .. } => "put quotation marks around cells that hold separators or line breaks",
-            Self::OpenQuote => "double quotation marks inside a quoted cell, and close it",
-            Self::DocumentNotUtf8 { .. } => "convert it first, for example with iconv or pdftotext",
-            Self::Unreadable { .. } => {
-                "the requests up to here were answered; check the file with `gzip -t` or `zstd -t`"
-            }
-        };
-        Some(hint.into())
-    }
+    pub problem: Error,
 }
 
 impl Request {
@@ -254,7 +95,7 @@ impl Request {
     /// offsets in characters and UTF-16 units equal to those of a sender who can hold them.
     pub fn from_json(bytes: &[u8], fields: &Fields) -> Result<Self, Rejected> {
         let text = std::str::from_utf8(bytes)
-            .map_err(|error| Rejected::from(RequestError::NotUtf8 { at: error.valid_up_to() }))?;
+            .map_err(|error| Rejected::from(Error::NotUtf8 { at: error.valid_up_to() }))?;
         let text = whole_characters(text);
         let object: Object = serde_json::from_str(&text).map_err(|error| not_an_object(&text, &error))?;
         Reading::new(object, fields).request(fields)
@@ -265,7 +106,7 @@ impl Request {
         if header.len() != cells.len() {
             let id = header.iter().position(|name| *name == fields.id).and_then(|at| cells.get(at));
             let id = id.filter(|id| !id.is_empty()).map(|id| Id::from(id.as_str()));
-            let problem = RequestError::WrongWidth { expected: header.len(), found: cells.len() };
+            let problem = Error::WrongWidth { expected: header.len(), found: cells.len() };
             return Err(Rejected { id, rest: Vec::new(), problem });
         }
         let filled =
@@ -281,19 +122,17 @@ impl Request {
     }
 }
 
-impl From<RequestError> for Rejected {
-    fn from(problem: RequestError) -> Self {
+impl From<Error> for Rejected {
+    fn from(problem: Error) -> Self {
         Self { id: None, rest: Vec::new(), problem }
     }
 }
 
 fn not_an_object(text: &str, error: &serde_json::Error) -> Rejected {
     let problem = match serde_json::from_str::<&RawValue>(text) {
-        Ok(raw) if !raw.get().starts_with('{') => {
-            RequestError::NotAnObject { found: Value::Json(raw).kind() }
-        }
+        Ok(raw) if !raw.get().starts_with('{') => Error::NotAnObject { found: Value::Json(raw).kind() },
         // A request is one line, and not the first one of its input.
-        _ => RequestError::NotJson { reason: error.to_string().replace(" at line 1 column ", " at column ") },
+        _ => Error::NotJson { reason: error.to_string().replace(" at line 1 column ", " at column ") },
     };
     problem.into()
 }
@@ -364,25 +203,25 @@ impl Value<'_> {
         }
     }
 
-    fn wrong(&self, field: &str, expected: &'static str) -> RequestError {
-        RequestError::WrongType { field: field.into(), expected, found: self.kind() }
+    fn wrong(&self, field: &str, expected: &'static str) -> Error {
+        Error::WrongType { field: field.into(), expected, found: self.kind() }
     }
 
-    fn text(&self, field: &str) -> Result<String, RequestError> {
+    fn text(&self, field: &str) -> Result<String, Error> {
         match self {
             Value::Text(text) => Ok((*text).to_owned()),
             Value::Json(raw) => serde_json::from_str(raw.get()).map_err(|_| self.wrong(field, "a text")),
         }
     }
 
-    fn texts(&self, field: &str) -> Result<Vec<String>, RequestError> {
+    fn texts(&self, field: &str) -> Result<Vec<String>, Error> {
         let wrong = || self.wrong(field, "a list of texts");
         match self {
             Value::Text(_) => Err(wrong()),
             Value::Json(raw) => {
                 let parts: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| wrong())?;
                 if parts.is_empty() {
-                    return Err(RequestError::WrongType {
+                    return Err(Error::WrongType {
                         field: field.into(),
                         expected: "a list of texts",
                         found: "an empty list",
@@ -394,7 +233,7 @@ impl Value<'_> {
     }
 
     /// A text or a list of them, and whether it was a list.
-    fn one_or_more(&self, field: &str) -> Result<(Vec<String>, bool), RequestError> {
+    fn one_or_more(&self, field: &str) -> Result<(Vec<String>, bool), Error> {
         match self.kind() {
             "a list" => Ok((self.texts(field)?, true)),
             _ => Ok((vec![self.text(field)?], false)),
@@ -447,7 +286,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn read(&mut self, fields: &Fields) -> Result<(), RequestError> {
+    fn read(&mut self, fields: &Fields) -> Result<(), Error> {
         if self.request.id.is_none()
             && let Some(id) = self.object.take(&fields.id)
         {
@@ -461,7 +300,7 @@ impl<'a> Reading<'a> {
         let (texts, listed) = match (self.object.take(&fields.question), self.object.take("questions")) {
             (Some(_), Some(_)) => {
                 let first = fields.question.clone();
-                return Err(RequestError::Conflict { first, second: "questions".into() });
+                return Err(Error::Conflict { first, second: "questions".into() });
             }
             (Some(question), None) => (vec![question.text(&fields.question)?], false),
             (None, Some(questions)) => (questions.texts("questions")?, true),
@@ -476,17 +315,17 @@ impl<'a> Reading<'a> {
     }
 
     /// A text that is given outright wins over a file: then `file` says where it was taken from.
-    fn documents(&mut self, fields: &Fields) -> Result<(), RequestError> {
+    fn documents(&mut self, fields: &Fields) -> Result<(), Error> {
         let documents = match (self.object.take(&fields.context), self.object.take("contexts")) {
             (Some(_), Some(_)) => {
                 let first = fields.context.clone();
-                return Err(RequestError::Conflict { first, second: "contexts".into() });
+                return Err(Error::Conflict { first, second: "contexts".into() });
             }
             (Some(context), None) => vec![Source::Text(context.text(&fields.context)?)],
             (None, Some(contexts)) => contexts.texts("contexts")?.into_iter().map(Source::Text).collect(),
             (None, None) if fields.files => match (self.object.take("file"), self.object.take("files")) {
                 (Some(_), Some(_)) => {
-                    return Err(RequestError::Conflict { first: "file".into(), second: "files".into() });
+                    return Err(Error::Conflict { first: "file".into(), second: "files".into() });
                 }
                 (Some(file), None) => vec![Source::File(file.text("file")?.into())],
                 (None, Some(files)) => {
@@ -501,7 +340,7 @@ impl<'a> Reading<'a> {
     }
 
     /// What transformers' pipeline took: an object, or a list of them; in an object a question and a context, or lists of both.
-    fn inputs(&mut self, inputs: Value) -> Result<(), RequestError> {
+    fn inputs(&mut self, inputs: Value) -> Result<(), Error> {
         let expected = "an object with question and context";
         let Value::Json(raw) = inputs else { return Err(inputs.wrong("inputs", expected)) };
         let wrong = |_| inputs.wrong("inputs", expected);
@@ -515,7 +354,7 @@ impl<'a> Reading<'a> {
                 let field = format!("inputs.{name}");
                 match object.take(name) {
                     Some(value) => value.one_or_more(&field),
-                    None => Err(RequestError::MissingField { field, present: Vec::new() }),
+                    None => Err(Error::MissingField { field, present: Vec::new() }),
                 }
             };
             let (questions, several) = part("question")?;
@@ -523,7 +362,7 @@ impl<'a> Reading<'a> {
             self.request.listed |= several;
             if contexts.len() != 1 && contexts.len() != questions.len() {
                 let (questions, contexts) = (questions.len(), contexts.len());
-                return Err(RequestError::UnequalLists { questions, contexts });
+                return Err(Error::UnequalLists { questions, contexts });
             }
             let first = self.request.documents.len();
             let last = contexts.len() - 1;
@@ -539,8 +378,8 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    fn missing(&self, field: &str) -> RequestError {
-        RequestError::MissingField { field: field.into(), present: self.present.clone() }
+    fn missing(&self, field: &str) -> Error {
+        Error::MissingField { field: field.into(), present: self.present.clone() }
     }
 }
 
@@ -660,12 +499,11 @@ mod tests {
         ] {
             let rejected = read(json).expect_err(json);
             assert_eq!(rejected.problem.code(), code, "{json}: {}", rejected.problem);
-            assert!(rejected.problem.hint().is_some());
         }
         let rejected = read(r#"{"question": 1, "context": "c", "id": "x"}"#).unwrap_err();
         assert_eq!(rejected.id, Some("x".into()));
         let rejected = Request::from_json(b"{\"question\": \"\xff\"}", &Fields::default()).unwrap_err();
-        assert_eq!(rejected.problem, RequestError::NotUtf8 { at: 14 });
+        assert_eq!(rejected.problem, Error::NotUtf8 { at: 14 });
     }
 
     #[test]

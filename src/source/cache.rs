@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use super::reference::HubRepo;
 use crate::checkpoint::parts::{self, Parts, TOKENIZER_CONFIG};
-use crate::error::{Error, Result};
+use crate::source::error::{Error, Result};
 
 /// A folder from which a model can be loaded, and its commit.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,7 +12,7 @@ use ureq::{Agent, Body, RequestBuilder};
 
 use super::reference::HubRepo;
 use super::settings::{HubSettings, has_usable_port};
-use crate::error::{Error, Result};
+use crate::source::error::{Error, Result};
 
 pub(super) const USER_AGENT: &str = concat!("spanqa/", env!("CARGO_PKG_VERSION"));
 

@@ -22,7 +22,8 @@ use super::reference::HubRepo;
 use super::settings::HubSettings;
 use super::transfer;
 use crate::checkpoint::parts::{self, Parts, TOKENIZER_CONFIG};
-use crate::error::{Error, Result};
+use crate::source::error::{Error, Result};
+use crate::{checkpoint, fs};
 
 /// No listing is longer; a server that sends more is not a hub.
 const LONGEST_LISTING: u64 = 16 << 20;
@@ -36,7 +37,9 @@ pub(super) fn fetch(repo: &HubRepo, settings: &HubSettings, progress: bool) -> R
     let hub = Hub { client: Client::new(settings), settings, repo };
 
     let listing = hub.list(repo.revision())?;
-    let lacks = |wanted: String| Error::MissingFile { model: repo.to_string(), wanted };
+    let lacks = |wanted: String| -> Error {
+        checkpoint::Error::MissingFile { model: repo.to_string(), wanted }.into()
+    };
     let parts = Parts::choose(|name| listing.names.contains(name)).map_err(lacks)?;
     let commit = listing.commit.as_str();
     let files = hub.files_at(commit)?;
@@ -65,9 +68,11 @@ pub(super) fn fetch(repo: &HubRepo, settings: &HubSettings, progress: bool) -> R
     if parts.sharded {
         get(parts.weights)?;
         let path = cache.snapshot(commit).join(parts.weights);
-        let index = std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-        let shards = parts::shards(&index)
-            .map_err(|reason| Error::BadFile { file: format!("{repo}/{}", parts.weights), reason })?;
+        let index = std::fs::read(&path).map_err(|source| fs::Error::Read { path: path.clone(), source })?;
+        let shards = parts::shards(&index).map_err(|reason| checkpoint::Error::BadFile {
+            file: format!("{repo}/{}", parts.weights),
+            reason,
+        })?;
         if let Some(shard) = shards.iter().find(|shard| !listing.names.contains(*shard)) {
             return Err(lacks(shard.clone()));
         }

@@ -5,6 +5,7 @@
 
 mod builtin;
 mod cache;
+pub mod error;
 mod http;
 mod hub;
 mod reference;
@@ -14,12 +15,12 @@ mod transfer;
 
 use std::path::PathBuf;
 
+pub use error::{Error, Result};
 pub use reference::{HubRepo, Reference};
 pub use registry::{Accuracy, Entry, Family, Registry};
 pub use settings::{DEFAULT_ENDPOINT, HubSettings, Token};
 
 use crate::checkpoint::ModelFiles;
-use crate::error::{Error, Result};
 
 /// How models are looked for.
 #[derive(Debug, Clone, Default)]

@@ -9,7 +9,8 @@ use toml::Spanned;
 use super::builtin;
 use super::reference::{check_repo_id, check_revision};
 use super::settings::expand_home;
-use crate::error::{Error, Result};
+use crate::fs;
+use crate::source::error::{Error, Result};
 
 const EMBEDDED: &str = include_str!("../../models.toml");
 
@@ -163,7 +164,7 @@ impl Registry {
         let mut registry = Self::embedded()?;
         for file in files {
             let text = std::fs::read_to_string(file)
-                .map_err(|source| Error::Read { path: file.to_path_buf(), source })?;
+                .map_err(|source| fs::Error::Read { path: file.to_path_buf(), source })?;
             for entry in parse(&text, &file.display().to_string(), Some(file))? {
                 match registry.entries.iter_mut().find(|known| known.name == entry.name) {
                     Some(known) => *known = entry,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ureq::http::Uri;
 
-use crate::error::{Error, Result};
+use crate::source::error::{Error, Result};
 
 /// The hub that is asked when `HF_ENDPOINT` is not set.
 pub const DEFAULT_ENDPOINT: &str = "https://huggingface.co";

@@ -12,7 +12,7 @@ use ureq::http::Response;
 use super::cache::{BlobLock, RepoCache, not_writable, unique_name, with_suffix};
 use super::http::{About, Client, Remote, header, may_pass};
 use super::settings::HubSettings;
-use crate::error::{Error, Result};
+use crate::source::error::{Error, Result};
 
 /// Makes a file part of a snapshot, fetching its content unless the cache has it.
 pub(super) fn obtain(
@@ -193,7 +193,9 @@ impl Download<'_> {
                 Ok(0) => break,
                 Ok(count) => hash.update(&buffer[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => return Err(Error::Read { path: self.part.to_path_buf(), source }),
+                Err(source) => {
+                    return Err(crate::fs::Error::Read { path: self.part.to_path_buf(), source }.into());
+                }
             }
         }
         let got: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();

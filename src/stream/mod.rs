@@ -5,6 +5,7 @@
 //! trickles is answered question by question, and a fast one in groups that are large enough to sort windows by length,
 //! without a clock and without a setting.
 
+pub mod error;
 mod queue;
 mod shelf;
 
@@ -13,11 +14,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
 use crate::reader::{Asking, Event, Passage, Query, Reader};
 use crate::request::reply::{Id, Reply};
 use crate::text::BYTES_PER_TOKEN;
 
+pub use error::{Error, Result};
 pub use queue::Queue;
 pub use shelf::Shelf;
 
@@ -158,11 +159,11 @@ fn answer_group<T>(
 /// Gives everybody who asked the same a reply of their own.
 fn hand_out<T>(
     tickets: Vec<(T, Id)>,
-    reply: Result<Reply>,
+    reply: crate::reader::Result<Reply>,
     emit: &mut dyn FnMut(Done<T>) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
     let mut flow = ControlFlow::Continue(());
-    let reply = reply.map_err(Arc::new);
+    let reply = reply.map_err(|error| Arc::new(error.into()));
     for (ticket, id) in tickets {
         let own = reply.clone().map(|reply| Reply { id, ..reply });
         if emit(Done::Reply(ticket, own)).is_break() {

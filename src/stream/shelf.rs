@@ -4,8 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::error::Result;
-use crate::reader::{Passage, Reader};
+use crate::reader::{Passage, Reader, Result};
 use crate::request::reply::DocumentId;
 
 /// A few passages, the oldest of which make room for new ones. Several threads may use it at once.

@@ -8,7 +8,7 @@ use super::PairTemplate;
 use super::engine::{Parts, guarded};
 use super::sentencepiece::fence;
 use crate::checkpoint::ModelFile;
-use crate::error::Result;
+use crate::text::error::Result;
 
 /// Builds the pipeline that the file describes, less what would act behind our back: truncation, padding, dropout,
 /// and special tokens that are recognised in text.
@@ -43,7 +43,7 @@ pub(super) fn build(file: &ModelFile) -> Result<Parts> {
 
     let vocab_size = vocab_size(&tokenizer);
     if vocab_size == 0 {
-        return Err(file.bad("its vocabulary is empty"));
+        return Err(file.bad("its vocabulary is empty").into());
     }
     let unknown = match tokenizer.get_model() {
         ModelWrapper::BPE(bpe) => bpe.unk_token.as_deref().and_then(|token| bpe.token_to_id(token)),
@@ -80,7 +80,7 @@ pub(super) fn build(file: &ModelFile) -> Result<Parts> {
 
 /// The id of the token that the model falls back on when it knows nothing. Without it, encoding fails at some text.
 fn declared_unknown(file: &ModelFile, model: &impl Model, token: &str) -> Result<u32> {
-    model.token_to_id(token).ok_or_else(|| file.bad(format!("its vocabulary has no `{token}`")))
+    model.token_to_id(token).ok_or_else(|| file.bad(format!("its vocabulary has no `{token}`")).into())
 }
 
 /// A Unigram model does not say which of its pieces is the unknown one, so it is asked with what it cannot know.

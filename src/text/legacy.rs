@@ -14,7 +14,7 @@ use tokenizers::processors::roberta::RobertaProcessing;
 use super::engine::{Parts, guarded};
 use super::wordpiece::WordPiece;
 use crate::checkpoint::{ModelFile, ModelFiles};
-use crate::error::Result;
+use crate::text::error::Result;
 
 /// The largest `model_max_length` that is taken for a length. Exporters write 1e30 for "none".
 const LONGEST_DECLARED: f64 = 1_000_000.0;
@@ -31,8 +31,8 @@ impl Config {
             None => Value::Null,
             Some(file) => match serde_json::from_slice(&file.read()?) {
                 Ok(fields @ Value::Object(_)) => fields,
-                Ok(_) => return Err(file.bad("it is not a JSON object")),
-                Err(error) => return Err(file.bad(error.to_string())),
+                Ok(_) => return Err(file.bad("it is not a JSON object").into()),
+                Err(error) => return Err(file.bad(error.to_string()).into()),
             },
         };
         Ok(Self { fields })

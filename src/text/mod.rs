@@ -1,6 +1,7 @@
 //! From text to token ids and back to places in the text. Pure: no tensors here.
 
 mod engine;
+pub mod error;
 mod json;
 mod legacy;
 pub mod offsets;
@@ -13,5 +14,6 @@ mod wordpiece;
 /// About how many bytes of text are a token, in most languages: for estimates.
 pub const BYTES_PER_TOKEN: usize = 4;
 
+pub use error::{Error, Result};
 pub use template::PairTemplate;
 pub use tokenizer::{Tokenizer, TokenizerOrigin, Tokens};

@@ -13,7 +13,7 @@ use tokenizers::processors::roberta::RobertaProcessing;
 use super::engine::{Parts, guarded};
 use super::legacy::Settings;
 use crate::checkpoint::ModelFile;
-use crate::error::Result;
+use crate::text::error::Result;
 
 /// What stands for a space inside pieces.
 const SPACE: char = '\u{2581}';
@@ -31,12 +31,14 @@ pub(super) fn xlm_roberta(file: &ModelFile, settings: &Settings) -> Result<Parts
     let bytes = file.map()?;
     let model = ModelProto::read(&bytes).map_err(|reason| file.bad(reason))?;
     if model.algorithm != UNIGRAM {
-        return Err(file.bad("it is not a Unigram model"));
+        return Err(file.bad("it is not a Unigram model").into());
     }
     if model.pieces.len() <= OWN_SPECIALS
         || model.pieces[..OWN_SPECIALS].iter().any(|piece| piece.kind == Piece::NORMAL)
     {
-        return Err(file.bad("it does not begin with <unk>, <s> and </s>, so its ids are not those of XLM-R"));
+        return Err(file
+            .bad("it does not begin with <unk>, <s> and </s>, so its ids are not those of XLM-R")
+            .into());
     }
 
     let [begin, pad, end, unknown, mask] = settings.special.xlm_roberta();

@@ -4,8 +4,9 @@ use std::fmt;
 
 use super::engine::{Engine, Parts, guarded};
 use super::{PairTemplate, json, legacy, sentencepiece};
+use crate::checkpoint;
 use crate::checkpoint::{ModelFile, ModelFiles};
-use crate::error::{Error, Result};
+use crate::text::error::{Error, Result};
 
 /// Turns text into token ids with their places in the text.
 pub struct Tokenizer {
@@ -91,11 +92,12 @@ impl Tokenizer {
         } else if let Some(file) = files.get("sentencepiece.bpe.model") {
             (file, TokenizerOrigin::SentencePiece, sentencepiece::xlm_roberta(file, &config.legacy(files)?)?)
         } else {
-            return Err(Error::MissingFile {
+            return Err(checkpoint::Error::MissingFile {
                 model: files.name.clone(),
                 wanted: "tokenizer.json, vocab.txt, vocab.json with merges.txt, or sentencepiece.bpe.model"
                     .into(),
-            });
+            }
+            .into());
         };
         Self::assemble(file, origin, parts, config.declared_max_length())
     }

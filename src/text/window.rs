@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::error::{Error, Result};
+use crate::text::error::{Error, Result};
 
 /// How much text a window may hold.
 #[derive(Debug, Clone, PartialEq, Eq)]

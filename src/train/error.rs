@@ -2,10 +2,16 @@
 
 use std::path::PathBuf;
 
+use crate::class::ErrorClass;
+use crate::{checkpoint, encoder, eval, fs, reader, text};
+
+/// A [`std::result::Result`] with this room's [`enum@Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
 /// Why training cannot begin or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum TrainError {
+pub enum Error {
     /// No window holds an answer.
     #[error("there is nothing to learn: none of {questions} questions has an answer in its context")]
     NothingToLearn {
@@ -50,37 +56,80 @@ pub enum TrainError {
         /// What is different.
         reason: String,
     },
+    /// There is no arithmetic for learning in that type there.
+    #[error("a model cannot be trained in {dtype} on {device}")]
+    CannotLearnIn {
+        /// The type that was asked for.
+        dtype: &'static str,
+        /// The device.
+        device: String,
+    },
+    /// More layers should stay as they are than there are.
+    #[error("{asked} layers cannot be frozen: the model has {layers}")]
+    TooManyFrozen {
+        /// How many were asked for.
+        asked: usize,
+        /// How many there are.
+        layers: usize,
+    },
+    /// The operating system refused a file.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+    /// The files of a model.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    /// Texts and tokens.
+    #[error(transparent)]
+    Text(#[from] text::Error),
+    /// The neural part.
+    #[error(transparent)]
+    Encoder(#[from] encoder::Error),
+    /// Questions and replies.
+    #[error(transparent)]
+    Reader(#[from] reader::Error),
+    /// Data sets and scores.
+    #[error(transparent)]
+    Eval(#[from] eval::Error),
 }
 
-impl TrainError {
-    pub(crate) fn code(&self) -> &'static str {
+impl Error {
+    /// The stable name of this kind of failure.
+    pub fn code(&self) -> &'static str {
         match self {
-            TrainError::NothingToLearn { .. } => "nothing_to_learn",
-            TrainError::Diverged { .. } => "diverged",
-            TrainError::Occupied { .. } => "run_exists",
-            TrainError::NothingToResume { .. } => "no_run",
-            TrainError::OtherRecipe { .. } => "other_recipe",
-            TrainError::OtherTokens { .. } => "other_tokens",
+            Self::NothingToLearn { .. } => "nothing_to_learn",
+            Self::Diverged { .. } => "diverged",
+            Self::Occupied { .. } => "run_exists",
+            Self::NothingToResume { .. } => "no_run",
+            Self::OtherRecipe { .. } => "other_recipe",
+            Self::OtherTokens { .. } => "other_tokens",
+            Self::CannotLearnIn { .. } => "dtype_unavailable",
+            Self::TooManyFrozen { .. } => "too_many_frozen",
+            Self::Fs(error) => error.code(),
+            Self::Checkpoint(error) => error.code(),
+            Self::Text(error) => error.code(),
+            Self::Encoder(error) => error.code(),
+            Self::Reader(error) => error.code(),
+            Self::Eval(error) => error.code(),
         }
     }
 
-    pub(crate) fn hint(&self) -> Option<String> {
-        Some(match self {
-            TrainError::NothingToLearn { .. } => {
-                "check that answers quote their context, or allow longer windows with `--window`".into()
-            }
-            TrainError::Diverged { .. } => {
-                "try a lower `--rate` or a longer `--warmup`; `--resume` goes on from the last saved state"
-                    .into()
-            }
-            TrainError::Occupied { .. } => "add `--resume` to go on with it, or name another `--out`".into(),
-            TrainError::NothingToResume { .. } => "leave out `--resume` to start a run there".into(),
-            TrainError::OtherRecipe { .. } => {
-                "use the flags and files of the first start, or name another `--out`".into()
-            }
-            TrainError::OtherTokens { .. } => {
-                "use a teacher with the same vocabulary, such as a larger model of the same family".into()
-            }
-        })
+    /// Who has to do something about it.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::NothingToLearn { .. }
+            | Self::Occupied { .. }
+            | Self::NothingToResume { .. }
+            | Self::OtherRecipe { .. }
+            | Self::OtherTokens { .. }
+            | Self::CannotLearnIn { .. }
+            | Self::TooManyFrozen { .. } => ErrorClass::Caller,
+            Self::Diverged { .. } => ErrorClass::Model,
+            Self::Fs(error) => error.class(),
+            Self::Checkpoint(error) => error.class(),
+            Self::Text(error) => error.class(),
+            Self::Encoder(error) => error.class(),
+            Self::Reader(error) => error.class(),
+            Self::Eval(error) => error.class(),
+        }
     }
 }

@@ -6,13 +6,13 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::error::TrainError;
 use crate::decode::Scoring;
 use crate::encoder::batch::Batch;
-use crate::error::{Error, Result};
 use crate::eval::{Dataset, Paragraph, Question};
+use crate::text;
 use crate::text::window::{Limits, WindowShape};
 use crate::text::{PairTemplate, Tokenizer, Tokens};
+use crate::train::error::{Error, Result};
 use crate::train::learn::Target;
 
 /// Windows to learn from.
@@ -117,9 +117,7 @@ impl Examples {
             counts.push(sum);
         }
         if !all.windows.iter().any(Window::is_answerable) {
-            return Err(
-                TrainError::NothingToLearn { questions: counts.iter().map(|c| c.questions).sum() }.into()
-            );
+            return Err(Error::NothingToLearn { questions: counts.iter().map(|c| c.questions).sum() });
         }
         Ok((all, counts))
     }
@@ -190,7 +188,7 @@ fn read(paragraph: &Paragraph, tokenizer: &Tokenizer, positions: usize, limits: 
         let mut ids = tokenizer.encode(question.text.trim())?.ids;
         let special = tokenizer.template().special_tokens();
         let shape = match WindowShape::fit(ids.len(), special, positions, limits) {
-            Err(Error::EmptyQuestion) => None,
+            Err(text::Error::EmptyQuestion) => None,
             shape => Some(shape?),
         };
         let Some(shape) = shape.filter(|_| !context.is_empty()) else {

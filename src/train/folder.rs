@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::error::TrainError;
 use super::examples::Counts;
 use super::recipe::Recipe;
 use crate::checkpoint::EncoderConfig;
 use crate::checkpoint::{ModelFile, ModelFiles};
-use crate::error::{Error, Result};
 use crate::eval::data::files;
+use crate::train::error::{Error, Result};
 use crate::train::learn::{Learner, SavedState};
+use crate::{checkpoint, fs};
 
 /// How far a run has come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,10 +66,10 @@ impl Folder {
     pub fn create(path: &Path, base: &ModelFiles) -> Result<Self> {
         let folder = Self { path: path.to_path_buf() };
         if folder.state().exists() || path.join(WEIGHTS).exists() {
-            return Err(TrainError::Occupied { path: folder.path }.into());
+            return Err(Error::Occupied { path: folder.path });
         }
         let training = path.join("training");
-        std::fs::create_dir_all(&training).map_err(|source| Error::Write { path: training, source })?;
+        std::fs::create_dir_all(&training).map_err(|source| fs::Error::Write { path: training, source })?;
         let config = base.require("config.json")?;
         let architecture = EncoderConfig::from_files(base)?.architecture;
         files::write_json(&path.join("config.json"), &adapted(config, architecture)?)?;
@@ -86,10 +86,10 @@ impl Folder {
         let folder = Self { path: path.to_path_buf() };
         let file = folder.state();
         if !file.exists() {
-            return Err(TrainError::NothingToResume { path: folder.path }.into());
+            return Err(Error::NothingToResume { path: folder.path });
         }
         let state = SavedState::open(&file)?;
-        let progress = serde_json::from_str(state.notes()).map_err(|error| Error::BadFile {
+        let progress = serde_json::from_str(state.notes()).map_err(|error| checkpoint::Error::BadFile {
             file: file.display().to_string(),
             reason: format!("its progress cannot be read: {error}"),
         })?;
@@ -113,7 +113,7 @@ impl Folder {
     /// Saves what a later run goes on from.
     pub fn save(&self, learner: &Learner, progress: &Progress) -> Result<()> {
         let notes = serde_json::to_string(progress)
-            .map_err(|error| Error::Write { path: self.state(), source: error.into() })?;
+            .map_err(|error| fs::Error::Write { path: self.state(), source: error.into() })?;
         learner.write_state(&self.state(), &notes)
     }
 
@@ -137,7 +137,7 @@ impl Folder {
         let candidate = self.candidate();
         let done =
             if take { std::fs::rename(&candidate, self.weights()) } else { std::fs::remove_file(&candidate) };
-        done.map_err(|source| Error::Write { path: candidate, source })
+        done.map_err(|source| fs::Error::Write { path: candidate, source }.into())
     }
 
     fn candidate(&self) -> PathBuf {

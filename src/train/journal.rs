@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::error::{Error, Result};
 use crate::eval::data::files;
+use crate::fs;
+use crate::train::error::Result;
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,14 +90,14 @@ impl Journal {
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(Error::Read { path: path.to_owned(), source }),
+            Err(source) => return Err(fs::Error::Read { path: path.to_owned(), source }.into()),
         };
         let (kept, records) = up_to(&bytes, upto);
         if kept != bytes {
             files::write(path, &kept)?;
         }
         let file = OpenOptions::new().append(true).create(true).open(path);
-        let file = file.map_err(|source| Error::Write { path: path.to_owned(), source })?;
+        let file = file.map_err(|source| fs::Error::Write { path: path.to_owned(), source })?;
         Ok((Self { path: path.to_owned(), file }, records))
     }
 
@@ -108,7 +109,7 @@ impl Journal {
             self.file.write_all(&line)?;
             self.file.flush()
         });
-        written.map_err(|source| Error::Write { path: self.path.clone(), source })
+        written.map_err(|source| fs::Error::Write { path: self.path.clone(), source }.into())
     }
 }
 
@@ -129,6 +130,7 @@ fn up_to(bytes: &[u8], upto: u64) -> (Vec<u8>, Vec<Record>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::error::Error;
 
     fn step(step: u64) -> Record {
         Record::Step(StepRecord {
@@ -242,7 +244,11 @@ mod tests {
     fn a_folder_that_is_not_there_is_an_error_with_the_path() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("missing").join("metrics.jsonl");
-        assert!(matches!(Journal::open(&path, 0), Err(Error::Write { path: at, .. }) if at == path));
-        assert!(matches!(Journal::open(dir.path(), 0), Err(Error::Read { path, .. }) if path == dir.path()));
+        assert!(
+            matches!(Journal::open(&path, 0), Err(Error::Fs(fs::Error::Write { path: at, .. })) if at == path)
+        );
+        assert!(
+            matches!(Journal::open(dir.path(), 0), Err(Error::Fs(fs::Error::Read { path, .. })) if path == dir.path())
+        );
     }
 }

@@ -20,4 +20,4 @@ pub mod recipe;
 pub mod report;
 pub mod run;
 
-pub use error::TrainError;
+pub use error::{Error, Result};

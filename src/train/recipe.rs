@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::error::TrainError;
 use super::plan::{Mixing, Windows};
-use crate::error::Result;
+use crate::train::error::{Error, Result};
 use crate::train::learn::Update;
 
 /// The conditions of a run. Two runs with the same recipe, data and base on the same machine give the same weights.
@@ -165,7 +164,7 @@ impl Recipe {
             let then = before.get(&what).cloned().unwrap_or_default();
             if then != now {
                 let (then, now) = (then.to_string(), now.to_string());
-                return Err(TrainError::OtherRecipe { what, then, now }.into());
+                return Err(Error::OtherRecipe { what, then, now });
             }
         }
         Ok(())

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use super::error::TrainError;
 use super::examples::Examples;
 use super::folder::{Folder, Progress};
 use super::journal::{DevRecord, Journal, Record, StepRecord};
@@ -12,7 +11,6 @@ use super::recipe::{Keep, Planned};
 use crate::checkpoint::ModelFiles;
 use crate::decode::{Decoding, Scoring};
 use crate::encoder::{Precision, Runtime};
-use crate::error::{Error, Result};
 use crate::eval::Dataset;
 use crate::eval::run::{self, RunProgress};
 use crate::eval::score::metrics::{Rules, official};
@@ -21,6 +19,7 @@ use crate::heads::SpanModel;
 use crate::reader::{Asking, Reader};
 use crate::text::Tokenizer;
 use crate::text::window::Limits;
+use crate::train::error::{Error, Result};
 use crate::train::learn::{Learner, SoftTargets};
 
 /// What happens, for whoever watches. Breaking off saves the state first.
@@ -125,7 +124,7 @@ impl Run<'_> {
     ) -> Result<StepRecord> {
         let started = Instant::now();
         let recipe = &progress.recipe;
-        let diverged = |what| TrainError::Diverged { step: number + 1, what };
+        let diverged = |what| Error::Diverged { step: number + 1, what };
         let share = 1.0 / planned.windows.len().max(1) as f64;
         let mut loss = 0.0;
         let mut tokens = 0;
@@ -142,20 +141,16 @@ impl Run<'_> {
                 _ => None,
             };
             let seed = number << 16 | part as u64;
-            let part = self.learner.accumulate(&batch, &targets, soft_targets.as_ref(), (share, seed));
-            loss += match part {
-                Err(Error::NotFinite { .. }) => return Err(diverged("the loss").into()),
-                part => part?,
-            };
+            loss += self.learner.accumulate(&batch, &targets, soft_targets.as_ref(), (share, seed))?;
             tokens += batch.tokens();
         }
         if !loss.is_finite() {
-            return Err(diverged("the loss").into());
+            return Err(diverged("the loss"));
         }
         let update = recipe.update(number, steps);
         let norm = self.learner.step(&update);
         if !norm.is_finite() {
-            return Err(diverged("the gradient").into());
+            return Err(diverged("the gradient"));
         }
         let seconds = started.elapsed().as_secs_f64();
         progress.step = number + 1;
@@ -277,5 +272,5 @@ pub fn check_teacher(teacher: &ModelFiles, ours: &Tokenizer) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(TrainError::OtherTokens { teacher: teacher.name.clone(), reason: reason.into() }.into())
+    Err(Error::OtherTokens { teacher: teacher.name.clone(), reason: reason.into() })
 }

@@ -6,6 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use spanqa::eval::{Dataset, Format, Options};
 
+use crate::hints::hint;
 use crate::support::fixture;
 
 fn read(text: &str) -> Dataset {
@@ -14,7 +15,7 @@ fn read(text: &str) -> Dataset {
 
 fn error(text: &str) -> String {
     let error = Dataset::parse("data", text.as_bytes(), Options::default()).unwrap_err();
-    assert!(error.hint().is_some());
+    assert!(hint(&error).is_some());
     error.to_string()
 }
 

@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use spanqa::Error;
-use spanqa::checkpoint::ModelFiles;
+use spanqa::checkpoint::{self, ModelFiles};
 use spanqa::encoder::batch::Batch;
-use spanqa::encoder::{DeviceChoice, Encoder, Precision, Runtime, Tap};
+use spanqa::encoder::{self, DeviceChoice, Encoder, Precision, Runtime, Tap};
 use spanqa::heads::pool::{PoolConfig, Pooling};
 use spanqa::heads::{CrossEncoder, EmbeddingModel, QaModel};
 
@@ -138,7 +137,10 @@ fn cross_encoders_equal_pytorch() {
 #[test]
 fn a_head_that_is_not_there_is_an_error_and_the_encoder_opens() {
     let files = tiny("minilm");
-    assert!(matches!(CrossEncoder::load(&files, &exact()), Err(Error::NoClassifier { .. })));
+    assert!(matches!(
+        CrossEncoder::load(&files, &exact()),
+        Err(encoder::Error::Checkpoint(checkpoint::Error::NoClassifier { .. }))
+    ));
 
     let folder = classifier("minilm", 3);
     let files = ModelFiles::from_dir(folder.path()).unwrap();
@@ -154,7 +156,7 @@ fn a_head_that_is_not_there_is_an_error_and_the_encoder_opens() {
     std::fs::write(&encoder, renamed).unwrap();
     let files = ModelFiles::from_dir(folder.path()).unwrap();
     let Err(error) = QaModel::load(&files, &exact()) else { panic!("it answers questions") };
-    assert!(matches!(&error, Error::NoHead { .. }), "{error}");
+    assert!(matches!(&error, encoder::Error::Checkpoint(checkpoint::Error::NoHead { .. })), "{error}");
     assert!(error.to_string().contains("classifier"), "{error}");
     assert_eq!(Encoder::open(&files, &exact()).unwrap().config().hidden, 32);
 }
@@ -197,5 +199,5 @@ fn attention_is_not_to_be_had_from_the_kernels() {
     let encoder = Encoder::open(&tiny("minilm"), &Runtime { device: DeviceChoice::Cpu, ..exact() }).unwrap();
     let batch = batch_of(&windows("minilm"));
     let found = encoder.forward(&batch, Some(&mut Tap::with_attention()));
-    assert!(cfg!(feature = "accelerate") || matches!(found, Err(Error::NoAttention { .. })));
+    assert!(cfg!(feature = "accelerate") || matches!(found, Err(encoder::Error::NoAttention { .. })));
 }

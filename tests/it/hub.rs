@@ -9,8 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use spanqa::source::{HubSettings, Origin, Resolved, SourceOptions, Token, resolve};
-use spanqa::{Error, Result};
+use spanqa::source::{Error, HubSettings, Origin, Resolved, SourceOptions, Token, resolve};
+
+use crate::hints::hint;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const WEIGHTS: &str = "model.safetensors";
@@ -267,7 +268,7 @@ fn failure(mischief: impl Fn(&Request, usize) -> Option<Reply> + Send + Sync + '
     let offline = SourceOptions { offline: true, ..options };
     assert_eq!(resolve("a/b", &offline).unwrap_err().code(), "offline", "after {error}");
     assert_eq!(resolve(&format!("a/b@{COMMIT}"), &offline).unwrap_err().code(), "offline", "after {error}");
-    assert!(error.hint().is_some(), "{error}");
+    assert!(hint(&error).is_some(), "{error}");
     (error, hub)
 }
 
@@ -487,7 +488,7 @@ fn the_next_run_resumes_and_a_corrupt_part_starts_over() {
     });
     let error = resolve("a/b", &options(&cut, dir.path())).unwrap_err();
     assert_eq!(error.code(), "download_cut");
-    assert!(error.hint().unwrap().contains("resumes"));
+    assert!(hint(&error).unwrap().contains("resumes"));
     let part = part_of_weights(dir.path());
     assert_eq!(std::fs::metadata(&part).unwrap().len(), 100_000);
     let left = std::fs::read(&part).unwrap();
@@ -557,7 +558,7 @@ fn failures_that_pass_are_tried_again() {
 #[test]
 fn each_refusal_has_its_own_error() {
     let listing = "/revision/main";
-    for (reply, code, asked, hint) in [
+    for (reply, code, asked, advice) in [
         (Reply::status(401), "hub_unauthorized", 1, "HF_TOKEN"),
         (Reply::status(401).with("X-Error-Code", "GatedRepo"), "hub_unauthorized", 1, "HF_TOKEN"),
         (
@@ -578,7 +579,7 @@ fn each_refusal_has_its_own_error() {
         let (error, hub) = failure(on("GET", listing, reply.clone()));
         assert_eq!(error.code(), code, "{reply:?}");
         assert_eq!(hub.requests().len(), asked, "{reply:?}");
-        assert!(error.hint().unwrap().contains(hint), "{reply:?}: {:?}", error.hint());
+        assert!(hint(&error).unwrap().contains(advice), "{reply:?}: {:?}", hint(&error));
     }
     let (error, _) = failure(on("HEAD", "/vocab.txt", Reply::status(404)));
     assert_eq!(error.code(), "no_such_hub_file");
@@ -609,7 +610,7 @@ fn a_refused_connection_and_a_silent_server_are_unreachable() {
     assert_eq!(error.code(), "hub_unreachable");
     assert!(error.to_string().contains(&endpoint), "{error}");
     assert!(
-        ["--offline", "HF_ENDPOINT", "HTTPS_PROXY"].iter().all(|word| error.hint().unwrap().contains(word))
+        ["--offline", "HF_ENDPOINT", "HTTPS_PROXY"].iter().all(|word| hint(&error).unwrap().contains(word))
     );
 
     let silent = Hub::with(|_, _| Some(Reply { silent: true, ..Reply::default() }));
@@ -630,7 +631,7 @@ fn offline_asks_nobody() {
         for options in [options.clone(), SourceOptions { refresh: true, ..options }] {
             let error = resolve("minilm", &options).unwrap_err();
             assert_eq!(error.code(), "offline");
-            assert!(error.hint().unwrap().contains("spanqa models pull minilm"), "{:?}", error.hint());
+            assert!(hint(&error).unwrap().contains("spanqa models pull minilm"), "{:?}", hint(&error));
         }
         assert_eq!(
             resolve("builtin", &options_of_builtin(&hub, dir.path())).unwrap().origin,
@@ -653,7 +654,7 @@ fn a_cache_that_cannot_be_written_is_found_out_before_anything_is_fetched() {
     let error = resolve("a/b", &options(&hub, &file.join("hub"))).unwrap_err();
     assert_eq!(error.code(), "cache_not_writable");
     assert!(error.to_string().contains(&file.display().to_string()), "{error}");
-    assert!(error.hint().unwrap().contains("HF_HUB_CACHE"));
+    assert!(hint(&error).unwrap().contains("HF_HUB_CACHE"));
     assert!(hub.requests().is_empty());
 }
 

@@ -9,6 +9,7 @@ mod eval;
 #[cfg(feature = "cuda")]
 mod gpu;
 mod heads;
+mod hints;
 mod hub;
 mod metrics;
 mod model;

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use serde_json::Value;
-use spanqa::Error;
 use spanqa::checkpoint::ModelFiles;
+use spanqa::encoder::Error;
 use spanqa::encoder::batch::{Batch, pack};
 use spanqa::encoder::{Precision, Runtime, Tap};
 use spanqa::heads::{QaModel, SpanModel, WindowLogits};

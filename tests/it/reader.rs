@@ -15,7 +15,7 @@ use spanqa::source::{SourceOptions, resolve};
 use spanqa::text::Tokenizer;
 use spanqa::text::offsets::OffsetUnit;
 use spanqa::text::window::Limits;
-use spanqa::{Error, Result};
+use spanqa::{encoder, reader, text};
 
 /// Prefers context tokens that equal question tokens; everything else, and "no answer", scores lower.
 #[derive(Default)]
@@ -40,11 +40,11 @@ impl SpanModel for KeywordModel {
         30522
     }
 
-    fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
+    fn logits(&self, batch: &Batch) -> encoder::Result<Vec<WindowLogits>> {
         self.largest_batch.fetch_max(batch.tokens(), Ordering::Relaxed);
         if Some(self.calls.fetch_add(1, Ordering::Relaxed)) == self.failing_call {
             assert!(!self.panics, "on purpose");
-            return Err(Error::NotFinite { dtype: "f32" });
+            return Err(encoder::Error::CardTooSmall { device: "cuda:0".into() });
         }
         self.most_busy.fetch_max(self.busy.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         if self.lanes > 0 {
@@ -85,7 +85,7 @@ impl SpanModel for Shared {
         self.0.vocabulary()
     }
 
-    fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
+    fn logits(&self, batch: &Batch) -> encoder::Result<Vec<WindowLogits>> {
         self.0.logits(batch)
     }
 
@@ -108,7 +108,7 @@ fn passages(reader: &Reader, texts: &[&str]) -> Vec<Passage> {
     texts.iter().enumerate().map(|text| passage(text).unwrap()).collect()
 }
 
-fn ask(reader: &Reader, question: &str, texts: &[&str], asking: &Asking) -> Result<Reply> {
+fn ask(reader: &Reader, question: &str, texts: &[&str], asking: &Asking) -> reader::Result<Reply> {
     let passages = passages(reader, texts);
     let query = Query { id: json!("1").to_string().into(), question, passages: passages.iter().collect() };
     reader.answer(&[query], asking, &mut |_| {}).unwrap().remove(0)
@@ -159,7 +159,10 @@ fn nothing_to_read_is_a_reply_and_nothing_to_ask_is_an_error() {
         assert_eq!((reply.no_answer_score, reply.null_odds), (1.0, None));
     }
     for question in ["", "  ", "\u{200b}"] {
-        assert!(matches!(ask(&reader, question, &["a"], &Asking::default()), Err(Error::EmptyQuestion)));
+        assert!(matches!(
+            ask(&reader, question, &["a"], &Asking::default()),
+            Err(reader::Error::Text(text::Error::EmptyQuestion))
+        ));
     }
 }
 
@@ -173,7 +176,10 @@ fn a_long_question_is_cut_and_says_so() {
     assert!(reply.notes[0].contains("64 tokens"));
     let all = Limits { max_question_tokens: 5000, ..Limits::default() };
     let error = ask(&self::reader(all), &question, &["a zebra"], &Asking::default()).unwrap_err();
-    assert!(matches!(error, Error::NoRoomForContext { question: 5000, .. }), "{error:?}");
+    assert!(
+        matches!(error, reader::Error::Text(text::Error::NoRoomForContext { question: 5000, .. })),
+        "{error:?}"
+    );
 }
 
 /// Text that looks like structure is text: it neither ends the question nor becomes part of the template.
@@ -273,7 +279,7 @@ fn lanes_run_side_by_side() {
         let failing = model(lanes, Some(4));
         assert!(matches!(
             all(&with(&failing), &mut |_| ControlFlow::Continue(())),
-            Err(Error::NotFinite { .. })
+            Err(reader::Error::Encoder(encoder::Error::CardTooSmall { .. }))
         ));
         // Nobody waits for ever for what a lane did not live to say.
         let model = KeywordModel { lanes, failing_call: Some(4), panics: true, ..KeywordModel::default() };

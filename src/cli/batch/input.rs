@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::ValueEnum;
 use flate2::bufread::MultiGzDecoder;
-use spanqa::request::RequestError;
+use spanqa::request;
 use spanqa::stream::Queue;
 
 use super::frames::ZstdFrames;
@@ -59,7 +59,7 @@ pub struct Line {
     /// Bytes of all inputs that had been read by then, before decompression.
     pub position: u64,
     /// The line without its end, or why there is none.
-    pub content: Result<Vec<u8>, RequestError>,
+    pub content: Result<Vec<u8>, request::Error>,
 }
 
 impl Line {
@@ -119,7 +119,7 @@ impl Reading<'_> {
         if let Err(error) = self.rows(input, path, format)? {
             // What follows cannot be read. That is said where the next record would stand, so that nothing is lost in silence.
             let name = path.display().to_string();
-            let problem = RequestError::Unreadable { input: name, reason: error.to_string() };
+            let problem = request::Error::Unreadable { input: name, reason: error.to_string() };
             self.lines += 1;
             self.push(input, self.lines, self.lines - before, format, Err(problem))?;
         }
@@ -159,7 +159,7 @@ impl Reading<'_> {
         number: u64,
         in_input: u64,
         format: InputFormat,
-        content: Result<Vec<u8>, RequestError>,
+        content: Result<Vec<u8>, request::Error>,
     ) -> Result<(), Unwanted> {
         let position = self.read.load(Ordering::Relaxed);
         let line = Line { number, input, in_input, format, position, content };
@@ -227,7 +227,7 @@ pub struct Lines<R> {
 }
 
 /// A line, or why it cannot be had though the next one can.
-type Content = Result<Vec<u8>, RequestError>;
+type Content = Result<Vec<u8>, request::Error>;
 
 impl<R: BufRead> Lines<R> {
     pub fn new(source: R, limit: usize) -> Self {
@@ -262,7 +262,7 @@ impl<R: BufRead> Lines<R> {
             if !self.ended {
                 self.ended = self.skip_line()?;
             }
-            return Ok(Some(Err(RequestError::TooLong { limit: self.limit })));
+            return Ok(Some(Err(request::Error::TooLong { limit: self.limit })));
         }
         Ok(Some(Ok(line)))
     }
@@ -300,10 +300,10 @@ impl<R: BufRead> Lines<R> {
             let more = match self.next_with_return()? {
                 Some(Ok(more)) => more,
                 Some(Err(problem)) => return Ok(Some(Err(problem))),
-                None => return Ok(Some(Err(RequestError::OpenQuote))),
+                None => return Ok(Some(Err(request::Error::OpenQuote))),
             };
             if row.len().saturating_add(more.len()) >= self.limit {
-                return Ok(Some(Err(RequestError::TooLong { limit: self.limit })));
+                return Ok(Some(Err(request::Error::TooLong { limit: self.limit })));
             }
             quotes.scan(b"\n");
             quotes.scan(&more);
@@ -325,7 +325,7 @@ fn without_return(mut line: Vec<u8>) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn lines(text: &[u8], limit: usize) -> Vec<Result<String, RequestError>> {
+    fn lines(text: &[u8], limit: usize) -> Vec<Result<String, request::Error>> {
         let mut lines = Lines::new(text, limit);
         let all = std::iter::from_fn(|| lines.next().unwrap());
         all.map(|line| line.map(|line| String::from_utf8(line).unwrap())).collect()
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn long_lines_are_read_past() {
-        let long = Err(RequestError::TooLong { limit: 4 });
+        let long = Err(request::Error::TooLong { limit: 4 });
         assert_eq!(lines(b"abcd\nabcde\nab\n", 4), [Ok("abcd".into()), long.clone(), Ok("ab".into())]);
         assert_eq!(
             lines(b"abcd\r\nabcdefghijk\r\nab", 4),
@@ -356,7 +356,7 @@ mod tests {
         let mut next = || lines.row(',').unwrap();
         assert_eq!(next(), Some(Ok(b"a,\"b\r\nc\"\"\nd\",e".to_vec())));
         assert_eq!(next(), Some(Ok(b"f\"g,h".to_vec())));
-        assert_eq!(next(), Some(Err(RequestError::OpenQuote)));
+        assert_eq!(next(), Some(Err(request::Error::OpenQuote)));
         assert_eq!(next(), None);
         assert_eq!(lines.count, 6);
     }

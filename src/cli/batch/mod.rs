@@ -36,7 +36,7 @@ use spanqa::stream::{Done, Queue, Shelf, Work, answer_stream};
 
 use super::inputs::DEFAULT_MAX_BYTES;
 use super::options::{ReaderArgs, UnitArg};
-use super::{Outcome, Usage, notice, signals};
+use super::{Outcome, Usage, hints, notice, signals};
 use input::{InputFormat, Inputs, Line};
 use output::{Partial, Was};
 use prepare::{Parsed, Parser, Preparing, Ticket};
@@ -394,7 +394,7 @@ struct Writer<'a> {
     /// The record that is to be written next.
     next: u64,
     /// Records that are ready before their turn.
-    held: BTreeMap<u64, (Ticket, Result<Reply, Arc<spanqa::Error>>)>,
+    held: BTreeMap<u64, (Ticket, Result<Reply, Arc<spanqa::stream::Error>>)>,
     unordered: bool,
     fail_fast: bool,
     write_fatal: bool,
@@ -433,7 +433,7 @@ impl Writer<'_> {
         Ok(self.out.flush()?)
     }
 
-    fn write(&mut self, ticket: &Ticket, reply: Result<Reply, Arc<spanqa::Error>>) -> Result<()> {
+    fn write(&mut self, ticket: &Ticket, reply: Result<Reply, Arc<spanqa::stream::Error>>) -> Result<()> {
         let tally = &mut self.report.tally;
         tally.requests += 1;
         match &reply {
@@ -455,8 +455,8 @@ impl Writer<'_> {
                 }
                 if self.fail_fast {
                     self.out.flush()?;
-                    let hint =
-                        error.hint().unwrap_or_else(|| "mend the request, or leave --fail-fast out".into());
+                    let hint = hints::stream(&error)
+                        .unwrap_or_else(|| "mend the request, or leave --fail-fast out".into());
                     let place = match &ticket.place {
                         Some((file, line)) => format!("{file}, line {line}"),
                         None => format!("line {}", ticket.line),
@@ -502,7 +502,7 @@ mod tests {
             usize::MAX
         }
 
-        fn logits(&self, _: &Batch) -> spanqa::Result<Vec<WindowLogits>> {
+        fn logits(&self, _: &Batch) -> spanqa::encoder::Result<Vec<WindowLogits>> {
             panic!("on purpose")
         }
 

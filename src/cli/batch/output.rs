@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use spanqa::Error;
+use spanqa::fs::Error;
 
 use super::input::Lines;
 use super::prepare::Ticket;

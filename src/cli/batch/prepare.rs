@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use spanqa::reader::{Passage, Reader};
 use spanqa::request::reply::{DocumentId, Id};
-use spanqa::request::{Extra, Fields, Question, Rejected, Request, RequestError, Source};
+use spanqa::request::{Extra, Fields, Question, Rejected, Request, Source};
 use spanqa::stream::{Ask, Queue, Shelf, Work};
 use spanqa::text::BYTES_PER_TOKEN;
+use spanqa::{request, stream};
 
 use super::input::Line;
 use super::table;
@@ -51,7 +52,7 @@ impl Ticket {
 pub struct Parsed {
     /// One for each record that will come of it; never empty.
     pub tickets: Vec<Ticket>,
-    request: Result<(Vec<Source>, Vec<Question>), RequestError>,
+    request: Result<(Vec<Source>, Vec<Question>), request::Error>,
 }
 
 impl Parsed {
@@ -129,7 +130,7 @@ impl Parser {
     fn row(&mut self, input: usize, content: &[u8], separator: char) -> Option<Result<Request, Rejected>> {
         let text = match std::str::from_utf8(content) {
             Ok(text) => text,
-            Err(error) => return Some(Err(RequestError::NotUtf8 { at: error.valid_up_to() }.into())),
+            Err(error) => return Some(Err(request::Error::NotUtf8 { at: error.valid_up_to() }.into())),
         };
         let cells = table::cells(text, separator);
         match &self.header {
@@ -215,7 +216,7 @@ impl Preparing<'_> {
                 let mut passages: Vec<Option<Arc<Passage>>> = vec![None; documents.len()];
                 for (ticket, question) in request.tickets.into_iter().zip(questions) {
                     let range = question.documents;
-                    let mut load = |index: usize| -> spanqa::Result<Arc<Passage>> {
+                    let mut load = |index: usize| -> stream::Result<Arc<Passage>> {
                         if let Some(loaded) = &passages[index] {
                             return Ok(loaded.clone());
                         }
@@ -224,7 +225,7 @@ impl Preparing<'_> {
                         passages[index] = Some(loaded.clone());
                         Ok(loaded)
                     };
-                    let loaded: spanqa::Result<Vec<Arc<Passage>>> = range.clone().map(&mut load).collect();
+                    let loaded: stream::Result<Vec<Arc<Passage>>> = range.clone().map(&mut load).collect();
                     let ask = loaded.map(|loaded| Ask {
                         id: ticket.name(),
                         question: question.text,
@@ -248,35 +249,35 @@ impl Preparing<'_> {
         Ok(())
     }
 
-    fn load(&self, source: &mut Source, index: usize) -> spanqa::Result<Arc<Passage>> {
+    fn load(&self, source: &mut Source, index: usize) -> stream::Result<Arc<Passage>> {
         match source {
             Source::Text(text) => {
-                self.shelf.passage(self.reader, DocumentId::Index(index), std::mem::take(text))
+                Ok(self.shelf.passage(self.reader, DocumentId::Index(index), std::mem::take(text))?)
             }
             Source::File(path) => {
                 let text = read_text(path, self.limit)?;
-                self.shelf.passage(self.reader, DocumentId::Path(path.display().to_string()), text)
+                Ok(self.shelf.passage(self.reader, DocumentId::Path(path.display().to_string()), text)?)
             }
         }
     }
 }
 
-fn work(ticket: Ticket, ask: spanqa::Result<Ask>) -> Work<Ticket> {
+fn work(ticket: Ticket, ask: stream::Result<Ask>) -> Work<Ticket> {
     Work { ticket_bytes: ticket.bytes(), ticket, ask }
 }
 
-fn read_text(path: &Path, limit: usize) -> spanqa::Result<String> {
-    let refused = |source| spanqa::Error::Read { path: path.to_owned(), source };
+fn read_text(path: &Path, limit: usize) -> stream::Result<String> {
+    let refused = |source| spanqa::fs::Error::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     // One byte more than allowed tells a file of the largest size from a larger one.
     let most = (limit as u64).saturating_add(1);
     File::open(path).map_err(refused)?.take(most).read_to_end(&mut bytes).map_err(refused)?;
     let name = path.display().to_string();
     if bytes.len() > limit {
-        return Err(RequestError::DocumentTooLarge { path: name, limit }.into());
+        return Err(request::Error::DocumentTooLarge { path: name, limit }.into());
     }
     String::from_utf8(bytes).map_err(|error| {
-        RequestError::DocumentNotUtf8 { path: name, at: error.utf8_error().valid_up_to() }.into()
+        request::Error::DocumentNotUtf8 { path: name, at: error.utf8_error().valid_up_to() }.into()
     })
 }
 

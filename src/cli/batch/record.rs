@@ -13,7 +13,7 @@ use spanqa::request::reply::{Id, Reply};
 
 use super::prepare::Ticket;
 use super::table;
-use crate::cli::Usage;
+use crate::cli::{Usage, hints};
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputFormat {
@@ -142,9 +142,9 @@ impl Layout {
     }
 
     /// Writes the record of something that could not be answered.
-    pub fn error(&self, ticket: &Ticket, error: &spanqa::Error, out: &mut dyn Write) -> Result<()> {
+    pub fn error(&self, ticket: &Ticket, error: &spanqa::stream::Error, out: &mut dyn Write) -> Result<()> {
         let (file, file_line) = ticket.place.as_ref().map(|(file, line)| (&**file, *line)).unzip();
-        let failure = Failure { code: error.code(), message: error.to_string(), hint: error.hint() };
+        let failure = Failure { code: error.code(), message: error.to_string(), hint: hints::stream(error) };
         let record = Failed {
             line: ticket.line,
             file,

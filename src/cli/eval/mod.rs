@@ -108,7 +108,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let (dataset, rules) = args.data.open(args.quiet)?;
     if let Some(folder) = &args.report {
         std::fs::create_dir_all(folder)
-            .map_err(|source| spanqa::Error::Write { path: folder.clone(), source })?;
+            .map_err(|source| spanqa::fs::Error::Write { path: folder.clone(), source })?;
     }
     let answers = match &args.predictions {
         Some(path) => args.read(path, &dataset)?,

@@ -50,7 +50,7 @@ use super::{Precision, Projection, Tap, WindowRows, layer};
 use crate::checkpoint::config::EncoderConfig;
 use crate::checkpoint::weights::{Rows, Weights};
 use crate::encoder::batch::Batch;
-use crate::error::Result;
+use crate::encoder::error::Result;
 
 /// Tokens of whole windows that one thread takes at a time: enough rows to be worth a pass over the weights, few enough that their
 /// states stay near.

@@ -10,7 +10,7 @@ use candle_core::cuda::cudarc::nvrtc::Ptx;
 use half::{bf16, f16};
 
 use crate::encoder::Precision;
-use crate::error::{Error, Result};
+use crate::encoder::error::{Error, Result};
 
 /// The kernels, as build.rs compiles them.
 const KERNELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin"));

@@ -29,7 +29,7 @@ use super::{Cards, Precision, Projection, Tap, WindowRows, layer};
 use crate::checkpoint::config::EncoderConfig;
 use crate::checkpoint::weights::Weights;
 use crate::encoder::batch::Batch;
-use crate::error::{Error, Result};
+use crate::encoder::error::{Error, Result};
 
 /// Queries of a window that a block of the attention kernel answers.
 const QUERIES: usize = 64;

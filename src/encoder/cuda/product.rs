@@ -12,7 +12,7 @@ use candle_core::cuda::cudarc::cublaslt::{result, sys};
 
 use super::card::{Address, Card, Memory, failed};
 use crate::encoder::Precision;
-use crate::error::Result;
+use crate::encoder::error::Result;
 
 /// Tokens for which the algorithms are chosen.
 const USUAL_TOKENS: u64 = 8192;

@@ -10,7 +10,7 @@ use super::card::{Address, Card, Memory, Recording};
 use crate::checkpoint::config::EncoderConfig;
 use crate::encoder::Precision;
 use crate::encoder::batch::Batch;
-use crate::error::Result;
+use crate::encoder::error::Result;
 
 /// The memory of one pass after another, on the card and, for what crosses over, on the host. It grows to what the largest pass
 /// needed, and is used again.

@@ -10,8 +10,8 @@ use candle_nn::ops::{layer_norm_slow, softmax};
 use super::attention::{Layout, attention};
 use crate::encoder::Precision;
 use crate::encoder::batch::Batch;
+use crate::encoder::error;
 use crate::encoder::places::{Affine, Norm, Numbers, Pass, Top};
-use crate::error;
 
 /// f16 has a narrow range: gradients are multiplied with as much as it bears, and divided again.
 const HIGHEST_SCALE: f64 = 65_536.0;
@@ -63,8 +63,7 @@ impl Autograd {
         let graph = Graph { numbers, variables: &self.variables, precision: self.precision, pass };
         let states = graph.states(batch, &self.device)?;
         let mut state_gradients = states.flatten_all()?.to_vec1::<f32>()?;
-        top(&mut state_gradients)?;
-        if pass.lowest() > numbers.config.layers {
+        if !top(&mut state_gradients) || pass.lowest() > numbers.config.layers {
             return Ok(());
         }
         let state_gradients = Tensor::from_vec(state_gradients, states.shape(), &self.device)?;

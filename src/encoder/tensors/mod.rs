@@ -23,7 +23,7 @@ use super::{Projection, Tap, WindowRows, layer};
 use crate::checkpoint::config::EncoderConfig;
 use crate::checkpoint::weights::Weights;
 use crate::encoder::batch::Batch;
-use crate::error::Result;
+use crate::encoder::error::Result;
 
 /// An encoder with its weights on a device.
 pub(super) struct Engine {

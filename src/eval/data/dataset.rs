@@ -5,9 +5,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::error::Result;
 use crate::eval::data::read;
-use crate::eval::error::EvalError;
+use crate::eval::error::{Error, Result};
 use crate::random::Random;
 
 /// The shape in which a data set was found.
@@ -250,11 +249,10 @@ impl Dataset {
         let wanted: HashSet<&str> = ids.iter().map(String::as_str).collect();
         let known: HashSet<&str> = self.entries().map(|entry| entry.question.id.as_str()).collect();
         if let Some(unknown) = ids.iter().find(|id| !known.contains(id.as_str())) {
-            return Err(EvalError::NoQuestions {
+            return Err(Error::NoQuestions {
                 file: self.name.clone(),
                 reason: format!("it has no question {unknown}"),
-            }
-            .into());
+            });
         }
         self.retain(|question| wanted.contains(question.id.as_str()));
         Ok(())

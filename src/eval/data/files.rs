@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::error::{Error, Result};
 use crate::eval::run::{Candidate, Prediction};
+use crate::fs::{Error, Result};
 
 /// What stands for the lead of "no answer" where there was nothing to quote: more than any model gives, and still a number.
 pub const NOTHING_TO_QUOTE: f64 = 1e9;

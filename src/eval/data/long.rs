@@ -1,7 +1,7 @@
 //! Longer documents than data sets have: paragraphs of one article joined, so that windows have to be compared.
 
-use crate::error::Result;
 use crate::eval::data::dataset::{Article, Dataset, Gold, Paragraph, Question};
+use crate::eval::error::Result;
 
 /// What stands between two paragraphs.
 const BETWEEN: &str = "\n\n";

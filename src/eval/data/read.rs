@@ -10,19 +10,19 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use crate::error::{Error, Result};
 use crate::eval::data::dataset::{Article, Dataset, Flaws, Format, Gold, Options, Paragraph, Question};
-use crate::eval::error::EvalError;
+use crate::eval::error::{Error, Result};
+use crate::fs;
 
 pub(super) fn open(path: &Path, options: Options) -> Result<Dataset> {
-    let unreadable = |source| Error::Read { path: path.to_owned(), source };
+    let unreadable = |source| fs::Error::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     if file.metadata().map_err(unreadable)?.is_dir() {
         return Err(bad(&path.display().to_string(), "", "is a folder, not a data set"));
     }
     read(&path.display().to_string(), BufReader::with_capacity(1 << 16, file), options).map_err(|failure| {
         match failure {
-            Failure::Io(source) => unreadable(source),
+            Failure::Io(source) => unreadable(source).into(),
             Failure::Other(error) => error,
         }
     })
@@ -54,7 +54,7 @@ impl From<Error> for Failure {
 }
 
 fn bad(file: &str, at: &str, reason: &str) -> Error {
-    EvalError::BadDataset { file: file.into(), at: at.into(), reason: reason.into() }.into()
+    Error::BadDataset { file: file.into(), at: at.into(), reason: reason.into() }
 }
 
 fn read(name: &str, mut source: impl BufRead, options: Options) -> Result<Dataset, Failure> {
@@ -345,25 +345,23 @@ impl<'a> Builder<'a> {
             self.flaws.first_misaligned.get_or_insert_with(|| format!("{id} ({place})"));
         }
         if let Some(first) = self.ids.insert(id.clone(), place) {
-            return Err(EvalError::DuplicateId {
+            return Err(Error::DuplicateId {
                 file: self.file.into(),
                 id,
                 first: first.to_string(),
                 at: place.to_string(),
-            }
-            .into());
+            });
         }
         Ok(Question { id, text, golds })
     }
 
     fn finish(self, options: Options) -> Result<Dataset> {
         if let (true, Some(first)) = (options.strict, &self.flaws.first_misaligned) {
-            return Err(EvalError::Misaligned {
+            return Err(Error::Misaligned {
                 file: self.file.into(),
                 count: self.flaws.misaligned,
                 first: first.clone(),
-            }
-            .into());
+            });
         }
         if self.questions == 0 {
             return Err(bad(self.file, "", "has no question"));

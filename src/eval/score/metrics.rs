@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
-use crate::error::Result;
 use crate::eval::data::dataset::{Dataset, Question};
+use crate::eval::error::Result;
 use crate::eval::score::mlqa::{self, Language};
 use crate::eval::score::normalize::normalize;
 use crate::eval::score::predictions::{NoAnswerScores, Predictions};

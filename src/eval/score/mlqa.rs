@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::eval::error::EvalError;
+use crate::eval::error::{Error, Result};
 use crate::eval::score::normalize::{ENGLISH, join, without_articles};
 use crate::eval::score::unicode::{is_punctuation, split};
 
@@ -71,11 +71,11 @@ impl fmt::Display for Language {
 }
 
 impl FromStr for Language {
-    type Err = EvalError;
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, EvalError> {
+    fn from_str(text: &str) -> Result<Self> {
         let known = Self::ALL.into_iter().find(|language| language.code() == text);
-        known.ok_or_else(|| EvalError::UnknownLanguage { language: text.into() })
+        known.ok_or_else(|| Error::UnknownLanguage { language: text.into() })
     }
 }
 

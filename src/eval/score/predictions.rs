@@ -7,9 +7,9 @@ use std::path::Path;
 
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 
-use crate::error::{Error, Result};
 use crate::eval::data::dataset::Dataset;
-use crate::eval::error::EvalError;
+use crate::eval::error::{Error, Result};
+use crate::fs;
 
 /// A JSON object whose order counts: ties between no-answer scores are broken by the order of their file.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,13 +74,12 @@ impl<V> ById<V> {
             || dataset.entries().map(|entry| &entry.question.id).filter(|id| self.get(id.as_str()).is_none());
         match missing().count() {
             0 => Ok(()),
-            count => Err(EvalError::MissingPredictions {
+            count => Err(Error::MissingPredictions {
                 file: self.name.clone(),
                 missing: count,
                 total: dataset.len(),
                 ids: missing().take(3).cloned().collect(),
-            }
-            .into()),
+            }),
         }
     }
 }
@@ -88,7 +87,8 @@ impl<V> ById<V> {
 impl<V: DeserializeOwned> ById<V> {
     /// Reads a file.
     pub fn open(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let bytes =
+            std::fs::read(path).map_err(|source| fs::Error::Read { path: path.to_owned(), source })?;
         Self::parse(&path.display().to_string(), &bytes)
     }
 
@@ -96,7 +96,7 @@ impl<V: DeserializeOwned> ById<V> {
     pub fn parse(name: &str, bytes: &[u8]) -> Result<Self> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let mut read: Self = serde_json::from_slice(bytes)
-            .map_err(|error| EvalError::BadPredictions { file: name.into(), reason: error.to_string() })?;
+            .map_err(|error| Error::BadPredictions { file: name.into(), reason: error.to_string() })?;
         read.name = name.into();
         Ok(read)
     }

@@ -4,10 +4,9 @@ pub(crate) mod backward;
 
 use std::time::Duration;
 
-use crate::checkpoint::{EncoderConfig, ModelFiles, Weights};
+use crate::checkpoint::{EncoderConfig, Error, ModelFiles, Weights};
 use crate::encoder::batch::Batch;
-use crate::encoder::{CPU_BATCH_TOKENS, DeviceChoice, Encoder, Projection, Runtime, Tap, WindowRows};
-use crate::error::{Error, Result};
+use crate::encoder::{CPU_BATCH_TOKENS, DeviceChoice, Encoder, Projection, Result, Runtime, Tap, WindowRows};
 
 /// What all families call the head.
 pub const MODULE: &str = "qa_outputs";

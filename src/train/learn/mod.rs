@@ -22,14 +22,15 @@ use self::parameters::Parameters;
 pub use self::state::SavedState;
 use crate::checkpoint::ModelFiles;
 use crate::checkpoint::config::EncoderConfig;
+use crate::encoder;
 use crate::encoder::batch::Batch;
 use crate::encoder::cpu::Backprop;
 use crate::encoder::places::{Pass, Slot};
 use crate::encoder::tensors::Autograd;
 use crate::encoder::{DeviceChoice, Precision, Runtime};
-use crate::error::{Error, Result};
 use crate::heads::span::backward;
 use crate::random::Random;
+use crate::train::error::{Error, Result};
 
 /// What learns, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,7 +65,6 @@ pub struct Learner {
     gradients: Vec<f32>,
     moments: Moments,
     backend: Backend,
-    precision: Precision,
     learning: Learning,
     /// Whether the span head started from random numbers.
     head_is_fresh: bool,
@@ -94,7 +94,7 @@ impl Learner {
         let pool = ThreadPoolBuilder::new()
             .num_threads(runtime.threads.unwrap_or(0))
             .build()
-            .map_err(|error| Error::Threads { reason: error.to_string() })?;
+            .map_err(|error| encoder::Error::Threads { reason: error.to_string() })?;
         let (parameters, head_is_fresh) = Parameters::load(files, learning.fresh_head, learning.seed)?;
         if learning.freeze_layers > parameters.config.layers {
             let layers = parameters.config.layers;
@@ -106,7 +106,6 @@ impl Learner {
             moments: Moments::new(length),
             parameters,
             backend,
-            precision,
             learning,
             head_is_fresh,
             pool,
@@ -130,7 +129,8 @@ impl Learner {
     }
 
     /// Runs a batch forwards and backwards and adds its gradients to those that are there. `share` is what a window counts for in the
-    /// mean; `seed` chooses what dropout drops. Returns the windows' part of the loss.
+    /// mean; `seed` chooses what dropout drops. Returns the windows' part of the loss; if
+    /// logits are not finite that is not a number, and nothing is added.
     pub fn accumulate(
         &mut self,
         batch: &Batch,
@@ -138,7 +138,7 @@ impl Learner {
         soft_targets: Option<&SoftTargets>,
         (share, seed): (f64, u64),
     ) -> Result<f64> {
-        let Self { parameters, gradients, learning, backend, precision, .. } = self;
+        let Self { parameters, gradients, learning, backend, .. } = self;
         let learns: Vec<bool> = (0..=parameters.config.layers).map(|depth| learning.learns(depth)).collect();
         let pass = Pass {
             dropout: learning.dropout,
@@ -153,16 +153,20 @@ impl Learner {
             let logits = backward::forward(states, [weight, bias], batch);
             let numbers = || logits.iter().flat_map(|window| window.start.iter().chain(&window.end));
             if numbers().any(|logit| !logit.is_finite()) {
-                return Err(Error::NotFinite { dtype: precision.name() });
+                total = f64::NAN;
+                return false;
             }
             let (sum, gradients) = loss(&logits, targets, soft_targets, share);
             total = sum;
             backward::backward(states, weight, &gradients, [&mut *weight_sums, &mut *bias_sums]);
-            Ok(())
+            true
         };
         let numbers = parameters.encoder();
         self.pool.install(|| match backend {
-            Backend::Kernels(kernels) => kernels.run(numbers, batch, &pass, &mut top, encoder_gradients),
+            Backend::Kernels(kernels) => {
+                kernels.run(numbers, batch, &pass, &mut top, encoder_gradients);
+                Ok(())
+            }
             Backend::Autograd(autograd) => autograd.run(numbers, batch, &pass, &mut top, encoder_gradients),
         })?;
         Ok(total)
@@ -216,7 +220,7 @@ fn check(config: &EncoderConfig, batch: &Batch) -> Result<()> {
         ("position table", highest(&batch.positions) + config.position_offset, config.positions),
     ] {
         if index >= rows {
-            return Err(Error::OutOfTable { what, index, rows });
+            return Err(encoder::Error::OutOfTable { what, index, rows }.into());
         }
     }
     Ok(())

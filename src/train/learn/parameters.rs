@@ -7,9 +7,9 @@ use crate::checkpoint::config::EncoderConfig;
 use crate::checkpoint::weights::Weights;
 use crate::encoder::layer::check_depth;
 use crate::encoder::places::{Affine, Numbers, Places, Plan, Slot};
-use crate::error::Result;
 use crate::heads::span;
 use crate::random::Random;
+use crate::train::error::Result;
 
 /// A checkpoint's numbers.
 pub(crate) struct Parameters {

@@ -7,7 +7,8 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::Learner;
 use crate::checkpoint::store::{Stored, little_endian, write};
-use crate::error::{Error, Result};
+use crate::train::error::{Error, Result};
+use crate::{checkpoint, fs};
 
 /// The key under which the caller's notes lie in the state's header.
 const NOTES: &str = "notes";
@@ -29,8 +30,11 @@ pub struct SavedState {
 impl SavedState {
     /// Reads a state.
     pub fn open(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
-        let bad = |reason: String| Error::BadFile { file: path.display().to_string(), reason };
+        let bytes =
+            std::fs::read(path).map_err(|source| fs::Error::Read { path: path.to_path_buf(), source })?;
+        let bad = |reason: String| -> Error {
+            checkpoint::Error::BadFile { file: path.display().to_string(), reason }.into()
+        };
         let (_, header) = SafeTensors::read_metadata(&bytes)
             .map_err(|error| bad(format!("its safetensors header does not describe it: {error}")))?;
         let get = |key: &str| header.metadata().as_ref().and_then(|notes| notes.get(key)).cloned();
@@ -55,7 +59,8 @@ impl Learner {
             shape: shape.to_vec(),
             bytes: little_endian(values),
         });
-        write(path, &tensors.collect::<Vec<_>>(), HashMap::from([("format".into(), "pt".into())])).map(drop)
+        write(path, &tensors.collect::<Vec<_>>(), HashMap::from([("format".into(), "pt".into())]))?;
+        Ok(())
     }
 
     /// Writes everything that a later run needs to go on as if nothing had happened, with the caller's notes; whole or not at all.
@@ -74,12 +79,15 @@ impl Learner {
         }
         let header =
             [(NOTES.to_owned(), notes.to_owned()), (STEPS.to_owned(), self.moments.steps.to_string())];
-        write(path, &tensors, HashMap::from(header)).map(drop)
+        write(path, &tensors, HashMap::from(header))?;
+        Ok(())
     }
 
     /// Goes on from a state of a model of the same shape.
     pub fn restore(&mut self, state: &SavedState) -> Result<()> {
-        let bad = |reason: String| Error::BadFile { file: state.path.display().to_string(), reason };
+        let bad = |reason: String| -> Error {
+            checkpoint::Error::BadFile { file: state.path.display().to_string(), reason }.into()
+        };
         let tensors = SafeTensors::deserialize(&state.bytes).map_err(|error| bad(error.to_string()))?;
         let slots = &self.parameters.slots;
         let names: Vec<String> = slots.iter().map(|slot| self.parameters.name(slot)).collect();

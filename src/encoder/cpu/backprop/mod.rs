@@ -26,7 +26,6 @@ use super::memory::{Idle, Sheet};
 use crate::encoder::batch::Batch;
 use crate::encoder::dropout::Dropout;
 use crate::encoder::places::{Affine, Norm, Numbers, Pass, Top};
-use crate::error::Result;
 
 /// Computes gradients with kernels of our own.
 pub(crate) struct Backprop {
@@ -117,35 +116,36 @@ impl Backprop {
         pass: &Pass,
         top: &mut Top,
         gradients: &mut [f32],
-    ) -> Result<()> {
+    ) {
         let windows: Vec<Range<usize>> = batch.ranges().collect();
         self.layers.resize_with(numbers.config.layers, Kept::default);
         self.embed(numbers, batch, pass);
         for layer in 0..self.layers.len() {
             self.forward(numbers, &windows, layer, pass);
         }
-        self.turn_round(numbers.config.hidden, top)?;
+        if !self.turn_round(numbers.config.hidden, top) {
+            return;
+        }
         for layer in (0..self.layers.len()).rev() {
             if layer + 1 < pass.lowest() {
-                return Ok(());
+                return;
             }
             self.backward(numbers, &windows, layer, pass, gradients);
         }
         if pass.learns[0] {
             self.embed_backward(numbers, batch, pass, gradients);
         }
-        Ok(())
     }
 
     /// `self.state` holds the last hidden states and gets their gradients.
-    fn turn_round(&mut self, hidden: usize, top: &mut Top) -> Result<()> {
+    fn turn_round(&mut self, hidden: usize, top: &mut Top) -> bool {
         let rows = 0..self.state.rows();
         let mut states: Vec<f32> = rows.flat_map(|row| self.state.row(row)[..hidden].to_vec()).collect();
-        top(&mut states)?;
+        let found = top(&mut states);
         let stride = self.state.stride();
         let rows = self.state.all_mut().chunks_exact_mut(stride).zip(states.chunks_exact(hidden));
         rows.for_each(|(row, gradients)| row[..hidden].copy_from_slice(gradients));
-        Ok(())
+        found
     }
 
     fn scale<'a>(numbers: Numbers<'a>, norm: &Norm) -> Scale<'a> {

@@ -1,0 +1,42 @@
+//! What can go wrong with a question of a stream.
+
+use crate::class::ErrorClass;
+use crate::{fs, reader, request};
+
+/// A [`std::result::Result`] with this room's [`enum@Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a piece of work has no reply.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a file.
+    #[error(transparent)]
+    Fs(#[from] fs::Error),
+    /// The request itself.
+    #[error(transparent)]
+    Request(#[from] request::Error),
+    /// Questions and replies.
+    #[error(transparent)]
+    Reader(#[from] reader::Error),
+}
+
+impl Error {
+    /// The stable name of this kind of failure.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Fs(error) => error.code(),
+            Self::Request(error) => error.code(),
+            Self::Reader(error) => error.code(),
+        }
+    }
+
+    /// Who has to do something about it.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Fs(error) => error.class(),
+            Self::Request(error) => error.class(),
+            Self::Reader(error) => error.class(),
+        }
+    }
+}
