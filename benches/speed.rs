@@ -10,6 +10,7 @@ use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -19,11 +20,10 @@ use spanqa::checkpoint::ModelFiles;
 use spanqa::encoder::batch::Batch;
 use spanqa::encoder::{Precision, Runtime, speed};
 use spanqa::heads::{QaModel, SpanModel, WindowLogits};
-use spanqa::reader::{Asking, Passage, Query, Reader};
+use spanqa::reader::{Document, Question, Reader};
 use spanqa::request::reply::DocumentId;
 use spanqa::source::{SourceOptions, resolve};
 use spanqa::text::Tokenizer;
-use spanqa::text::window::Limits;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -162,28 +162,23 @@ fn host() -> Result<()> {
     for threads in threads()? {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
         let tokenizer = Tokenizer::from_files(&files)?;
-        let reader = Reader::new(tokenizer, Box::new(Oracle), "oracle", Limits::default())?;
-        let passages = || -> Vec<Passage> {
-            let passage = |text: &String| reader.prepare(DocumentId::Index(0), text.clone());
-            contexts.par_iter().map(passage).collect::<spanqa::reader::Result<_>>().unwrap_or_default()
+        let reader = Reader::new(tokenizer, Box::new(Oracle), "oracle")?;
+        let documents = || -> Vec<Arc<Document>> {
+            let document = |text: &String| reader.prepare(DocumentId::Index(0), text.clone()).map(Arc::new);
+            contexts.par_iter().map(document).collect::<spanqa::reader::Result<_>>().unwrap_or_default()
         };
         let what = format!("documents tokenised, {threads} threads");
         report(&what, "a second", 5, || {
             let start = Instant::now();
-            black_box(pool.install(passages));
+            black_box(pool.install(documents));
             Ok(QUESTIONS as f64 / start.elapsed().as_secs_f64())
         })?;
-        let passages = pool.install(passages);
-        let query = |passage| Query {
-            id: 0.into(),
-            question: "Who was the last keeper of the light?",
-            passages: vec![passage],
-        };
-        let queries: Vec<Query> = passages.iter().map(query).collect();
+        let question = |document| Question::new(0, "Who was the last keeper of the light?", vec![document]);
+        let questions: Vec<Question> = pool.install(documents).into_iter().map(question).collect();
         let what = format!("questions planned and decoded, {threads} threads");
         report(&what, "a second", 5, || {
             let start = Instant::now();
-            black_box(pool.install(|| reader.answer(&queries, &Asking::default(), &mut |_| {}))?);
+            black_box(pool.install(|| reader.answer(&questions, &mut |_| {}))?);
             Ok(QUESTIONS as f64 / start.elapsed().as_secs_f64())
         })?;
     }

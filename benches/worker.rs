@@ -158,7 +158,7 @@ impl Worker {
         let lengths: Vec<usize> = windows.iter().map(|window| window.ids.len()).collect();
         let batches = Mutex::new(pack(&lengths, self.batch_tokens).into_iter());
         let all = Mutex::new(vec![(Vec::new(), Vec::new()); windows.len()]);
-        let lane = || -> spanqa::Result<()> {
+        let lane = || -> spanqa::encoder::Result<()> {
             let next = || batches.lock().unwrap_or_else(PoisonError::into_inner).next();
             while let Some(members) = next() {
                 let mut batch = Batch::default();

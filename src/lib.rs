@@ -4,29 +4,27 @@
 //!
 //! ```text
 //! documents, questions
-//!   -> text::Tokenizer   token ids and byte offsets, once per text
-//!   -> text::window      windows that together cover every context token
-//!   -> batch             windows packed under a token budget, without padding
-//!   -> encoder           a row of numbers for every token that is read
+//!   -> text::Tokenizer   token ids and byte offsets, once per document
+//!   -> text::window      windows that together cover every token of a document
+//!   -> encoder           hidden states of the tokens that are read, windows packed without padding
 //!   -> heads::span       start and end logits per token
 //!   -> decode            best spans and the null score of each window, on raw logits
 //!   -> decode (rank)     one ranking per question over all windows and documents
-//!   -> answer            text, offsets, document, scores
+//!   -> request::reply    text, offsets, document, scores
 //! ```
 //!
 //! ```no_run
-//! use spanqa::request::reply::DocumentId;
 //! use spanqa::encoder::Runtime;
-//! use spanqa::reader::{Asking, Query, Reader};
+//! use spanqa::reader::{Question, Reader};
+//! use spanqa::request::reply::DocumentId;
 //! use spanqa::source::{SourceOptions, resolve};
-//! use spanqa::text::window::Limits;
 //!
 //! # fn main() -> spanqa::Result<()> {
 //! let model = resolve("builtin", &SourceOptions::from_env())?;
-//! let reader = Reader::open(&model.files, &Runtime::default(), Limits::default())?;
-//! let passage = reader.prepare(DocumentId::Index(0), "The tower was built in 1889.".into())?;
-//! let query = Query { id: "1".into(), question: "When was the tower built?", passages: vec![&passage] };
-//! for reply in reader.answer(&[query], &Asking::default(), &mut |_| {})? {
+//! let reader = Reader::open(&model.files, &Runtime::default())?;
+//! let document = reader.prepare(DocumentId::Index(0), "The tower was built in 1889.".into())?;
+//! let question = Question::new("1", "When was the tower built?", vec![document.into()]);
+//! for reply in reader.answer(&[question], &mut |_| {})? {
 //!     println!("{:?}", reply?.answers);
 //! }
 //! # Ok(())
@@ -45,6 +43,7 @@ pub mod error;
 pub mod eval;
 pub mod fs;
 pub mod heads;
+pub mod journal;
 pub mod random;
 pub mod reader;
 pub mod report;

@@ -2,12 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
+use super::parts::NESTED;
 use crate::checkpoint::error::{Error, Result};
-use crate::fs;
+use crate::fs::{self, open_regular, read_regular};
+
+/// Bytes of the largest file that is read as a whole. The largest vocabularies are a tenth of it; weights are mapped.
+const LARGEST: u64 = 512 << 20;
 
 /// The files of one model and the revision they belong to. The model and tokenizer loaders take this and nothing else.
 #[derive(Debug, Clone)]
@@ -17,6 +20,8 @@ pub struct ModelFiles {
     /// The commit the files were resolved to, when they come from a hub.
     pub revision: Option<String>,
     files: BTreeMap<String, ModelFile>,
+    /// The folder that all of them were found in.
+    folder: Option<PathBuf>,
 }
 
 impl ModelFiles {
@@ -26,10 +31,11 @@ impl ModelFiles {
         revision: Option<String>,
         files: impl IntoIterator<Item = (String, ModelFile)>,
     ) -> Self {
-        Self { name: name.into(), revision, files: files.into_iter().collect() }
+        Self { name: name.into(), revision, files: files.into_iter().collect(), folder: None }
     }
 
-    /// Every regular file of a folder, by name.
+    /// Every regular file of a folder, by name, and those files of its subfolders that belong to a model, such as
+    /// `1_Pooling/config.json`.
     pub fn from_dir(dir: &Path) -> Result<Self> {
         let unreadable = |source| fs::Error::Read { path: dir.to_path_buf(), source };
         let mut files = BTreeMap::new();
@@ -41,7 +47,13 @@ impl ModelFiles {
                 files.insert(name.to_owned(), ModelFile::OnDisk(path));
             }
         }
-        Ok(Self { name: dir.display().to_string(), revision: None, files })
+        for name in NESTED {
+            let path = dir.join(name);
+            if path.is_file() {
+                files.insert(name.to_owned(), ModelFile::OnDisk(path));
+            }
+        }
+        Ok(Self { name: dir.display().to_string(), revision: None, files, folder: Some(dir.to_owned()) })
     }
 
     /// The file of that name, if the model has it.
@@ -52,6 +64,11 @@ impl ModelFiles {
     /// The file of that name, or an error that names it.
     pub fn require(&self, name: &str) -> Result<&ModelFile> {
         self.get(name).ok_or_else(|| Error::MissingFile { model: self.name.clone(), wanted: name.into() })
+    }
+
+    /// The folder that the files were found in, if it was one.
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
     }
 
     /// All files by name.
@@ -78,9 +95,7 @@ impl ModelFile {
     /// The whole content.
     pub fn read(&self) -> Result<Cow<'static, [u8]>> {
         match self {
-            ModelFile::OnDisk(path) => std::fs::read(path)
-                .map(Cow::Owned)
-                .map_err(|source| fs::Error::Read { path: path.clone(), source }.into()),
+            ModelFile::OnDisk(path) => Ok(Cow::Owned(read_regular(path, LARGEST)?)),
             ModelFile::BuiltIn { bytes, .. } => Ok(Cow::Borrowed(bytes)),
         }
     }
@@ -90,7 +105,7 @@ impl ModelFile {
         match self {
             ModelFile::OnDisk(path) => {
                 let unreadable = |source| fs::Error::Read { path: path.clone(), source };
-                let file = File::open(path).map_err(unreadable)?;
+                let file = open_regular(path).map_err(unreadable)?;
                 // SAFETY: the map is only read. Another process that truncates the file while we read it can
                 // kill this process (SIGBUS), as with every program that maps its inputs; downloads are renamed
                 // into place whole, so we never do that to ourselves.

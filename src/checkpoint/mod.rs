@@ -3,6 +3,7 @@
 pub mod config;
 pub mod error;
 pub mod files;
+pub mod identity;
 pub mod names;
 pub mod parts;
 pub mod quantised;
@@ -12,5 +13,6 @@ pub mod weights;
 pub use config::EncoderConfig;
 pub use error::{Error, Result};
 pub use files::{FileBytes, ModelFile, ModelFiles};
+pub use identity::Identity;
 pub use names::NameTable;
 pub use weights::Weights;

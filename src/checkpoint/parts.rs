@@ -11,8 +11,25 @@ const TOKENIZERS: [&[&str]; 4] =
 /// Says, among other things, whether a tokenizer without tokenizer.json lowercases.
 pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
-/// Small files that change how a tokenizer works, taken when they are there.
-const COMPANIONS: [&str; 3] = [TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json"];
+/// What a sentence-transformers model is made of, in order: the encoder, pooling, normalisation.
+pub(crate) const MODULES: &str = "modules.json";
+
+/// How that model makes one vector of a text.
+pub(crate) const POOLING: &str = "1_Pooling/config.json";
+
+/// Files below a model's folder that belong to the model. There are few such names, and none comes from outside.
+pub(crate) const NESTED: [&str; 1] = [POOLING];
+
+/// Small files that change how a model works, taken when they are there.
+const COMPANIONS: [&str; 7] = [
+    TOKENIZER_CONFIG,
+    "special_tokens_map.json",
+    "added_tokens.json",
+    MODULES,
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+    POOLING,
+];
 
 /// Weights from best to oldest, and whether the file is only the index of its shards.
 const WEIGHTS: [(&str, bool); 4] = [
@@ -25,7 +42,7 @@ const WEIGHTS: [(&str, bool); 4] = [
 /// The choice among the files of a repository.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Parts {
-    /// config.json and the tokenizer with its companions.
+    /// config.json, the tokenizer, and what changes how they work.
     pub small: Vec<&'static str>,
     /// The weights, or the index of their shards.
     pub weights: &'static str,
@@ -112,6 +129,23 @@ mod tests {
         assert_eq!(parts.small, ["config.json", "vocab.json", "merges.txt"]);
         assert_eq!((parts.weights, parts.sharded), ("pytorch_model.bin.index.json", true));
         assert!(parts.legacy_tokenizer);
+    }
+
+    #[test]
+    fn an_embedding_model_comes_with_its_pooling() {
+        let nested = ["modules.json", "1_Pooling/config.json", "sentence_bert_config.json"];
+        let whole = ["config.json", "tokenizer.json", "model.safetensors", "2_Normalize/config.json"];
+        let parts = choose(&[&whole[..], &nested].concat()).unwrap();
+        assert_eq!(
+            parts.small,
+            [
+                "config.json",
+                "tokenizer.json",
+                "modules.json",
+                "sentence_bert_config.json",
+                "1_Pooling/config.json"
+            ]
+        );
     }
 
     #[test]

@@ -3,16 +3,19 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use spanqa::reader::{Asking, Passage, Query};
+use anyhow::Result;
+use spanqa::reader::{Document, Question};
+use spanqa::request::Options;
 use spanqa::source::Origin;
+use spanqa::text::offsets::OffsetUnit;
 
 use super::inputs::{DEFAULT_MAX_BYTES, Inputs};
-use super::options::{ReaderArgs, UnitArg};
+use super::options::{ReaderArgs, UNITS, choice};
 use super::output::{ColorArg, Format, Printer};
 use super::progress::WindowBar;
-use super::{Outcome, Usage, notice};
+use super::{Outcome, Usage, hints, notice, terminal};
 
 /// Answer questions from files, standard input or a text
 ///
@@ -43,8 +46,8 @@ pub struct Args {
     #[arg(short, long, value_enum, default_value_t = Format::Json)]
     format: Format,
     /// What start, end and column count
-    #[arg(long, value_enum, value_name = "UNIT", default_value_t = UnitArg::Char)]
-    offset_unit: UnitArg,
+    #[arg(long, value_parser = choice::<OffsetUnit>(UNITS), value_name = "UNIT", default_value_t = OffsetUnit::Char)]
+    offset_unit: OffsetUnit,
     /// Explain replies: windows, their null logits and best spans, token scores
     #[arg(long)]
     why: bool,
@@ -63,7 +66,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let mut notes: Vec<String> = Vec::new();
     let mut note = |text: String| {
         if !args.quiet && !notes.contains(&text) {
-            eprintln!("note: {text}");
+            terminal::note(&text);
             notes.push(text);
         }
     };
@@ -77,47 +80,56 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     };
     let texts = inputs.read(&mut note)?;
     let resolved = args.reader.resolve(args.quiet)?;
-    let asking = Asking {
+    let options = Arc::new(Options {
         decoding: args.reader.decoding.decoding(&resolved, args.format == Format::Text)?,
-        unit: args.offset_unit.into(),
+        limits: args.reader.limits.limits(),
+        unit: args.offset_unit,
         why: args.why,
-    };
+    });
     let reader = args.reader.open(&resolved, args.quiet)?;
 
-    let mut passages: Vec<Passage> = Vec::with_capacity(texts.len());
+    let mut documents: Vec<Arc<Document>> = Vec::with_capacity(texts.len());
     for text in texts {
-        let passage = reader.prepare(text.id, text.text)?;
-        if passage.is_blank() {
-            note(format!("there is nothing to read in {}", passage.id));
+        let document = reader.prepare(text.id, text.text)?;
+        if document.is_blank() {
+            note(format!("there is nothing to read in {}", terminal::name(&document.id.to_string())));
         }
-        passages.push(passage);
+        documents.push(document.into());
     }
-    let queries: Vec<Query> = (questions.iter().enumerate())
-        .map(|(index, question)| Query {
-            id: (index + 1).to_string().into(),
-            question,
-            passages: passages.iter().collect(),
-        })
+    let questions: Vec<Question> = (questions.into_iter().zip(1..))
+        .map(|(text, number)| Question::new(number.to_string(), text, documents.clone()).with(&options))
         .collect();
     let mut bar = WindowBar::new(args.quiet);
-    let replies = reader.answer(&queries, &asking, &mut |progress| bar.update(progress));
+    let replies = reader.answer(&questions, &mut |progress| bar.update(progress));
     bar.finish();
     args.reader.runtime.report(&reader, args.quiet);
 
     let printer = Printer::new(args.format, args.color, args.reader.decoding.handle_impossible_answer);
     let mut outcome = Outcome::Success;
-    for (query, reply) in queries.iter().zip(replies?) {
-        let reply = reply.with_context(|| format!("cannot ask question {}", query.id))?;
-        reply.notes.iter().cloned().for_each(&mut note);
-        if !reply.answered {
+    for (question, reply) in questions.iter().zip(replies?) {
+        let reply = match reply {
+            Ok(reply) => reply,
+            // The others have their replies all the same.
+            Err(error) => {
+                let message = error.to_string();
+                eprintln!("error: cannot ask question {}: {}", question.id, terminal::message(&message));
+                if let Some(hint) = hints::advice(&error).and_then(|advice| advice.hint) {
+                    eprintln!("hint: {}", terminal::message(&hint));
+                }
+                outcome = Outcome::Failed;
+                continue;
+            }
+        };
+        reply.notes.iter().map(hints::note).for_each(&mut note);
+        if !reply.answered && outcome == Outcome::Success {
             outcome = Outcome::Negative;
         }
-        printer.print(&reply, &passages, out)?;
+        printer.print(&reply, &documents, out)?;
         // Whoever interrupts the program finds whole records.
         out.flush()?;
     }
     if resolved.origin == Origin::BuiltIn && !args.quiet {
-        notice::built_in_model(|text| eprintln!("note: {text}"));
+        notice::built_in_model(|text| terminal::note(text));
     }
     Ok(outcome)
 }

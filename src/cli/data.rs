@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use spanqa::eval::score::metrics::Rules;
 use spanqa::eval::score::mlqa::Language;
 use spanqa::eval::{Dataset, Options};
@@ -19,8 +20,8 @@ pub struct DataArgs {
     #[arg(value_name = "DATASET")]
     dataset: PathBuf,
     /// Whose rules score answers [default: squad2 if a question has no answer or the file says so, else squad1]
-    #[arg(long, value_enum, value_name = "RULES")]
-    rules: Option<RulesArg>,
+    #[arg(long, value_parser = rules(), value_name = "RULES")]
+    rules: Option<Rules>,
     /// Score by the rules of MLQA, for contexts in this language: ar, de, en, es, hi, vi or zh
     #[arg(long, value_name = "CODE", conflicts_with = "rules")]
     language: Option<Language>,
@@ -41,12 +42,11 @@ pub struct DataArgs {
     strict: bool,
 }
 
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-enum RulesArg {
-    /// SQuAD v1.1
-    Squad1,
-    /// SQuAD v2.0
-    Squad2,
+/// The rules that need no language; MLQA's have a flag of their own.
+fn rules() -> impl TypedValueParser<Value = Rules> {
+    let names = [("squad1", "SQuAD v1.1"), ("squad2", "SQuAD v2.0")];
+    PossibleValuesParser::new(names.map(|(name, help)| PossibleValue::new(name).help(help)))
+        .try_map(|name| name.parse())
 }
 
 impl DataArgs {
@@ -97,15 +97,14 @@ impl DataArgs {
     fn rules(&self, dataset: &Dataset) -> Result<Rules> {
         let rules = match (self.rules, self.language) {
             (_, Some(language)) => Rules::Mlqa(language),
-            (Some(RulesArg::Squad1), None) => Rules::Squad1,
-            (Some(RulesArg::Squad2), None) => Rules::Squad2,
+            (Some(rules), None) => rules,
             (None, None) => Rules::of(dataset),
         };
         if rules != Rules::Squad2 && dataset.has_unanswerable() {
             let message = format!(
                 "{} has questions without an answer, which {} cannot score",
                 dataset.name,
-                rules.name()
+                rules.title()
             );
             return Err(
                 Usage::new(message, "leave out `--rules` and `--language`, or use `--rules squad2`").into()

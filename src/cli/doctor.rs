@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use spanqa::encoder::{Cards, DeviceChoice, device_problem};
 use spanqa::source::SourceOptions;
 
-use super::{Outcome, version};
+use super::{Outcome, terminal, version};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -57,10 +57,10 @@ fn print(out: &mut dyn Write, name: &str, value: &Value) -> Result<()> {
         Value::Object(entries) => {
             writeln!(out, "{name}:")?;
             for (name, value) in entries {
-                writeln!(out, "  {name}: {}", plain(value))?;
+                writeln!(out, "  {name}: {}", terminal::name(&plain(value)))?;
             }
         }
-        _ => writeln!(out, "{name}: {}", plain(value))?,
+        _ => writeln!(out, "{name}: {}", terminal::name(&plain(value)))?,
     }
     Ok(())
 }
@@ -101,7 +101,7 @@ fn facts() -> Vec<(&'static str, Value)> {
     let network =
         if offline { "never used" } else { "used only to fetch a model that is not on this machine" };
     let hub = json!({
-        "endpoint": options.hub.endpoint,
+        "endpoint": without_secrets("HF_ENDPOINT", &options.hub.endpoint),
         "cache": cache,
         "token": if options.hub.token.is_some() { "set" } else { "not set" },
         "network": network,
@@ -126,8 +126,26 @@ fn facts() -> Vec<(&'static str, Value)> {
 /// The value of a variable that is set; secrets are not shown.
 fn shown(name: &str) -> Option<String> {
     let value = std::env::var_os(name)?.to_string_lossy().into_owned();
-    let secret = name == "HF_TOKEN" || (name.ends_with("_PROXY") && value.contains('@'));
-    Some(if secret { "set (not shown)".into() } else { value })
+    Some(if name == "HF_TOKEN" { "set (not shown)".into() } else { without_secrets(name, &value) })
+}
+
+/// An address without the user, the password and the query that it may hold. Other values stay as they are.
+fn without_secrets(name: &str, value: &str) -> String {
+    let (scheme, rest) = match value.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        // Proxies are also written without a scheme.
+        None if name.ends_with("_PROXY") => (String::new(), value),
+        None => return value.to_owned(),
+    };
+    let (address, query) = match rest.split_once('?') {
+        Some((address, _)) => (address, "?***"),
+        None => (rest, ""),
+    };
+    // The last one: a password that nobody encoded may hold `@` and `/` itself.
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}***@{}", host.split('?').next().unwrap_or_default()) + query,
+        None => scheme + address + query,
+    }
 }
 
 /// Vector instructions of this processor that numerical code uses.
@@ -160,4 +178,29 @@ fn instructions() -> String {
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let found: Vec<&str> = Vec::new();
     if found.is_empty() { "none of note".into() } else { found.join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_secrets;
+
+    #[test]
+    fn no_password_is_shown() {
+        for (name, value, shown) in [
+            ("HF_ENDPOINT", "https://me:pw@host", "https://***@host"),
+            ("HF_ENDPOINT", "https://pw@host:8080/a/b", "https://***@host:8080/a/b"),
+            ("HF_ENDPOINT", "https://me:p@/w@host/a", "https://***@host/a"),
+            ("HF_ENDPOINT", "https://host/a?token=pw", "https://host/a?***"),
+            ("HF_ENDPOINT", "https://me:p?w@host/a?token=pw", "https://***@host/a?***"),
+            ("HF_ENDPOINT", "https://huggingface.co", "https://huggingface.co"),
+            ("HTTPS_PROXY", "http://me:pw@proxy:3128", "http://***@proxy:3128"),
+            ("ALL_PROXY", "me:pw@proxy:3128", "***@proxy:3128"),
+            ("ALL_PROXY", "socks5://proxy:1080", "socks5://proxy:1080"),
+            ("NO_PROXY", "localhost,.example", "localhost,.example"),
+            ("SPANQA_MODEL", "owner/name@v1", "owner/name@v1"),
+            ("SPANQA_REGISTRY", "https://me:pw@host/models.toml", "https://***@host/models.toml"),
+        ] {
+            assert_eq!(without_secrets(name, value), shown);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use spanqa::eval::score::mlqa::Language;
+use spanqa::request::reply::Note;
 use spanqa::{
     Error, ErrorClass, checkpoint, encoder, eval, fs, reader, request, source, stream, text, train,
 };
@@ -112,6 +112,8 @@ fn text(error: &text::Error) -> Option<String> {
 /// Where ids and the embedding table do not fit together.
 const SAME_CHECKPOINT: &str = "take tokenizer files and weights from the same checkpoint";
 
+const NOT_FINITE: &str = "try `--dtype f32`; if it was f32 already, the weights are damaged";
+
 fn encoder(error: &encoder::Error) -> Option<String> {
     use encoder::Error;
     let hint = match error {
@@ -138,9 +140,9 @@ fn reader(error: &reader::Error) -> Option<String> {
     use reader::Error;
     match error {
         Error::VocabularyMismatch { .. } => Some(SAME_CHECKPOINT.into()),
-        Error::NotFinite { .. } => {
-            Some("try `--dtype f32`; if it was f32 already, the weights are damaged".into())
-        }
+        Error::NotFinite { .. } => Some(NOT_FINITE.into()),
+        Error::DeadlineExceeded => Some("allow more time, or ask of a shorter document".into()),
+        Error::ModelStopped => Some("`spanqa doctor` prints what a bug report needs".into()),
         Error::Text(error) => text(error),
         Error::Encoder(error) => encoder(error),
         _ => None,
@@ -177,6 +179,12 @@ fn request(error: &request::Error) -> Option<String> {
         Error::UnequalLists { .. } => "give as many contexts as questions, or one context for all",
         Error::WrongWidth { .. } => "put quotation marks around cells that hold separators or line breaks",
         Error::OpenQuote => "double quotation marks inside a quoted cell, and close it",
+        Error::BadHeader { .. } => "mend the first line of the table: a row of names, in UTF-8",
+        Error::BadParameters { .. } => {
+            "parameters are top_k, max_answer_len, max_seq_len, doc_stride, max_question_len, \
+             handle_impossible_answer and, with `--score hf`, align_to_words"
+        }
+        Error::NotAFile { .. } => "name a regular file",
         Error::DocumentNotUtf8 { .. } => "convert it first, for example with iconv or pdftotext",
         Error::Unreadable { .. } => {
             "the requests up to here were answered; check the file with `gzip -t` or `zstd -t`"
@@ -194,6 +202,14 @@ pub fn stream(error: &stream::Error) -> Option<String> {
         Error::Request(error) => request(error),
         Error::Reader(error) => reader(error),
         _ => None,
+    }
+}
+
+/// A remark, with the flag that it is about.
+pub fn note(note: &Note) -> String {
+    match note {
+        Note::QuestionCut { .. } => format!("{note}; `--max-question-tokens` sets the limit"),
+        Note::OverlapReduced { .. } | Note::AnswersMayBeCut { .. } => note.to_string(),
     }
 }
 
@@ -276,15 +292,13 @@ fn eval(error: &eval::Error) -> Option<String> {
         Error::MissingPredictions { .. } => {
             "the files belong to another data set, or to a part of it: `--ids` and `--limit` select a part"
         }
-        Error::UnknownLanguage { .. } => {
-            return Some(format!("`--language` takes one of {}", Language::ALL.map(|l| l.code()).join(", ")));
-        }
         Error::OtherRun { .. } => "leave out `--resume` to start over, or give another folder to `--report`",
         Error::BadProfile { .. } => "`spanqa tune DATASET --output FILE` writes one",
         Error::TooFewArticles { .. } => "use a larger data set, or fewer `--folds`",
         Error::Fs(error) => return fs(error),
         Error::Text(error) => return text(error),
         Error::Reader(error) => return reader(error),
+        Error::Checkpoint(error) => return checkpoint(error),
         _ => return None,
     };
     Some(hint.into())
@@ -298,6 +312,12 @@ fn train(error: &train::Error) -> Option<String> {
         }
         Error::Diverged { .. } => {
             "try a lower `--rate` or a longer `--warmup`; `--resume` goes on from the last saved state"
+        }
+        Error::NoSteps { .. } => {
+            "ask for more `--epochs`, for `--steps 1`, or for a smaller `--batch-tokens`"
+        }
+        Error::TooManySteps { .. } => {
+            "ask for fewer `--epochs` or `--steps`: the learning rate falls until the last of them"
         }
         Error::Occupied { .. } => "add `--resume` to go on with it, or name another `--out`",
         Error::NothingToResume { .. } => "leave out `--resume` to start a run there",

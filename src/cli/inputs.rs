@@ -8,7 +8,7 @@ use anyhow::Result;
 use spanqa::request::reply::DocumentId;
 use walkdir::WalkDir;
 
-use super::Usage;
+use super::{Usage, terminal};
 
 /// The largest document that is read unless told otherwise.
 pub const DEFAULT_MAX_BYTES: u64 = 32 << 20;
@@ -60,6 +60,7 @@ impl Inputs<'_> {
     fn file(&self, path: &Path) -> Result<Text> {
         let name = path.display().to_string();
         let file = File::open(path).map_err(|error| {
+            let name = terminal::name(&name);
             let hint = match error.kind() {
                 io::ErrorKind::NotFound => {
                     "check the path; the question comes first and in quotes, then the files"
@@ -73,7 +74,8 @@ impl Inputs<'_> {
 
     /// Every text file below a folder, in the order of their names.
     fn folder(&self, folder: &Path, texts: &mut Vec<Text>, note: &mut dyn FnMut(String)) -> Result<()> {
-        let name = folder.display();
+        let name = folder.display().to_string();
+        let name = terminal::name(&name);
         if !self.recursive {
             let hint = format!("`-r` reads the text files below it: spanqa ask -r \"...\" {name}");
             return Err(Usage::new(format!("{name} is a folder"), hint).into());
@@ -95,7 +97,8 @@ impl Inputs<'_> {
         Ok(())
     }
 
-    fn text(&self, name: &str, reader: impl Read) -> Result<Text> {
+    fn text(&self, path: &str, reader: impl Read) -> Result<Text> {
+        let name = &terminal::name(path);
         let mut bytes = Vec::new();
         // One byte more than allowed tells a file of the largest size from a larger one.
         reader.take(self.max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| {
@@ -113,7 +116,7 @@ impl Inputs<'_> {
         }
         let text =
             String::from_utf8(bytes).map_err(|error| not_text(name, error.as_bytes(), error.utf8_error()))?;
-        Ok(Text { id: DocumentId::Path(name.to_owned()), text })
+        Ok(Text { id: DocumentId::Path(path.to_owned()), text })
     }
 }
 

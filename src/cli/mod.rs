@@ -15,6 +15,7 @@ mod output;
 mod progress;
 mod shell;
 mod signals;
+mod terminal;
 mod train;
 mod tune;
 mod verify;
@@ -132,7 +133,7 @@ impl std::error::Error for Usage {}
 
 /// What happened, from the outside in. A cause that the message around it has told already is not told again.
 pub fn message(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
+    let told = error.chain().map(ToString::to_string).fold(String::new(), |told, cause| {
         if told.is_empty() {
             cause
         } else if told.contains(&cause) {
@@ -140,15 +141,17 @@ pub fn message(error: &anyhow::Error) -> String {
         } else {
             format!("{told}: {cause}")
         }
-    })
+    });
+    terminal::message(&told).into_owned()
 }
 
 /// What the user can do about an error.
 pub fn hint(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(|cause| {
+    let hint = error.chain().find_map(|cause| {
         let usage = cause.downcast_ref::<Usage>().map(|usage| usage.hint.clone());
         usage.or_else(|| hints::advice(cause)?.hint)
-    })
+    });
+    hint.map(|hint| terminal::message(&hint).into_owned())
 }
 
 /// Who has to do something about an error: what is not the library's came from the system, unless it is a mistake in use.

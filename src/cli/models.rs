@@ -11,6 +11,7 @@ use spanqa::checkpoint::quantised::pack;
 use spanqa::source::{Entry, Reference, SourceOptions, resolve};
 
 use super::options::SourceArgs;
+use super::terminal::name;
 use super::{Outcome, verify};
 
 /// Lists, fetches and describes models.
@@ -152,7 +153,7 @@ fn pull(models: &[String], options: &SourceOptions, out: &mut dyn Write) -> anyh
         let resolved = resolve(model, &options).with_context(|| format!("cannot fetch {model}"))?;
         match resolved.folder {
             Some(folder) => writeln!(out, "{}", folder.display())?,
-            None => eprintln!("{model} is inside this program, there is nothing to fetch"),
+            None => eprintln!("{} is inside this program, there is nothing to fetch", name(model)),
         }
     }
     Ok(Outcome::Success)
@@ -234,7 +235,7 @@ fn show(model: &str, options: &SourceOptions, json: bool, out: &mut dyn Write) -
     }
     write_table(&lines, out)?;
     if local.is_none() {
-        eprintln!("not on this machine; `spanqa models pull {model}` fetches it");
+        eprintln!("not on this machine; `spanqa models pull {}` fetches it", name(model));
     }
     Ok(Outcome::Success)
 }
@@ -247,12 +248,13 @@ fn locate(model: &str, options: &SourceOptions, out: &mut dyn Write) -> anyhow::
                 Ok(Outcome::Success)
             }
             None => {
-                eprintln!("{model} is inside this program and has no folder");
+                eprintln!("{} is inside this program and has no folder", name(model));
                 Ok(Outcome::Negative)
             }
         },
         Err(spanqa::source::Error::Offline { missing, .. }) => {
-            eprintln!("{model} is not on this machine ({missing})");
+            let model = name(model);
+            eprintln!("{model} is not on this machine ({})", name(&missing));
             eprintln!("hint: `spanqa models pull {model}`");
             Ok(Outcome::Negative)
         }
@@ -286,12 +288,13 @@ fn write_json(value: &impl Serialize, out: &mut dyn Write) -> anyhow::Result<()>
 
 /// Columns as wide as their widest cell, two spaces between them, none at the end of a line.
 fn write_table<const N: usize>(lines: &[[String; N]], out: &mut dyn Write) -> std::io::Result<()> {
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let width =
+        |column: usize| lines.iter().map(|line| name(&line[column]).chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
     for line in lines {
         let mut text = String::new();
         for (cell, width) in line.iter().zip(widths) {
-            text += &format!("{cell:width$}  ");
+            text += &format!("{:width$}  ", name(cell));
         }
         writeln!(out, "{}", text.trim_end())?;
     }

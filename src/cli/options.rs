@@ -2,19 +2,20 @@
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use spanqa::checkpoint::ModelFiles;
-use spanqa::decode::{Decoding, Dedup, Scoring};
+use spanqa::decode::{Decoding, Dedup, Hf, Joint, Scoring, ScoringRules};
 use spanqa::encoder::{DeviceChoice, Precision, Runtime};
 use spanqa::eval::profile::Profile;
 use spanqa::reader::Reader;
-use spanqa::source::{Resolved, SourceOptions, resolve};
-use spanqa::text::offsets::OffsetUnit;
+use spanqa::source::{Resolved, SourceOptions, Watcher, resolve};
 use spanqa::text::window::Limits;
 
-use super::Usage;
+use super::{Usage, progress};
 
 /// Which model, and from where.
 #[derive(Args, Debug, Clone)]
@@ -44,7 +45,7 @@ impl SourceArgs {
         SourceOptions {
             offline: self.offline,
             registry: self.registry.clone(),
-            progress,
+            watcher: if progress { progress::downloads() } else { Watcher::default() },
             ..SourceOptions::from_env()
         }
     }
@@ -84,10 +85,10 @@ impl ReaderArgs {
         &self,
         resolved: &Resolved,
         quiet: bool,
-        open: impl FnOnce(&ModelFiles, &Runtime, Limits) -> spanqa::reader::Result<Reader>,
+        open: impl FnOnce(&ModelFiles, &Runtime) -> spanqa::reader::Result<Reader>,
     ) -> Result<Reader> {
         self.runtime.device.start_threads()?;
-        let reader = open(&resolved.files, &self.runtime.device.runtime(), self.limits.limits())
+        let reader = open(&resolved.files, &self.runtime.device.runtime())
             .with_context(|| format!("cannot use model {}", self.model.model))?;
         // Worth saying once something else than the processor could have been taken.
         let could_differ = cfg!(any(feature = "cuda", feature = "metal"));
@@ -131,8 +132,8 @@ pub struct DeviceArgs {
     #[arg(long, value_name = "DEVICE", default_value_t = DeviceChoice::Auto)]
     pub device: DeviceChoice,
     /// Number type of matrix products [default: f16 on CUDA, int8 for packed models on a CPU, otherwise f32; to train on a GPU bf16]
-    #[arg(long, value_enum, value_name = "TYPE")]
-    pub dtype: Option<DtypeArg>,
+    #[arg(long, value_parser = choice::<Precision>(DTYPES), value_name = "TYPE")]
+    pub dtype: Option<Precision>,
     /// CPU threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MOST_THREADS))]
     pub threads: Option<u16>,
@@ -157,13 +158,7 @@ impl DeviceArgs {
     pub fn runtime(&self) -> Runtime {
         Runtime {
             device: self.device,
-            precision: self.dtype.map(|dtype| match dtype {
-                DtypeArg::F32 => Precision::F32,
-                DtypeArg::Tf32 => Precision::Tf32,
-                DtypeArg::F16 => Precision::F16,
-                DtypeArg::Bf16 => Precision::Bf16,
-                DtypeArg::Int8 => Precision::Int8,
-            }),
+            precision: self.dtype,
             threads: self.threads.map(usize::from),
             reference: false,
         }
@@ -209,16 +204,13 @@ impl RuntimeArgs {
     }
 }
 
-#[derive(ValueEnum, Debug, Clone, Copy)]
-pub enum DtypeArg {
-    F32,
-    /// f32 whose products read 19 bits: CUDA cards only
-    Tf32,
-    F16,
-    Bf16,
-    /// Integers: fastest on a CPU
-    Int8,
-}
+const DTYPES: &[(&str, &str)] = &[
+    ("f32", ""),
+    ("tf32", "f32 whose products read 19 bits: CUDA cards only"),
+    ("f16", ""),
+    ("bf16", ""),
+    ("int8", "Integers: fastest on a CPU"),
+];
 
 /// How answers are chosen.
 #[derive(Args, Debug, Clone)]
@@ -237,8 +229,8 @@ pub struct DecodingArgs {
     #[arg(long, value_name = "TOKENS", value_parser = at_least_one)]
     pub max_answer_tokens: Option<usize>,
     /// Whose rules make the scores [default: joint; squad with `spanqa eval`]
-    #[arg(long, value_enum)]
-    pub score: Option<ScoreArg>,
+    #[arg(long, value_parser = choice::<ScoringRules>(SCORES))]
+    pub score: Option<ScoringRules>,
     /// Divide logits by this before they become probabilities [default: 1]
     #[arg(long, value_name = "T", value_parser = positive)]
     pub temperature: Option<f64>,
@@ -246,84 +238,117 @@ pub struct DecodingArgs {
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
     /// Which similar answers to drop [default: span; overlap with --format text]
-    #[arg(long, value_enum)]
-    pub dedup: Option<DedupArg>,
+    #[arg(long, value_parser = choice::<Dedup>(DEDUPS))]
+    pub dedup: Option<Dedup>,
     /// With --score hf: let "no answer" compete, as the pipeline's option of that name did
     #[arg(long)]
     pub handle_impossible_answer: bool,
 }
 
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScoreArg {
-    /// One probability distribution over all windows, files and "no answer"
-    Joint,
-    /// run_qa, which published SQuAD numbers come from
-    Squad,
-    /// transformers' question-answering pipeline
-    Hf,
-    /// Haystack 2's extractive reader
-    Haystack,
-}
+const SCORES: &[(&str, &str)] = &[
+    ("joint", "One probability distribution over all windows, files and \"no answer\""),
+    ("squad", "run_qa, which published SQuAD numbers come from"),
+    ("hf", "transformers' question-answering pipeline"),
+    ("haystack", "Haystack 2's extractive reader"),
+];
 
-#[derive(ValueEnum, Debug, Clone, Copy)]
-pub enum DedupArg {
-    /// Answers that quote the same place
-    Span,
-    /// Answers that share a character with a better one
-    Overlap,
-    /// Answers that say the same, wherever they stand
-    Text,
-    /// Nothing
-    None,
-}
+const DEDUPS: &[(&str, &str)] = &[
+    ("span", "Answers that quote the same place"),
+    ("overlap", "Answers that share a character with a better one"),
+    ("text", "Answers that say the same, wherever they stand"),
+    ("none", "Nothing"),
+];
 
 impl DecodingArgs {
     /// The flags, completed by what the registry says of the model.
     pub fn decoding(&self, resolved: &Resolved, for_people: bool) -> Result<Decoding> {
-        self.decoding_by(ScoreArg::Joint, resolved, for_people)
+        self.decoding_by(ScoringRules::Joint, resolved, for_people)
     }
 
     /// The same with other rules where none were asked for.
-    pub fn decoding_by(&self, default: ScoreArg, resolved: &Resolved, for_people: bool) -> Result<Decoding> {
-        let score = self.score.unwrap_or(default);
-        if self.handle_impossible_answer && score != ScoreArg::Hf {
-            let hint = "add `--score hf`; the default scores always let \"no answer\" compete";
-            return Err(Usage::new("--handle-impossible-answer belongs to --score hf", hint).into());
-        }
+    pub fn decoding_by(
+        &self,
+        default: ScoringRules,
+        resolved: &Resolved,
+        for_people: bool,
+    ) -> Result<Decoding> {
+        let rules = self.score.unwrap_or(default);
+        self.refuse_what_does_not_apply(rules)?;
         let entry = resolved.entry.as_ref();
         let profile = self.profile.as_deref().map(Profile::open).transpose()?;
         if let (Some(profile), Some(file)) = (&profile, &self.profile) {
-            profile.require_model(&file.display().to_string(), &resolved.files.name)?;
+            profile.require_model(&file.display().to_string(), &resolved.files)?;
         }
         let profile_threshold = profile.as_ref().map(|profile| profile.null_threshold);
-        let null_threshold = self.null_threshold.or(profile_threshold);
-        let answers_only = entry.is_some_and(|entry| entry.always_answer) && null_threshold.is_none();
+        let threshold = self.null_threshold.or(profile_threshold);
+        let answers_only = entry.is_some_and(|entry| entry.always_answer) && threshold.is_none();
+        let null_threshold = threshold.or(entry.map(|entry| entry.null_threshold)).unwrap_or(0.0);
         Ok(Decoding {
-            scoring: match score {
-                ScoreArg::Joint => Scoring::Joint,
-                ScoreArg::Squad => Scoring::Squad,
-                ScoreArg::Hf => Scoring::Hf,
-                ScoreArg::Haystack => Scoring::Haystack,
+            scoring: match rules {
+                ScoringRules::Joint => Scoring::Joint(Joint {
+                    null_threshold,
+                    temperature: (self.temperature)
+                        .or(profile.map(|profile| profile.temperature))
+                        .or(entry.map(|entry| entry.temperature))
+                        .unwrap_or(1.0),
+                    dedup: self.dedup.unwrap_or(if for_people { Dedup::Overlap } else { Dedup::Span }),
+                }),
+                ScoringRules::Squad => Scoring::Squad { null_threshold },
+                ScoringRules::Hf => Scoring::Hf(Hf {
+                    handle_impossible_answer: self.handle_impossible_answer,
+                    ..Hf::default()
+                }),
+                ScoringRules::Haystack => Scoring::Haystack,
             },
             top_k: self.top_k,
             max_answer_tokens: self.max_answer_tokens,
-            null_threshold: null_threshold.or(entry.map(|entry| entry.null_threshold)).unwrap_or(0.0),
             always_answer: self.always_answer || answers_only,
-            temperature: (self.temperature)
-                .or(profile.map(|profile| profile.temperature))
-                .or(entry.map(|entry| entry.temperature))
-                .unwrap_or(1.0),
-            dedup: match self.dedup {
-                Some(DedupArg::Span) => Dedup::Span,
-                Some(DedupArg::Overlap) => Dedup::Overlap,
-                Some(DedupArg::Text) => Dedup::Text,
-                Some(DedupArg::None) => Dedup::None,
-                None if for_people => Dedup::Overlap,
-                None => Dedup::Span,
-            },
-            handle_impossible_answer: self.handle_impossible_answer,
         })
     }
+
+    /// Flags that the rules know nothing of would change nothing, in silence.
+    fn refuse_what_does_not_apply(&self, rules: ScoringRules) -> Result<()> {
+        use ScoringRules::{Hf, Joint, Squad};
+        let flags = [
+            ("--null-threshold", self.null_threshold.is_some(), &[Joint, Squad][..]),
+            ("--temperature", self.temperature.is_some(), &[Joint]),
+            ("--dedup", self.dedup.is_some(), &[Joint]),
+            ("--handle-impossible-answer", self.handle_impossible_answer, &[Hf]),
+        ];
+        match flags.into_iter().find(|(_, given, known)| *given && !known.contains(&rules)) {
+            None => Ok(()),
+            Some((flag, _, known)) => {
+                let known: Vec<String> = known.iter().map(|rules| format!("--score {rules}")).collect();
+                let hint = match flag {
+                    "--handle-impossible-answer" => {
+                        "add `--score hf`; the default scores always let \"no answer\" compete".to_owned()
+                    }
+                    _ => format!("leave it out, or add `{}`", known.join("` or `")),
+                };
+                let what = format!("{flag} belongs to {}, not to --score {rules}", known.join(" and "));
+                Err(Usage::new(what, hint).into())
+            }
+        }
+    }
+}
+
+/// What `start`, `end` and `column` may count.
+pub const UNITS: &[(&str, &str)] = &[
+    ("byte", "UTF-8 bytes"),
+    ("char", "Unicode code points, as in Python"),
+    ("utf16", "UTF-16 code units, as in JavaScript"),
+];
+
+/// The values of a flag by their names, each with what it means.
+pub fn choice<T>(values: &'static [(&'static str, &'static str)]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = String> + Clone + Send + Sync + 'static,
+{
+    let values = values.iter().map(|(name, help)| match *help {
+        "" => PossibleValue::new(*name),
+        help => PossibleValue::new(*name).help(help),
+    });
+    PossibleValuesParser::new(values).try_map(|name| name.parse::<T>())
 }
 
 /// A whole number above 0.
@@ -355,25 +380,5 @@ pub fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
         _ => Err("it must be a number above 0".into()),
-    }
-}
-
-#[derive(ValueEnum, Debug, Clone, Copy)]
-pub enum UnitArg {
-    /// UTF-8 bytes
-    Byte,
-    /// Unicode code points, as in Python
-    Char,
-    /// UTF-16 code units, as in JavaScript
-    Utf16,
-}
-
-impl From<UnitArg> for OffsetUnit {
-    fn from(unit: UnitArg) -> Self {
-        match unit {
-            UnitArg::Byte => OffsetUnit::Byte,
-            UnitArg::Char => OffsetUnit::Char,
-            UnitArg::Utf16 => OffsetUnit::Utf16,
-        }
     }
 }

@@ -1,13 +1,16 @@
 //! Prints replies: JSON for programs, marked text for people, `file:line:column` for editors.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 
 use anyhow::Result;
 use clap::ValueEnum;
 use serde::Serialize;
-use spanqa::reader::Passage;
+use spanqa::reader::Document;
 use spanqa::request::reply::{Answer, Reply};
 use spanqa::text::offsets::sentence;
+
+use super::terminal::{name, one_line};
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -54,10 +57,10 @@ impl Printer {
     }
 
     /// Prints one reply. What is written ends with a line break.
-    pub fn print(&self, reply: &Reply, passages: &[Passage], out: &mut dyn Write) -> Result<()> {
+    pub fn print(&self, reply: &Reply, documents: &[Arc<Document>], out: &mut dyn Write) -> Result<()> {
         match self.format {
             Format::Json => self.json(reply, out),
-            Format::Text => self.text(reply, passages, out),
+            Format::Text => self.text(reply, documents, out),
             Format::Grep => grep(reply, out),
             Format::Hf => self.hf(reply, out),
         }
@@ -70,7 +73,7 @@ impl Printer {
         Ok(out.write_all(&line)?)
     }
 
-    fn text(&self, reply: &Reply, passages: &[Passage], out: &mut dyn Write) -> Result<()> {
+    fn text(&self, reply: &Reply, documents: &[Arc<Document>], out: &mut dyn Write) -> Result<()> {
         let (dim, strong, reset) = if self.color { (DIM, BOLD_GREEN, RESET) } else { ("", "", "") };
         // Without colour the answer is set off by brackets that few texts use.
         let (open, close) = if self.color { ("", "") } else { ("⟦", "⟧") };
@@ -86,7 +89,7 @@ impl Printer {
             }
         }
         for answer in reply.spans() {
-            let text = &passages[answer.passage].text;
+            let text = &documents[answer.document_index].text;
             let around = sentence(text, &answer.bytes);
             writeln!(
                 out,
@@ -98,7 +101,11 @@ impl Printer {
             writeln!(
                 out,
                 "    {dim}{}:{}:{}  score {:.3}  margin {:+.2}{reset}",
-                answer.document, answer.line, answer.column, answer.score, answer.margin
+                document(answer),
+                answer.line,
+                answer.column,
+                answer.score,
+                answer.margin
             )?;
         }
         if let Some(why) = &reply.why {
@@ -110,7 +117,11 @@ impl Printer {
                 writeln!(
                     out,
                     "    {dim}window {} of {}: {}..{}, null {:+.2}{best}{reset}",
-                    window.window, window.document, window.start, window.end, window.null_logit
+                    window.window,
+                    name(&window.document.to_string()),
+                    window.start,
+                    window.end,
+                    window.null_logit
                 )?;
             }
             for span in &why.spans {
@@ -161,15 +172,15 @@ impl<'a> From<&'a Answer> for HfAnswer<'a> {
     }
 }
 
+/// The document's name, without power over a terminal.
+fn document(answer: &Answer) -> String {
+    name(&answer.document.to_string()).into_owned()
+}
+
 fn grep(reply: &Reply, out: &mut dyn Write) -> Result<()> {
     for answer in &reply.answers {
         let text = one_line(&answer.text);
-        writeln!(out, "{}:{}:{}: {text}", answer.document, answer.line, answer.column)?;
+        writeln!(out, "{}:{}:{}: {text}", document(answer), answer.line, answer.column)?;
     }
     Ok(())
-}
-
-/// Text without line breaks or control characters: what a document says must not move a cursor.
-fn one_line(text: &str) -> String {
-    text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }

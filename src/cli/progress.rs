@@ -1,12 +1,51 @@
 //! A bar on standard error for work that takes long enough to wonder about.
 
 use std::io::{self, IsTerminal};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use spanqa::eval::run::RunProgress;
 use spanqa::reader::Progress;
+use spanqa::source::{Download, DownloadEvent, Watcher};
 use spanqa::train::journal::Record;
+
+/// Draws a bar for each file that is fetched.
+pub fn downloads() -> Watcher {
+    let bar: Mutex<Option<ProgressBar>> = Mutex::default();
+    Watcher::new(move |download| {
+        // A bar that another thread gave up in the middle is still a bar.
+        let mut bar = bar.lock().unwrap_or_else(|broken| broken.into_inner());
+        show(&mut bar, download);
+    })
+}
+
+fn show(bar: &mut Option<ProgressBar>, Download { file, event }: Download) {
+    if event == DownloadEvent::Ended {
+        if let Some(bar) = bar.take() {
+            bar.finish_and_clear();
+        }
+        return;
+    }
+    let bar = bar.get_or_insert_with(|| {
+        let template = "{msg:30} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} ({eta})";
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        ProgressBar::no_length().with_style(style).with_message(file.to_owned())
+    });
+    match event {
+        DownloadEvent::Waiting => {
+            bar.set_message(format!("{file}: waiting for another process that fetches it"));
+        }
+        DownloadEvent::Bytes { have, size } => {
+            bar.set_length(size);
+            bar.set_position(have);
+            if bar.message() != file {
+                bar.set_message(file.to_owned());
+            }
+        }
+        DownloadEvent::Started | DownloadEvent::Ended => {}
+    }
+}
 
 /// Fewer windows are read before a bar could be looked at.
 const WORTH_SHOWING: usize = 24;

@@ -1,7 +1,8 @@
 //! Interrupts: the first one asks for an orderly end, the second one leaves at once.
 
-/// Calls `stop` with the exit code that belongs to the first SIGINT or SIGTERM. Elsewhere than on Unix the system's own way of
-/// ending programs stays in place.
+/// Calls `stop` with the exit code that belongs to the first interrupt.
+///
+/// On Unix that is SIGINT or SIGTERM, on Windows Ctrl-C; elsewhere the system's own way of ending programs stays in place.
 #[cfg(unix)]
 pub fn watch(stop: impl Fn(u8) + Send + 'static) -> std::io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
@@ -20,7 +21,31 @@ pub fn watch(stop: impl Fn(u8) + Send + 'static) -> std::io::Result<()> {
     Ok(())
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
+pub fn watch(stop: impl Fn(u8) + Send + 'static) -> std::io::Result<()> {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use signal_hook::consts::SIGINT;
+    use signal_hook::flag;
+
+    const CODE: u8 = 130;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    // Handlers run in this order, so only the second interrupt finds the flag set and leaves.
+    flag::register_conditional_shutdown(SIGINT, CODE.into(), Arc::clone(&interrupted))?;
+    flag::register(SIGINT, Arc::clone(&interrupted))?;
+    // Windows has no signals that a thread could wait for.
+    std::thread::spawn(move || {
+        while !interrupted.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        stop(CODE);
+    });
+    Ok(())
+}
+
+#[cfg(not(any(unix, windows)))]
 pub fn watch(_stop: impl Fn(u8) + Send + 'static) -> std::io::Result<()> {
     Ok(())
 }

@@ -9,7 +9,7 @@ use spanqa::heads::{QaModel, SpanModel};
 use spanqa::source::{SourceOptions, resolve};
 use spanqa::text::Tokenizer;
 
-use super::Outcome;
+use super::{Outcome, terminal};
 
 /// Text that a tokenizer must take apart and place again: accents, scripts, emoji, spaces.
 const SAMPLES: [&str; 4] = [
@@ -23,12 +23,12 @@ const SAMPLES: [&str; 4] = [
 pub fn run(model: &str, options: &SourceOptions, out: &mut dyn Write) -> Result<Outcome> {
     let resolved = resolve(model, options)?;
     let files = &resolved.files;
-    writeln!(out, "model      {}", files.name)?;
+    writeln!(out, "model      {}", terminal::name(&files.name))?;
     if let Some(revision) = &files.revision {
         writeln!(out, "revision   {revision}")?;
     }
     for (name, file) in files.iter() {
-        writeln!(out, "file       {name} ({} bytes)", file.size()?)?;
+        writeln!(out, "file       {} ({} bytes)", terminal::name(name), file.size()?)?;
     }
 
     let tokenizer = Tokenizer::from_files(files)?;

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::span::{LogSum, Span};
-use super::{Candidate, Decoded, Decoding, Document, Ranked, Ranking, Window, null_odds};
+use super::{Candidate, Decoded, Decoding, Document, Hf, Ranked, Ranking, Window, null_odds};
 
-pub(super) fn window(decoding: &Decoding, window: &Window) -> Decoded {
+pub(super) fn window(decoding: &Decoding, options: &Hf, window: &Window) -> Decoded {
     let (start, end) = window.context();
     let start_sum = softmax_denominator(window.start[0], start);
     let end_sum = softmax_denominator(window.end[0], end);
@@ -26,7 +26,13 @@ pub(super) fn window(decoding: &Decoding, window: &Window) -> Decoded {
     }
     let rank = |candidate: &Candidate| Span { start: candidate.start, end: candidate.end, logit: 0.0 };
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| rank(a).rank(&rank(b))));
-    candidates.truncate(decoding.top_k.saturating_mul(2) + 10);
+    // Words make answers equal that were not, so the pipeline looked at more of them then.
+    let top_k = decoding.top_k;
+    candidates.truncate(if options.align_to_words {
+        top_k.saturating_mul(2).saturating_add(10)
+    } else {
+        top_k
+    });
     Decoded {
         null: window.null(),
         candidates,
@@ -43,12 +49,13 @@ fn softmax_denominator(null: f32, context: &[f32]) -> f64 {
     sum.ln()
 }
 
-pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
+pub(super) fn rank(decoding: &Decoding, options: &Hf, documents: &[Document]) -> Ranking {
     let mut spans: Vec<Ranked> = Vec::new();
     let mut by_text: HashMap<String, usize> = HashMap::new();
     for (index, document) in documents.iter().enumerate() {
         for span in document.ranked(index, document.null()) {
-            let bytes = whole_words(document, &span);
+            let bytes =
+                if options.align_to_words { whole_words(document, &span) } else { span.bytes.clone() };
             let text = document.text[bytes.clone()].to_lowercase();
             match by_text.get(&text) {
                 Some(&known) => spans[known].score += span.score,
@@ -65,7 +72,7 @@ pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
     // The running minimum starts at a million there, which no probability reaches.
     let null_scores = documents.iter().flat_map(|document| document.windows).map(|window| window.null_score);
     let null_score = null_scores.min_by(f64::total_cmp);
-    let competes = decoding.handle_impossible_answer && !decoding.always_answer;
+    let competes = options.handle_impossible_answer && !decoding.always_answer;
     let best = spans.first().map(|span| span.score);
     Ranking {
         answered: best.is_some_and(|best| !competes || null_score.is_none_or(|null| best >= null)),

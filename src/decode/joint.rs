@@ -6,18 +6,20 @@
 use std::collections::HashSet;
 
 use super::span::{LogSum, Span, Spans};
-use super::{Candidate, Decoded, Decoding, Dedup, Document, Ranked, Ranking, Window, null_odds};
+use super::{Candidate, Decoded, Decoding, Dedup, Document, Joint, Ranked, Ranking, Window, null_odds};
 use crate::text::offsets::tidy;
 
-pub(super) fn window(decoding: &Decoding, window: &Window) -> Decoded {
+pub(super) fn window(decoding: &Decoding, joint: &Joint, window: &Window) -> Decoded {
     let (start, end) = window.context();
     let single = window.layout.len() == 1;
     let spans =
         Spans { start, end, longest: decoding.longest(), allowed: |i, j| single || window.owns(i, j) };
     // More than asked for, because some will turn out to be duplicates or blank.
-    let best = match decoding.dedup {
-        Dedup::Overlap => spans.best_apart(decoding.top_k + 4),
-        Dedup::Span | Dedup::Text | Dedup::None => spans.best(decoding.top_k.saturating_mul(4) + 16),
+    let best = match joint.dedup {
+        Dedup::Overlap => spans.best_apart(decoding.top_k.saturating_add(4)),
+        Dedup::Span | Dedup::Text | Dedup::None => {
+            spans.best(decoding.top_k.saturating_mul(4).saturating_add(16))
+        }
     };
     let first = window.tokens().start;
     let absolute = |span: Span| Candidate {
@@ -30,11 +32,11 @@ pub(super) fn window(decoding: &Decoding, window: &Window) -> Decoded {
         null: window.null(),
         candidates: best.into_iter().map(absolute).collect(),
         null_score: 0.0,
-        log_sum: spans.log_sum(decoding.temperature),
+        log_sum: spans.log_sum(joint.temperature),
     }
 }
 
-pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
+pub(super) fn rank(decoding: &Decoding, joint: &Joint, documents: &[Document]) -> Ranking {
     let mut total = LogSum::default();
     if !decoding.always_answer {
         total.add(0.0);
@@ -47,7 +49,7 @@ pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
         for window in document.windows {
             sum.merge(window.log_sum);
         }
-        total.add(sum.ln() - f64::from(null) / decoding.temperature);
+        total.add(sum.ln() - f64::from(null) / joint.temperature);
         spans.extend(document.ranked(index, null).filter_map(|span| {
             let bytes = tidy(document.text, span.bytes.clone())?;
             Some(Ranked { bytes, ..span })
@@ -59,13 +61,13 @@ pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
             .then(a.start.cmp(&b.start))
             .then(a.end.cmp(&b.end))
     });
-    let mut spans = distinct(decoding, documents, spans);
+    let mut spans = distinct(decoding.top_k, joint.dedup, documents, spans);
     for span in &mut spans {
-        span.score = (f64::from(span.margin) / decoding.temperature - total.ln()).exp();
+        span.score = (f64::from(span.margin) / joint.temperature - total.ln()).exp();
     }
     let null_odds = null_odds(&spans);
     Ranking {
-        answered: null_odds.is_some_and(|odds| decoding.always_answer || odds <= decoding.null_threshold),
+        answered: null_odds.is_some_and(|odds| decoding.always_answer || odds <= joint.null_threshold),
         no_answer_score: match (decoding.always_answer, null_odds) {
             (_, None) => 1.0,
             (true, _) => 0.0,
@@ -77,15 +79,15 @@ pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
 }
 
 /// The first `top_k` spans that no better one makes superfluous.
-fn distinct(decoding: &Decoding, documents: &[Document], sorted: Vec<Ranked>) -> Vec<Ranked> {
+fn distinct(top_k: usize, dedup: Dedup, documents: &[Document], sorted: Vec<Ranked>) -> Vec<Ranked> {
     let mut places = HashSet::new();
     let mut texts = HashSet::new();
     let mut kept: Vec<Ranked> = Vec::new();
     for span in sorted {
-        if kept.len() == decoding.top_k {
+        if kept.len() == top_k {
             break;
         }
-        let fresh = match decoding.dedup {
+        let fresh = match dedup {
             Dedup::None => true,
             Dedup::Span => places.insert((span.document, span.bytes.start, span.bytes.end)),
             Dedup::Text => texts.insert(documents[span.document].text[span.bytes.clone()].to_lowercase()),

@@ -10,14 +10,16 @@ mod joint;
 pub mod span;
 mod squad;
 
+use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
 use crate::text::window::LastWindow;
 use span::LogSum;
 
 /// Whose rules turn logits into scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Scoring {
+pub enum ScoringRules {
     /// One distribution over all spans of all windows and documents and "no answer".
     #[default]
     Joint,
@@ -29,21 +31,124 @@ pub enum Scoring {
     Haystack,
 }
 
-impl Scoring {
+/// Names as they are typed, one for each value of an enum.
+macro_rules! names {
+    ($of:ident, $what:literal, $($value:ident = $name:literal),+) => {
+        impl fmt::Display for $of {
+            fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+                out.write_str(match self { $($of::$value => $name),+ })
+            }
+        }
+
+        impl FromStr for $of {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($name => Ok($of::$value),)+
+                    _ => Err(format!("`{text}` is not {}: expected {}", $what, [$($name),+].join(", "))),
+                }
+            }
+        }
+    };
+}
+
+names!(ScoringRules, "a scoring", Joint = "joint", Squad = "squad", Hf = "hf", Haystack = "haystack");
+names!(Dedup, "a way to drop duplicates", Span = "span", Overlap = "overlap", Text = "text", None = "none");
+
+impl ScoringRules {
     /// The window layout that belongs to these rules.
     pub fn last_window(self) -> LastWindow {
         match self {
-            Scoring::Joint => LastWindow::Full,
-            Scoring::Squad | Scoring::Hf | Scoring::Haystack => LastWindow::Short,
+            ScoringRules::Joint => LastWindow::Full,
+            ScoringRules::Squad | ScoringRules::Hf | ScoringRules::Haystack => LastWindow::Short,
         }
     }
 
     /// The longest answer, in tokens, that these rules allow unless told otherwise.
     pub fn default_answer_tokens(self) -> usize {
         match self {
-            Scoring::Joint | Scoring::Squad => 30,
-            Scoring::Hf => 15,
-            Scoring::Haystack => usize::MAX,
+            ScoringRules::Joint | ScoringRules::Squad => 30,
+            ScoringRules::Hf => 15,
+            ScoringRules::Haystack => usize::MAX,
+        }
+    }
+}
+
+/// The rules that make the scores, each with the options that mean something to it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scoring {
+    /// See [`ScoringRules::Joint`].
+    Joint(Joint),
+    /// See [`ScoringRules::Squad`].
+    Squad {
+        /// Abstain when "no answer" leads the best span by more than this many logits.
+        null_threshold: f32,
+    },
+    /// See [`ScoringRules::Hf`].
+    Hf(Hf),
+    /// See [`ScoringRules::Haystack`].
+    Haystack,
+}
+
+/// Options of [`ScoringRules::Joint`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Joint {
+    /// Abstain when "no answer" leads the best span by more than this many logits.
+    pub null_threshold: f32,
+    /// Divides logits before they become probabilities.
+    pub temperature: f64,
+    /// Which similar candidates are dropped.
+    pub dedup: Dedup,
+}
+
+impl Default for Joint {
+    fn default() -> Self {
+        Self { null_threshold: 0.0, temperature: 1.0, dedup: Dedup::Span }
+    }
+}
+
+/// Options of [`ScoringRules::Hf`], as the pipeline had them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hf {
+    /// Let "no answer" compete.
+    pub handle_impossible_answer: bool,
+    /// Widen answers to whole words.
+    pub align_to_words: bool,
+}
+
+impl Default for Hf {
+    fn default() -> Self {
+        Self { handle_impossible_answer: false, align_to_words: true }
+    }
+}
+
+impl Scoring {
+    /// Whose rules these are.
+    pub fn rules(&self) -> ScoringRules {
+        match self {
+            Scoring::Joint(_) => ScoringRules::Joint,
+            Scoring::Squad { .. } => ScoringRules::Squad,
+            Scoring::Hf(_) => ScoringRules::Hf,
+            Scoring::Haystack => ScoringRules::Haystack,
+        }
+    }
+}
+
+impl Default for Scoring {
+    fn default() -> Self {
+        Scoring::Joint(Joint::default())
+    }
+}
+
+impl From<ScoringRules> for Scoring {
+    /// The rules with their usual options.
+    fn from(rules: ScoringRules) -> Self {
+        match rules {
+            ScoringRules::Joint => Scoring::Joint(Joint::default()),
+            ScoringRules::Squad => Scoring::Squad { null_threshold: 0.0 },
+            ScoringRules::Hf => Scoring::Hf(Hf::default()),
+            ScoringRules::Haystack => Scoring::Haystack,
         }
     }
 }
@@ -65,36 +170,19 @@ pub enum Dedup {
 /// How answers are chosen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoding {
-    /// The rules.
+    /// The rules, with their options.
     pub scoring: Scoring,
     /// Answers, or candidates when there is no answer, to return.
     pub top_k: usize,
     /// Tokens an answer may have; `None` for what the scoring's rules say.
     pub max_answer_tokens: Option<usize>,
-    /// Abstain when "no answer" leads the best span by more than this many logits.
-    pub null_threshold: f32,
     /// Never abstain and leave "no answer" out of the distribution: for models that were not trained to abstain.
     pub always_answer: bool,
-    /// Divides logits before they become probabilities.
-    pub temperature: f64,
-    /// Which similar candidates are dropped.
-    pub dedup: Dedup,
-    /// For [`Scoring::Hf`]: let "no answer" compete, as the pipeline's option of that name did.
-    pub handle_impossible_answer: bool,
 }
 
 impl Default for Decoding {
     fn default() -> Self {
-        Self {
-            scoring: Scoring::Joint,
-            top_k: 1,
-            max_answer_tokens: None,
-            null_threshold: 0.0,
-            always_answer: false,
-            temperature: 1.0,
-            dedup: Dedup::Span,
-            handle_impossible_answer: false,
-        }
+        Self { scoring: Scoring::default(), top_k: 1, max_answer_tokens: None, always_answer: false }
     }
 }
 
@@ -251,26 +339,38 @@ pub struct Ranking {
 }
 
 impl Decoding {
-    fn longest(&self) -> usize {
-        self.max_answer_tokens.unwrap_or(self.scoring.default_answer_tokens()).max(1)
+    /// The longest answer, in tokens.
+    pub fn longest(&self) -> usize {
+        self.max_answer_tokens.unwrap_or(self.scoring.rules().default_answer_tokens()).max(1)
+    }
+
+    /// How far "no answer" must lead the best span, in logits, before the reply abstains; `None` if these rules compare scores instead
+    /// or never abstain.
+    pub fn null_threshold(&self) -> Option<f32> {
+        match &self.scoring {
+            _ if self.always_answer => None,
+            Scoring::Joint(joint) => Some(joint.null_threshold),
+            Scoring::Squad { null_threshold } => Some(*null_threshold),
+            Scoring::Hf(_) | Scoring::Haystack => None,
+        }
     }
 
     /// Reduces a window to its candidates.
     pub fn window(&self, window: &Window) -> Decoded {
-        match self.scoring {
-            Scoring::Joint => joint::window(self, window),
-            Scoring::Squad => squad::window(self, window),
-            Scoring::Hf => hf::window(self, window),
+        match &self.scoring {
+            Scoring::Joint(joint) => joint::window(self, joint, window),
+            Scoring::Squad { .. } => squad::window(self, window),
+            Scoring::Hf(options) => hf::window(self, options, window),
             Scoring::Haystack => haystack::window(self, window),
         }
     }
 
     /// Ranks the candidates of all documents of a question.
     pub fn rank(&self, documents: &[Document]) -> Ranking {
-        match self.scoring {
-            Scoring::Joint => joint::rank(self, documents),
-            Scoring::Squad => squad::rank(self, documents),
-            Scoring::Hf => hf::rank(self, documents),
+        match &self.scoring {
+            Scoring::Joint(joint) => joint::rank(self, joint, documents),
+            Scoring::Squad { null_threshold } => squad::rank(self, *null_threshold, documents),
+            Scoring::Hf(options) => hf::rank(self, options, documents),
             Scoring::Haystack => haystack::rank(self, documents),
         }
     }

@@ -93,7 +93,9 @@ impl<F: Fn(usize, usize) -> bool> Spans<'_, F> {
 
     /// The `keep` best spans, best first.
     pub fn best(&self, keep: usize) -> Vec<Span> {
-        let mut kept = BinaryHeap::with_capacity(keep + 1);
+        // No more than there are: whoever asks for everything may say so with any number.
+        let cells = self.end.len().saturating_mul(self.longest.min(self.end.len()));
+        let mut kept = BinaryHeap::with_capacity(keep.min(cells));
         self.each(|span| {
             let span = Ranked(span);
             if kept.len() < keep {
@@ -207,6 +209,14 @@ mod tests {
             }
             prop_assert_eq!(spans.best_apart(keep), apart);
         }
+    }
+
+    #[test]
+    fn any_number_may_be_asked_for() {
+        let logits = [0.5, 1.0, -1.0];
+        let spans = Spans { start: &logits, end: &logits, longest: usize::MAX, allowed: |_, _| true };
+        assert_eq!(spans.best(usize::MAX).len(), 6);
+        assert_eq!(spans.best_apart(usize::MAX).len(), 3);
     }
 
     #[test]

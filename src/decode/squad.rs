@@ -43,7 +43,7 @@ fn highest(logits: &[f32]) -> Vec<usize> {
     order
 }
 
-pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
+pub(super) fn rank(decoding: &Decoding, null_threshold: f32, documents: &[Document]) -> Ranking {
     let null = documents.iter().map(Document::null).fold(f32::INFINITY, f32::min);
     let mut spans: Vec<Ranked> = Vec::new();
     for (index, document) in documents.iter().enumerate() {
@@ -70,7 +70,7 @@ pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
     let null_odds = spans.first().map(|best| null - best.logit);
     spans.truncate(decoding.top_k);
     Ranking {
-        answered: null_odds.is_some_and(|odds| decoding.always_answer || odds <= decoding.null_threshold),
+        answered: null_odds.is_some_and(|odds| decoding.always_answer || odds <= null_threshold),
         no_answer_score: match (with_null, null_odds) {
             (_, None) => 1.0,
             (true, _) => (f64::from(null) - total.ln()).exp(),

@@ -45,6 +45,10 @@ impl Sample {
     }
 }
 
+fn joint(options: Joint) -> Decoding {
+    Decoding { scoring: Scoring::Joint(options), ..Decoding::default() }
+}
+
 fn rank(samples: &[Sample], decoding: &Decoding) -> Ranking {
     let decoded: Vec<Vec<Decoded>> = samples.iter().map(|sample| sample.decode(decoding)).collect();
     let documents: Vec<Document> =
@@ -85,7 +89,7 @@ fn documents_are_measured_against_their_own_null() {
 #[test]
 fn the_threshold_decides_and_nothing_to_read_is_no_answer() {
     let sample = || Sample::single(1, vec![3.0, 1.0], vec![0.0, 0.0]);
-    let at = |null_threshold| rank(&[sample()], &Decoding { null_threshold, ..Decoding::default() });
+    let at = |null_threshold| rank(&[sample()], &joint(Joint { null_threshold, ..Joint::default() }));
     assert!(!at(0.0).answered && !at(1.9).answered);
     assert!(at(2.0).answered && at(f32::INFINITY).answered);
     assert!(!at(f32::NEG_INFINITY).answered);
@@ -94,7 +98,7 @@ fn the_threshold_decides_and_nothing_to_read_is_no_answer() {
     let nothing = rank(&[], &Decoding::default());
     assert_eq!((nothing.answered, nothing.no_answer_score, nothing.null_odds), (false, 1.0, None));
     let blank = Sample::new(vec![], vec![]);
-    let beside = rank(&[blank, sample()], &Decoding { null_threshold: 2.0, ..Decoding::default() });
+    let beside = rank(&[blank, sample()], &joint(Joint { null_threshold: 2.0, ..Joint::default() }));
     assert_eq!((beside.answered, beside.spans[0].document), (true, 1));
 }
 
@@ -103,7 +107,7 @@ fn similar_candidates_are_dropped_as_asked() {
     // Words 1 and 2 are good starts and ends, so spans 1-1, 1-2, 2-2 lead.
     let mut sample = Sample::single(4, vec![0.0, 0.0, 6.0, 5.0, 1.0], vec![0.0, 0.0, 5.0, 5.5, 1.0]);
     let texts = |sample: &Sample, dedup| -> Vec<String> {
-        let decoding = Decoding { top_k: 3, dedup, ..Decoding::default() };
+        let decoding = Decoding { top_k: 3, ..joint(Joint { dedup, ..Joint::default() }) };
         let decoded = sample.decode(&decoding);
         let ranking = decoding.rank(&[sample.document(&decoded)]);
         ranking.spans.iter().map(|span| sample.text[span.bytes.clone()].to_owned()).collect()
@@ -134,7 +138,7 @@ proptest! {
             last,
         ];
         let decoding = Decoding {
-            top_k: 400, max_answer_tokens: Some(longest), temperature, dedup: Dedup::None, ..Decoding::default()
+            top_k: 400, max_answer_tokens: Some(longest), ..joint(Joint { temperature, dedup: Dedup::None, ..Joint::default() })
         };
         let ranking = rank(&samples, &decoding);
         let sum: f64 = ranking.spans.iter().map(|span| span.score).sum();

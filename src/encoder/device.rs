@@ -146,7 +146,7 @@ pub enum Precision {
     F16,
     /// 16 bits, narrow precision.
     Bf16,
-    /// Integers: weights with one step per output, activations with one step per token. CPU only.
+    /// Integers: weights with one quantisation scale per output, activations with one per token. CPU only.
     Int8,
 }
 
@@ -160,7 +160,7 @@ impl Precision {
         }
     }
 
-    /// The name on the command line.
+    /// The name as it is typed.
     pub fn name(self) -> &'static str {
         match self {
             Precision::F32 => "f32",
@@ -169,6 +169,17 @@ impl Precision {
             Precision::Bf16 => "bf16",
             Precision::Int8 => "int8",
         }
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Precision::F32, Precision::Tf32, Precision::F16, Precision::Bf16, Precision::Int8]
+            .into_iter()
+            .find(|precision| precision.name() == text)
+            .ok_or_else(|| format!("`{text}` is not a number type: expected f32, tf32, f16, bf16 or int8"))
     }
 }
 

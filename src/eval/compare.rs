@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::eval::analysis::Row;
-use crate::eval::stats::{Interval, McNemar, interval};
+use crate::eval::analysis::stats::{Interval, McNemar, interval};
 
 /// A difference of means in percent: the second minus the first.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

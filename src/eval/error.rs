@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::class::ErrorClass;
-use crate::{fs, reader, text};
+use crate::{checkpoint, fs, reader, text};
 
 /// A [`std::result::Result`] with this room's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -72,12 +72,6 @@ pub enum Error {
         /// The first few.
         ids: Vec<String>,
     },
-    /// A language that the MLQA rules do not cover.
-    #[error("the MLQA rules do not cover the language {language:?}")]
-    UnknownLanguage {
-        /// The language.
-        language: String,
-    },
     /// An interrupted run that was made with other settings.
     #[error("{path} is from another run: its {what} is {found}, not {expected}", path = path.display())]
     OtherRun {
@@ -115,6 +109,9 @@ pub enum Error {
     /// Questions and replies.
     #[error(transparent)]
     Reader(#[from] reader::Error),
+    /// The files of a model.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
 }
 
 fn place(at: &str) -> String {
@@ -135,13 +132,13 @@ impl Error {
             Self::NoQuestions { .. } => "no_questions",
             Self::BadPredictions { .. } => "bad_predictions",
             Self::MissingPredictions { .. } => "missing_predictions",
-            Self::UnknownLanguage { .. } => "unknown_language",
             Self::OtherRun { .. } => "other_run",
             Self::BadProfile { .. } => "bad_profile",
             Self::TooFewArticles { .. } => "too_few_articles",
             Self::Fs(error) => error.code(),
             Self::Text(error) => error.code(),
             Self::Reader(error) => error.code(),
+            Self::Checkpoint(error) => error.code(),
         }
     }
 
@@ -154,13 +151,13 @@ impl Error {
             | Self::NoQuestions { .. }
             | Self::BadPredictions { .. }
             | Self::MissingPredictions { .. }
-            | Self::UnknownLanguage { .. }
             | Self::OtherRun { .. }
             | Self::BadProfile { .. }
             | Self::TooFewArticles { .. } => ErrorClass::Caller,
             Self::Fs(error) => error.class(),
             Self::Text(error) => error.class(),
             Self::Reader(error) => error.class(),
+            Self::Checkpoint(error) => error.class(),
         }
     }
 }

@@ -1,19 +1,25 @@
 //! Data sets in, official scores out.
 //!
-//! [`Dataset`] reads the formats in which extractive questions are published. [`score`] holds the rules of the official scripts, to
-//! the last digit. Everything else is what those scripts do not say.
+//! ```text
+//! data       the formats in which extractive questions are published
+//!   -> run        puts them to a model; journal remembers, files leaves what run_qa leaves
+//!   -> score      the rules of the official scripts, to the last digit
+//!   -> analysis   what those scripts do not say: intervals, thresholds, calibration, losses
+//!   -> results, page, compare, tune
+//! ```
 
 pub mod analysis;
+pub mod answers;
 pub mod compare;
 pub mod data;
 pub mod error;
+pub mod files;
 pub mod journal;
-pub mod losses;
+pub mod page;
 pub mod profile;
-pub mod report;
+pub mod results;
 pub mod run;
 pub mod score;
-pub mod stats;
 pub mod tune;
 
 pub use data::{Article, Dataset, Entry, Format, Gold, Options, Paragraph, Question};

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::checkpoint::ModelFiles;
 use crate::eval::error::{Error, Result};
 use crate::fs;
 
@@ -11,8 +12,11 @@ use crate::fs;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// The model it was tuned for.
+    /// The model it was tuned for, by name.
     pub model: String,
+    /// The digest of that model's identity. Older profiles have only the name.
+    #[serde(default)]
+    pub model_digest: Option<String>,
     /// Abstain when "no answer" leads by more logits.
     pub null_threshold: f32,
     /// What divides logits before they become probabilities.
@@ -71,22 +75,35 @@ impl Profile {
     }
 
     /// Fails if the profile is another model's.
-    pub fn require_model(&self, file: &str, model: &str) -> Result<()> {
-        if self.model == model {
-            return Ok(());
+    pub fn require_model(&self, file: &str, model: &ModelFiles) -> Result<()> {
+        let other = |now: String| {
+            let digest = self.model_digest.as_deref().and_then(|digest| digest.get(..12));
+            let then =
+                digest.map_or_else(|| self.model.clone(), |digest| format!("{} ({digest})", self.model));
+            let reason = format!("it was tuned for {then}, not for {now}");
+            Error::BadProfile { file: file.into(), reason }
+        };
+        match &self.model_digest {
+            Some(digest) => {
+                let identity = model.identity()?;
+                if *digest == identity.digest { Ok(()) } else { Err(other(identity.to_string())) }
+            }
+            None if model.is_named(&self.model) => Ok(()),
+            None => Err(other(model.name.clone())),
         }
-        let reason = format!("it was tuned for {}, not for {model}", self.model);
-        Err(Error::BadProfile { file: file.into(), reason })
     }
 
     /// The profile as a file.
     pub fn toml(&self) -> String {
-        let mut text = format!(
-            "# Written by `spanqa tune`; read by `--profile`.\nmodel = {}\nnull_threshold = {:?}\ntemperature = {:?}\n",
-            quoted(&self.model),
-            self.null_threshold,
-            self.temperature
-        );
+        let mut text =
+            format!("# Written by `spanqa tune`; read by `--profile`.\nmodel = {}\n", quoted(&self.model));
+        if let Some(digest) = &self.model_digest {
+            text.push_str(&format!("model_digest = {}\n", quoted(digest)));
+        }
+        text.push_str(&format!(
+            "null_threshold = {:?}\ntemperature = {:?}\n",
+            self.null_threshold, self.temperature
+        ));
         if let Some(on) = &self.tuned_on {
             text.push_str(&format!(
                 "\n# Scores are of cross-validation by article: each question was judged by settings that were chosen without its article.\n\
@@ -123,6 +140,7 @@ mod tests {
         for null_threshold in [-1.5, 0.0, 1e-7, f32::INFINITY, f32::NEG_INFINITY] {
             let profile = Profile {
                 model: "m@1".into(),
+                model_digest: null_threshold.is_finite().then(|| "0123456789abcdef".into()),
                 null_threshold,
                 temperature: 1.15,
                 tuned_on: Some(tuned_on.clone()),
@@ -146,7 +164,47 @@ mod tests {
         }
         let profile = Profile::parse("p", "model = \"m\"\nnull_threshold = 1").unwrap();
         assert_eq!((profile.null_threshold, profile.temperature), (1.0, 1.0));
-        assert!(profile.require_model("p", "m").is_ok());
-        assert!(profile.require_model("p", "n").unwrap_err().to_string().contains("tuned for m, not for n"));
+    }
+
+    fn model(folder: &Path) -> ModelFiles {
+        std::fs::create_dir_all(folder).unwrap();
+        for (name, content) in [("config.json", "{}"), ("vocab.txt", "a"), ("model.safetensors", "x")] {
+            std::fs::write(folder.join(name), content).unwrap();
+        }
+        ModelFiles::from_dir(folder).unwrap()
+    }
+
+    #[test]
+    fn an_old_profile_knows_its_model_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let profile = |name: &Path| {
+            Profile::parse("p", &format!("model = {}\nnull_threshold = 1", quoted(name.to_str().unwrap())))
+                .unwrap()
+        };
+        let (m, n) = (dir.path().join("m"), dir.path().join("n"));
+        let (files, other) = (model(&m), model(&n));
+        for way in [m.clone(), dir.path().join("n/../m"), dir.path().join("./m/")] {
+            profile(&way).require_model("p", &files).unwrap();
+            let error = profile(&way).require_model("p", &other).unwrap_err();
+            assert!(error.to_string().contains(&format!("not for {}", n.display())), "{error}");
+        }
+        let named = ModelFiles::new("m", None, []);
+        profile(Path::new("m")).require_model("p", &named).unwrap();
+        assert!(profile(&m).require_model("p", &named).is_err());
+    }
+
+    #[test]
+    fn a_profile_with_a_digest_knows_the_weights() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = model(&dir.path().join("m"));
+        let digest = files.identity().unwrap().digest;
+        let text = format!("model = \"m\"\nmodel_digest = \"{digest}\"\nnull_threshold = 1");
+        let profile = Profile::parse("p", &text).unwrap();
+        profile.require_model("p", &files).unwrap();
+        profile.require_model("p", &model(&dir.path().join("a copy"))).unwrap();
+        std::fs::write(dir.path().join("m/model.safetensors"), "y").unwrap();
+        let error = profile.require_model("p", &files).unwrap_err();
+        assert_eq!(error.code(), "bad_profile");
+        assert!(error.to_string().contains(&format!("tuned for m ({}), not for ", &digest[..12])), "{error}");
     }
 }

@@ -2,18 +2,20 @@
 //! at most on a card, and for a minute or two where it is slow.
 
 use std::collections::HashSet;
-use std::sync::mpsc;
+use std::ops::ControlFlow;
+use std::sync::{Arc, mpsc};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::eval::data::dataset::{Dataset, Paragraph, Question};
+use crate::eval::data::{Dataset, Paragraph, Question};
 use crate::eval::error::Result;
-use crate::reader::{self, Asking, Passage, Query, Reader};
+use crate::reader::{self, Document, Event, Reader};
+use crate::request::Options;
 use crate::request::reply::{DocumentId, Reply, Why};
 use crate::text::BYTES_PER_TOKEN;
 
-/// What the model said to one question.
+/// What the model answered to one question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     /// The question.
@@ -70,15 +72,36 @@ pub struct RunProgress {
 /// A paragraph and those of its questions that are to be asked.
 type Open<'a> = (&'a Paragraph, Vec<&'a Question>);
 
-/// Asks every question that is not in `done`. `finished` gets the predictions of one stretch after another, in order.
+/// Asks every question, in the order of the data set.
+pub fn all(
+    reader: &Reader,
+    dataset: &Dataset,
+    options: &Arc<Options>,
+    progress: &mut dyn FnMut(RunProgress),
+) -> Result<Vec<Prediction>> {
+    let mut all = Vec::with_capacity(dataset.len());
+    let mut finished = |predictions| {
+        all.extend(predictions);
+        Ok(())
+    };
+    let mut watch = |now| {
+        progress(now);
+        ControlFlow::Continue(())
+    };
+    let _ = run(reader, dataset, options, &HashSet::new(), &mut finished, &mut watch)?;
+    Ok(all)
+}
+
+/// Asks every question that is not in `done`. `finished` gets the predictions of one stretch after another, in order. `watch` may break
+/// off; what the stretch under way has found by then is lost.
 pub fn run(
     reader: &Reader,
     dataset: &Dataset,
-    asking: &Asking,
+    options: &Arc<Options>,
     done: &HashSet<&str>,
     finished: &mut dyn FnMut(Vec<Prediction>) -> Result<()>,
-    progress: &mut dyn FnMut(RunProgress),
-) -> Result<()> {
+    watch: &mut dyn FnMut(RunProgress) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>> {
     let open: Vec<Open> = (dataset.articles.iter())
         .flat_map(|article| &article.paragraphs)
         .map(|paragraph| {
@@ -94,44 +117,54 @@ pub fn run(
         let stretches = stretches(&open, reader.group_tokens());
         scope.spawn(move || {
             for stretch in stretches {
-                let passages: reader::Result<Vec<Passage>> = (stretch.par_iter().enumerate())
+                let documents: reader::Result<Vec<Arc<Document>>> = (stretch.par_iter().enumerate())
                     .map(|(index, (paragraph, _))| {
-                        reader.prepare(DocumentId::Index(index), paragraph.context.clone())
+                        reader.prepare(DocumentId::Index(index), paragraph.context.clone()).map(Arc::new)
                     })
                     .collect();
-                if give.send((stretch, passages)).is_err() {
+                if give.send((stretch, documents)).is_err() {
                     break;
                 }
             }
         });
         // Taken along, so that the other thread ends whichever way this closure is left.
-        for (stretch, passages) in given {
-            let passages = passages?;
-            let queries: Vec<Query> = (stretch.iter().zip(&passages))
-                .flat_map(|((_, questions), passage)| {
-                    questions.iter().map(move |question| Query {
-                        id: question.id.as_str().into(),
-                        question: &question.text,
-                        passages: vec![passage],
+        for (stretch, documents) in given {
+            let questions: Vec<reader::Question> = (stretch.iter().zip(documents?))
+                .flat_map(|((_, questions), document)| {
+                    questions.iter().map(move |question| {
+                        let (id, text) = (question.id.as_str(), question.text.clone());
+                        reader::Question::new(id, text, vec![document.clone()]).with(options)
                     })
                 })
                 .collect();
             let before = total;
-            let replies = reader.answer(&queries, asking, &mut |now| {
-                // Windows, not questions, are what a stretch is counted in; their share of it is near enough.
-                let share = queries.len() * now.done / now.total.max(1);
-                total =
-                    RunProgress { questions: before.questions + share, tokens: before.tokens + now.tokens };
-                progress(total);
+            let mut flow = ControlFlow::Continue(());
+            let mut predictions: Vec<Option<Prediction>> = questions.iter().map(|_| None).collect();
+            reader.answer_each(&questions, &mut |event| {
+                match event {
+                    Event::Read(now) => {
+                        // Windows, not questions, are what a stretch is counted in; their share of it is near enough.
+                        let share = questions.len() * now.done / now.total.max(1);
+                        let (questions, tokens) = (before.questions + share, before.tokens + now.tokens);
+                        total = RunProgress { questions, tokens };
+                        flow = watch(total);
+                    }
+                    Event::Reply(at, reply) => {
+                        predictions[at] = Some(match reply {
+                            Ok(reply) => prediction(reply),
+                            Err(error) => failed(questions[at].id.to_string(), &error.to_string()),
+                        });
+                    }
+                }
+                flow
             })?;
-            total.questions = before.questions + queries.len();
-            let predictions = queries.iter().zip(replies).map(|(query, reply)| match reply {
-                Ok(reply) => prediction(reply),
-                Err(error) => failed(query, &error.to_string()),
-            });
-            finished(predictions.collect())?;
+            if flow.is_break() {
+                return Ok(flow);
+            }
+            total.questions = before.questions + questions.len();
+            finished(predictions.into_iter().flatten().collect())?;
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     })
 }
 
@@ -153,9 +186,9 @@ fn stretches<'a, 'b>(open: &'b [Open<'a>], tokens: usize) -> Vec<&'b [Open<'a>]>
     stretches
 }
 
-fn failed(query: &Query, reason: &str) -> Prediction {
+fn failed(id: String, reason: &str) -> Prediction {
     Prediction {
-        id: query.id.to_string(),
+        id,
         answer: String::new(),
         best: String::new(),
         null_odds: None,

@@ -26,6 +26,15 @@ pub enum Error {
         /// The type it ran in.
         dtype: &'static str,
     },
+    /// Whoever asked took the question back.
+    #[error("the question was cancelled")]
+    Cancelled,
+    /// The reply would have come too late.
+    #[error("the deadline passed before the question was answered")]
+    DeadlineExceeded,
+    /// The threads that run the model ended before their work was done.
+    #[error("the model stopped before every question was answered")]
+    ModelStopped,
     /// Texts and tokens.
     #[error(transparent)]
     Text(#[from] text::Error),
@@ -40,6 +49,9 @@ impl Error {
         match self {
             Self::VocabularyMismatch { .. } => "vocabulary_mismatch",
             Self::NotFinite { .. } => "not_finite",
+            Self::Cancelled => "cancelled",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::ModelStopped => "model_stopped",
             Self::Text(error) => error.code(),
             Self::Encoder(error) => error.code(),
         }
@@ -49,6 +61,8 @@ impl Error {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::VocabularyMismatch { .. } | Self::NotFinite { .. } => ErrorClass::Model,
+            Self::Cancelled => ErrorClass::Caller,
+            Self::DeadlineExceeded | Self::ModelStopped => ErrorClass::Machine,
             Self::Text(error) => error.class(),
             Self::Encoder(error) => error.class(),
         }

@@ -13,7 +13,6 @@ use crate::heads::{QaModel, SpanModel, WindowLogits};
 use crate::reader::Reader;
 use crate::reader::error::Result;
 use crate::text::Tokenizer;
-use crate::text::window::Limits;
 
 /// Keeps the logits of every window that went through a model: about 8 bytes a token.
 pub struct Memo<M> {
@@ -29,9 +28,9 @@ impl<M: SpanModel> Memo<M> {
 }
 
 /// Opens a reader that remembers, so that asking the same again under other rules costs little more than decoding.
-pub fn open(files: &ModelFiles, runtime: &Runtime, limits: Limits) -> Result<Reader> {
+pub fn open(files: &ModelFiles, runtime: &Runtime) -> Result<Reader> {
     let model = Memo::new(QaModel::load(files, runtime)?);
-    Reader::new(Tokenizer::from_files(files)?, Box::new(model), &files.name, limits)
+    Reader::new(Tokenizer::from_files(files)?, Box::new(model), &files.name)
 }
 
 /// Two hashes of different beginnings: one of 64 bits would meet itself sooner or later.

@@ -1,33 +1,34 @@
 //! The one path from documents and questions to replies.
 //!
 //! ```text
-//! plan    tokenises a question and lays windows over its passages
-//! round   takes the windows of many questions through the model, packed
-//! reply   makes one record of what was found in the windows of a question
+//! question  what is asked, of which documents, under which options
+//! plan      tokenises a question and lays windows over its documents
+//! round     takes the windows of many questions through the model, packed
+//! reply     makes one record of what was found in the windows of a question
 //! ```
 
 pub mod error;
 pub mod memo;
 mod plan;
+mod question;
 mod reply;
 mod round;
 
 use std::ops::ControlFlow;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rayon::prelude::*;
 
 pub use self::error::{Error, Result};
-use self::plan::{Asked, Job, read_ahead};
+use self::plan::{Job, read_ahead};
+pub use self::question::{Cancel, Document, Question};
 use self::round::Round;
-use crate::checkpoint::ModelFiles;
-use crate::decode::Decoding;
+use crate::checkpoint::{Identity, ModelFiles};
 use crate::encoder::batch::pack;
 use crate::encoder::{DeviceChoice, Runtime};
 use crate::heads::{QaModel, SpanModel};
-use crate::request::reply::{DocumentId, Id, Reply};
-use crate::text::offsets::OffsetUnit;
-use crate::text::window::Limits;
+use crate::request::reply::{DocumentId, Reply};
 use crate::text::{Tokenizer, Tokens};
 
 /// A tokenizer and a model that answer questions together.
@@ -35,58 +36,17 @@ pub struct Reader {
     tokenizer: Tokenizer,
     model: Box<dyn SpanModel>,
     name: String,
-    limits: Limits,
+    /// What the model was loaded from.
+    files: Option<ModelFiles>,
+    /// Found out when a reply has to explain itself.
+    identity: OnceLock<Option<Identity>>,
     batch_tokens: Option<usize>,
-}
-
-/// A document that has been tokenised; any number of questions can be put to it.
-#[derive(Debug, Clone)]
-pub struct Passage {
-    /// What records call it.
-    pub id: DocumentId,
-    /// Its text.
-    pub text: String,
-    tokens: Tokens,
-}
-
-impl Passage {
-    /// Whether there is nothing to read in it.
-    pub fn is_blank(&self) -> bool {
-        self.tokens.is_empty()
-    }
-
-    /// How many tokens it has.
-    pub fn tokens(&self) -> usize {
-        self.tokens.len()
-    }
-}
-
-/// A question and the passages to look in.
-#[derive(Debug, Clone)]
-pub struct Query<'a> {
-    /// What the reply is called.
-    pub id: Id,
-    /// The question.
-    pub question: &'a str,
-    /// Where the answer may be.
-    pub passages: Vec<&'a Passage>,
-}
-
-/// How replies are made.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Asking {
-    /// How answers are chosen.
-    pub decoding: Decoding,
-    /// What offsets count.
-    pub unit: OffsetUnit,
-    /// Whether replies explain themselves.
-    pub why: bool,
 }
 
 /// How far a call has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Windows that have been read.
+    /// Windows that have been read, or need not be read any more.
     pub done: usize,
     /// Windows there are to read.
     pub total: usize,
@@ -101,7 +61,7 @@ pub struct Progress {
 pub enum Event {
     /// A batch of windows has been read.
     Read(Progress),
-    /// The question at this place has its reply, or cannot be asked.
+    /// The question at this place has its reply, or has none: it cannot be asked, its logits are no numbers, it was taken back.
     Reply(usize, Result<Reply>),
 }
 
@@ -113,15 +73,16 @@ const GATHERED_PER_LANE: usize = 8;
 
 impl Reader {
     /// Loads a model and its tokenizer.
-    pub fn open(files: &ModelFiles, runtime: &Runtime, limits: Limits) -> Result<Self> {
+    pub fn open(files: &ModelFiles, runtime: &Runtime) -> Result<Self> {
         // The tokenizer takes as long as the weights of a small model; neither needs the other.
         let (tokenizer, model) =
             rayon::join(|| Tokenizer::from_files(files), || QaModel::load(files, runtime));
-        Self::new(tokenizer?, Box::new(model?), &files.name, limits)
+        let reader = Self::new(tokenizer?, Box::new(model?), &files.name)?;
+        Ok(Self { files: Some(files.clone()), ..reader })
     }
 
     /// Joins a tokenizer and any model.
-    pub fn new(tokenizer: Tokenizer, model: Box<dyn SpanModel>, name: &str, limits: Limits) -> Result<Self> {
+    pub fn new(tokenizer: Tokenizer, model: Box<dyn SpanModel>, name: &str) -> Result<Self> {
         if tokenizer.vocab_size() > model.vocabulary() {
             return Err(Error::VocabularyMismatch {
                 model: name.into(),
@@ -129,7 +90,14 @@ impl Reader {
                 rows: model.vocabulary(),
             });
         }
-        Ok(Self { tokenizer, model, name: name.into(), limits, batch_tokens: None })
+        Ok(Self {
+            tokenizer,
+            model,
+            name: name.into(),
+            files: None,
+            identity: OnceLock::new(),
+            batch_tokens: None,
+        })
     }
 
     /// Sets how many tokens go through the model together, if not what suits the model. Replies do not depend on it.
@@ -143,7 +111,7 @@ impl Reader {
         self.batch_tokens.unwrap_or_else(|| self.model.batch_tokens())
     }
 
-    /// How many tokens of questions and passages to gather where there are many: enough to sort windows by length, and to keep
+    /// How many tokens of questions and documents to gather where there are many: enough to sort windows by length, and to keep
     /// every part of the model busy for a while.
     pub fn group_tokens(&self) -> usize {
         self.batch_tokens().saturating_mul(SORTED_TOGETHER.max(self.model.lanes() * GATHERED_PER_LANE))
@@ -157,6 +125,12 @@ impl Reader {
     /// What the model is called.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Which model it is, beyond its name; `None` if that cannot be told.
+    pub fn identity(&self) -> Option<&Identity> {
+        let find = || self.files.as_ref()?.identity().ok();
+        self.identity.get_or_init(find).as_ref()
     }
 
     /// How long each kind of computation has taken so far: see [`SpanModel::times`].
@@ -175,65 +149,64 @@ impl Reader {
     }
 
     /// Tokenises a document.
-    pub fn prepare(&self, id: DocumentId, text: String) -> Result<Passage> {
+    pub fn prepare(&self, id: DocumentId, text: String) -> Result<Document> {
         let tokens = if text.trim().is_empty() { Tokens::default() } else { self.tokenizer.encode(&text)? };
-        Ok(Passage { id, text, tokens })
+        Ok(Document { id, text, tokens })
     }
 
-    /// Answers questions, in order. A question that cannot be asked fails alone; a model that cannot run fails the call.
+    /// Answers questions, in order. A question that cannot be answered fails alone; a model that cannot run fails the call.
     pub fn answer(
         &self,
-        queries: &[Query],
-        asking: &Asking,
+        questions: &[Question],
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<Result<Reply>>> {
-        let mut replies: Vec<Option<Result<Reply>>> = queries.iter().map(|_| None).collect();
-        self.answer_each(queries, asking, &mut |event| {
+        let mut replies: Vec<Option<Result<Reply>>> = questions.iter().map(|_| None).collect();
+        self.answer_each(questions, &mut |event| {
             match event {
                 Event::Read(state) => progress(state),
-                Event::Reply(query, reply) => replies[query] = Some(reply),
+                Event::Reply(question, reply) => replies[question] = Some(reply),
             }
             ControlFlow::Continue(())
         })?;
-        Ok(replies.into_iter().flatten().collect())
+        // Replies are told apart by their places, so one that is missing may not be passed over.
+        replies.into_iter().collect::<Option<_>>().ok_or(Error::ModelStopped)
     }
 
     /// Answers questions and hands out each reply as soon as its last window has been read. Every question gets one reply, unless
     /// `watch` breaks off; that takes effect once the windows in flight are through.
     pub fn answer_each(
         &self,
-        queries: &[Query],
-        asking: &Asking,
+        questions: &[Question],
         watch: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<()> {
-        let mut asked: Vec<Option<Asked>> = Vec::with_capacity(queries.len());
-        for (index, plan) in on_all_cores(queries, |query| self.plan(query, asking)).into_iter().enumerate() {
-            let reply = match plan {
-                Ok(plan) if plan.unread > 0 => {
-                    asked.push(Some(plan));
+        let mut jobs: Vec<Option<Job>> = Vec::with_capacity(questions.len());
+        for (index, job) in on_all_cores(questions, |question| self.plan(question)).into_iter().enumerate() {
+            let reply = match job {
+                Ok(job) if job.unread > 0 => {
+                    jobs.push(Some(job));
                     continue;
                 }
                 // Nothing has to be read for these.
-                plan => plan.map(|plan| self.reply(&queries[index], &plan, asking)),
+                job => job.map(|job| self.reply(&questions[index], &job)),
             };
-            asked.push(None);
+            jobs.push(None);
             if watch(Event::Reply(index, reply)).is_break() {
                 return Ok(());
             }
         }
-        let jobs: Vec<Job> = (asked.iter().enumerate())
-            .filter_map(|(query, asked)| Some(asked.as_ref()?.jobs(query)))
+        let windows: Vec<plan::Window> = (jobs.iter().enumerate())
+            .filter_map(|(question, job)| Some(job.as_ref()?.windows(question)))
             .flatten()
             .collect();
         let tokens = self.batch_tokens();
-        let batches = read_ahead(&jobs, tokens.saturating_mul(SORTED_TOGETHER)).flat_map(|jobs| {
-            let lengths: Vec<usize> = jobs.iter().map(|job| job.length).collect();
+        let batches = read_ahead(&windows, tokens.saturating_mul(SORTED_TOGETHER)).flat_map(|windows| {
+            let lengths: Vec<usize> = windows.iter().map(|window| window.length).collect();
             pack(&lengths, tokens)
                 .into_iter()
-                .map(|members| members.iter().map(|&member| &jobs[member]).collect())
+                .map(|members| members.iter().map(|&member| &windows[member]).collect())
         });
-        let progress = Progress { done: 0, total: jobs.len(), tokens: 0, model: Duration::ZERO };
-        let round = Round { reader: self, queries, asking, asked, progress, watch };
+        let progress = Progress { done: 0, total: windows.len(), tokens: 0, model: Duration::ZERO };
+        let round = Round { reader: self, questions, jobs, progress, watch };
         match self.model.lanes() {
             0 => round.one_by_one(batches),
             lanes => round.side_by_side(batches, lanes),

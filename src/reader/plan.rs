@@ -1,18 +1,20 @@
-//! What a question needs: its tokens, and windows over its passages.
+//! What a question needs: its tokens, and windows over its documents.
 
 use std::ops::Range;
 
-use super::{Asking, Query, Reader};
-use crate::decode::{Decoded, Window};
+use super::{Question, Reader};
+use crate::decode::{self, Decoded, Decoding, ScoringRules};
 use crate::heads::WindowLogits;
 use crate::reader::error::Result;
 use crate::text::window::WindowShape;
 
 /// A question on its way.
-pub(super) struct Asked {
+pub(super) struct Job {
     pub(super) question: Vec<u32>,
     pub(super) truncated: bool,
     pub(super) shape: WindowShape,
+    /// Special tokens of each window.
+    special: usize,
     /// Where in each window the context starts.
     pub(super) context_offset: usize,
     pub(super) places: Vec<Place>,
@@ -20,7 +22,7 @@ pub(super) struct Asked {
     pub(super) unread: usize,
 }
 
-/// A passage as one question sees it.
+/// A document as one question sees it.
 pub(super) struct Place {
     pub(super) layout: Vec<Range<usize>>,
     pub(super) windows: Vec<Option<Decoded>>,
@@ -29,53 +31,67 @@ pub(super) struct Place {
 }
 
 /// One window to run.
-pub(super) struct Job {
-    pub(super) query: usize,
-    pub(super) passage: usize,
-    pub(super) window: usize,
+pub(super) struct Window {
+    pub(super) question: usize,
+    pub(super) document: usize,
+    pub(super) index: usize,
+    /// Its tokens, special ones included.
     pub(super) length: usize,
 }
 
-impl Asked {
-    pub(super) fn jobs(&self, query: usize) -> impl Iterator<Item = Job> + '_ {
-        self.places.iter().enumerate().flat_map(move |(passage, place)| {
-            place.layout.iter().enumerate().map(move |(window, range)| Job {
-                query,
-                passage,
-                window,
-                length: self.question.len() + range.len(),
+impl Job {
+    /// The windows of this job, which is that of the question at a place.
+    pub(super) fn windows(&self, question: usize) -> impl Iterator<Item = Window> + '_ {
+        self.places.iter().enumerate().flat_map(move |(document, place)| {
+            place.layout.iter().enumerate().map(move |(index, range)| Window {
+                question,
+                document,
+                index,
+                length: self.special + self.question.len() + range.len(),
             })
         })
     }
 
+    /// The tokens of a window whose logits decoding looks at, beside the first one. `run_qa` takes its best starts and ends from the
+    /// whole window, question included.
+    pub(super) fn read(&self, window: &Window, decoding: &Decoding) -> Range<usize> {
+        match decoding.scoring.rules() {
+            ScoringRules::Squad => 0..window.length,
+            ScoringRules::Joint | ScoringRules::Hf | ScoringRules::Haystack => {
+                let context = self.places[window.document].layout[window.index].len();
+                self.context_offset..self.context_offset + context
+            }
+        }
+    }
+
     /// Reduces the logits of a window to what ranking needs.
-    pub(super) fn decode(&self, job: &Job, logits: &WindowLogits, asking: &Asking) -> Decoded {
-        asking.decoding.window(&Window {
+    pub(super) fn decode(&self, window: &Window, logits: &WindowLogits, decoding: &Decoding) -> Decoded {
+        decoding.window(&decode::Window {
             start: &logits.start,
             end: &logits.end,
             offset: self.context_offset,
-            layout: &self.places[job.passage].layout,
-            index: job.window,
+            layout: &self.places[window.document].layout,
+            index: window.index,
         })
     }
 
     /// Keeps what was found in a window.
-    pub(super) fn keep(&mut self, job: &Job, decoded: Decoded, logits: Option<WindowLogits>) {
-        let place = &mut self.places[job.passage];
-        place.windows[job.window] = Some(decoded);
-        place.logits[job.window] = logits;
+    pub(super) fn keep(&mut self, window: &Window, decoded: Decoded, logits: Option<WindowLogits>) {
+        let place = &mut self.places[window.document];
+        place.windows[window.index] = Some(decoded);
+        place.logits[window.index] = logits;
         self.unread -= 1;
     }
 }
 
-/// Cuts jobs into runs of about `tokens` tokens.
-pub(super) fn read_ahead(jobs: &[Job], tokens: usize) -> impl Iterator<Item = &[Job]> {
-    let mut rest = jobs;
+/// Cuts windows into runs of about `tokens` tokens.
+pub(super) fn read_ahead(windows: &[Window], tokens: usize) -> impl Iterator<Item = &[Window]> {
+    let mut rest = windows;
     std::iter::from_fn(move || {
         let mut sum = 0usize;
-        let taken = rest.iter().take_while(|job| {
-            let fits = sum == 0 || sum + job.length <= tokens;
-            sum += job.length;
+        let taken = rest.iter().take_while(|window| {
+            let fits = sum == 0 || sum + window.length <= tokens;
+            sum += window.length;
             fits
         });
         let (run, later) = rest.split_at(taken.count());
@@ -85,25 +101,27 @@ pub(super) fn read_ahead(jobs: &[Job], tokens: usize) -> impl Iterator<Item = &[
 }
 
 impl Reader {
-    /// Tokenises the question and lays windows over its passages.
-    pub(super) fn plan(&self, query: &Query, asking: &Asking) -> Result<Asked> {
-        let mut question = self.tokenizer.encode(query.question.trim())?.ids;
+    /// Tokenises the question and lays windows over its documents.
+    pub(super) fn plan(&self, question: &Question) -> Result<Job> {
+        let options = &question.options;
+        let mut tokens = self.tokenizer.encode(question.text.trim())?.ids;
         let template = self.tokenizer.template();
-        let positions = self.model.usable_positions();
-        let shape = WindowShape::fit(question.len(), template.special_tokens(), positions, &self.limits)?;
-        let truncated = question.len() > shape.question;
-        question.truncate(shape.question);
-        let last = asking.decoding.scoring.last_window();
-        let places = query.passages.iter().map(|passage| {
-            let layout = shape.windows(passage.tokens.len(), last);
+        let (special, positions) = (template.special_tokens(), self.model.usable_positions());
+        let shape = WindowShape::fit(tokens.len(), special, positions, &options.limits)?;
+        let truncated = tokens.len() > shape.question;
+        tokens.truncate(shape.question);
+        let last = options.decoding.scoring.rules().last_window();
+        let places = question.documents.iter().map(|document| {
+            let layout = shape.windows(document.tokens.len(), last);
             Place { windows: vec![None; layout.len()], logits: vec![None; layout.len()], layout }
         });
         let places: Vec<Place> = places.collect();
-        Ok(Asked {
+        Ok(Job {
             unread: places.iter().map(|place| place.layout.len()).sum(),
-            context_offset: template.context_offset(question.len()),
+            context_offset: template.context_offset(tokens.len()),
+            special,
             places,
-            question,
+            question: tokens,
             truncated,
             shape,
         })

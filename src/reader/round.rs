@@ -1,12 +1,12 @@
 //! Windows on their way through the model.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use super::plan::{Asked, Job};
-use super::{Asking, Event, Progress, Query, Reader, on_all_cores};
+use super::plan::{Job, Window};
+use super::{Event, Progress, Question, Reader, on_all_cores};
 use crate::encoder::batch::Batch;
 use crate::heads::WindowLogits;
 use crate::reader::error::{Error, Result};
@@ -14,10 +14,9 @@ use crate::reader::error::{Error, Result};
 /// The windows of some questions on their way through the model.
 pub(super) struct Round<'a> {
     pub(super) reader: &'a Reader,
-    pub(super) queries: &'a [Query<'a>],
-    pub(super) asking: &'a Asking,
+    pub(super) questions: &'a [Question],
     /// Those with windows to read.
-    pub(super) asked: Vec<Option<Asked>>,
+    pub(super) jobs: Vec<Option<Job>>,
     pub(super) progress: Progress,
     pub(super) watch: &'a mut dyn FnMut(Event) -> ControlFlow<()>,
 }
@@ -27,13 +26,17 @@ const WAITING: usize = 1;
 
 impl Round<'_> {
     /// Runs batches where the model needs the caller's cores.
-    pub(super) fn one_by_one<'j>(mut self, batches: impl Iterator<Item = Vec<&'j Job>>) -> Result<()> {
-        for jobs in batches {
-            let batch = self.assemble(&jobs);
+    pub(super) fn one_by_one<'w>(mut self, batches: impl Iterator<Item = Vec<&'w Window>>) -> Result<()> {
+        for windows in batches {
+            let windows = match self.wanted(windows) {
+                ControlFlow::Continue(windows) if windows.is_empty() => continue,
+                ControlFlow::Continue(windows) => windows,
+                ControlFlow::Break(()) => break,
+            };
+            let batch = self.assemble(&windows);
             let started = Instant::now();
             let logits = self.reader.model.logits(&batch)?;
-            self.check(&jobs, &logits)?;
-            if self.take(&jobs, logits, started.elapsed()).is_break() {
+            if self.take(&windows, logits, started.elapsed()).is_break() {
                 break;
             }
         }
@@ -41,13 +44,13 @@ impl Round<'_> {
     }
 
     /// Runs batches on a model with cores of its own, as many at a time as it has lanes; meanwhile this thread makes replies.
-    pub(super) fn side_by_side<'j>(
+    pub(super) fn side_by_side<'w>(
         mut self,
-        mut batches: impl Iterator<Item = Vec<&'j Job>>,
+        mut batches: impl Iterator<Item = Vec<&'w Window>>,
         lanes: usize,
     ) -> Result<()> {
         let model = &*self.reader.model;
-        let (give, given) = mpsc::channel::<(Vec<&Job>, Batch)>();
+        let (give, given) = mpsc::channel::<(Vec<&Window>, Batch)>();
         let given = Mutex::new(given);
         let (answer, answers) = mpsc::channel();
         std::thread::scope(|scope| {
@@ -56,10 +59,10 @@ impl Round<'_> {
                 scope.spawn(move || {
                     // The lock is free again before the batch runs. Either channel ends when the other side has gone.
                     let next = || given.lock().ok()?.recv().ok();
-                    while let Some((jobs, batch)) = next() {
+                    while let Some((windows, batch)) = next() {
                         // Nobody would hear of a panic here: the others wait for this answer.
                         let logits = catch_unwind(AssertUnwindSafe(|| model.logits(&batch)));
-                        if answer.send((jobs, logits)).is_err() {
+                        if answer.send((windows, logits)).is_err() {
                             break;
                         }
                     }
@@ -74,84 +77,122 @@ impl Round<'_> {
             let mut counted = Instant::now();
             loop {
                 while under_way < lanes * (1 + WAITING)
-                    && let Some(jobs) = batches.next()
+                    && let Some(windows) = batches.next()
                 {
-                    let batch = self.assemble(&jobs);
+                    let windows = match self.wanted(windows) {
+                        ControlFlow::Continue(windows) if windows.is_empty() => continue,
+                        ControlFlow::Continue(windows) => windows,
+                        ControlFlow::Break(()) => return Ok(()),
+                    };
+                    let batch = self.assemble(&windows);
                     if under_way == 0 {
                         counted = Instant::now();
                     }
-                    if give.send((jobs, batch)).is_err() {
-                        break;
+                    if give.send((windows, batch)).is_err() {
+                        return Err(Error::ModelStopped);
                     }
                     under_way += 1;
                 }
                 if under_way == 0 {
                     return Ok(());
                 }
-                let Ok((jobs, logits)) = answers.recv() else { return Ok(()) };
+                let Ok((windows, logits)) = answers.recv() else { return Err(Error::ModelStopped) };
                 let time = counted.elapsed();
                 counted += time;
                 under_way -= 1;
                 let logits = logits.unwrap_or_else(|panic| resume_unwind(panic))?;
-                self.check(&jobs, &logits)?;
-                if self.take(&jobs, logits, time).is_break() {
+                if self.take(&windows, logits, time).is_break() {
                     return Ok(());
                 }
             }
         })
     }
 
-    /// The question and a stretch of the passage of each job, in the model's pair template.
-    fn assemble(&self, jobs: &[&Job]) -> Batch {
+    /// The windows whose questions still want a reply. Those that were taken back, or are too late, are told so.
+    fn wanted<'w>(&mut self, windows: Vec<&'w Window>) -> ControlFlow<(), Vec<&'w Window>> {
+        let now = Instant::now();
+        for window in &windows {
+            let question = &self.questions[window.question];
+            let error = if question.cancel.as_ref().is_some_and(|cancel| cancel.is_cancelled()) {
+                Error::Cancelled
+            } else if question.deadline.is_some_and(|deadline| deadline <= now) {
+                Error::DeadlineExceeded
+            } else {
+                continue;
+            };
+            if self.jobs[window.question].take().is_some() {
+                (self.watch)(Event::Reply(window.question, Err(error)))?;
+            }
+        }
+        let (wanted, unwanted): (Vec<_>, Vec<_>) =
+            windows.into_iter().partition(|window| self.jobs[window.question].is_some());
+        self.progress.done += unwanted.len();
+        ControlFlow::Continue(wanted)
+    }
+
+    /// The question and a stretch of the document of each window, in the model's pair template.
+    fn assemble(&self, windows: &[&Window]) -> Batch {
         let mut batch = Batch::default();
-        for job in jobs {
-            let Some(asked) = &self.asked[job.query] else { continue };
-            let window = asked.places[job.passage].layout[job.window].clone();
-            let context = &self.queries[job.query].passages[job.passage].tokens.ids[window];
-            let (ids, segments) = self.reader.tokenizer.template().join(&asked.question, context);
-            let context = asked.context_offset..asked.context_offset + context.len();
-            batch.push_to_read(&ids, &segments, context);
+        for window in windows {
+            let Some(job) = &self.jobs[window.question] else { continue };
+            let question = &self.questions[window.question];
+            let stretch = job.places[window.document].layout[window.index].clone();
+            let context = &question.documents[window.document].tokens.ids[stretch];
+            let (ids, segments) = self.reader.tokenizer.template().join(&job.question, context);
+            batch.push_to_read(&ids, &segments, job.read(window, &question.options.decoding));
         }
         batch
     }
 
-    /// Refuses logits that are not numbers where they are read.
-    fn check(&self, jobs: &[&Job], logits: &[WindowLogits]) -> Result<()> {
-        let finite = |(job, window): (&&Job, &WindowLogits)| {
-            let context = self.asked[job.query].as_ref().map_or(0, |asked| asked.context_offset);
-            let last = window.start.len().saturating_sub(self.reader.tokenizer.template().suffix.len());
-            let read = (0..1).chain(context..last);
-            read.into_iter().all(|token| window.start[token].is_finite() && window.end[token].is_finite())
-        };
-        let dtype = self.reader.model.dtype();
-        if jobs.iter().zip(logits).all(finite) { Ok(()) } else { Err(Error::NotFinite { dtype }) }
-    }
-
     /// Takes what the model said about some windows, and hands out the replies that are ready.
-    fn take(&mut self, jobs: &[&Job], logits: Vec<WindowLogits>, time: Duration) -> ControlFlow<()> {
+    fn take(&mut self, windows: &[&Window], logits: Vec<WindowLogits>, time: Duration) -> ControlFlow<()> {
         self.progress.model += time;
-        self.progress.done += jobs.len();
+        self.progress.done += windows.len();
         self.progress.tokens += logits.iter().map(|window| window.start.len()).sum::<usize>();
         let mut flow = (self.watch)(Event::Read(self.progress));
-        let Round { reader, queries, asking, asked, watch, .. } = self;
-        let read: Vec<(&Job, WindowLogits)> = jobs.iter().copied().zip(logits).collect();
-        let decoded =
-            on_all_cores(&read, |(job, logits)| Some(asked[job.query].as_ref()?.decode(job, logits, asking)));
+        let Round { reader, questions, jobs, watch, .. } = self;
+        let read: Vec<(&Window, WindowLogits)> = windows.iter().copied().zip(logits).collect();
+        let decoded = on_all_cores(&read, |(window, logits)| {
+            let (job, decoding) =
+                (jobs[window.question].as_ref()?, &questions[window.question].options.decoding);
+            let finite = is_finite(logits, job.read(window, decoding));
+            Some(finite.then(|| job.decode(window, logits, decoding)))
+        });
         let mut ready = Vec::new();
-        for ((job, logits), decoded) in read.into_iter().zip(decoded) {
-            let slot = &mut asked[job.query];
-            let (Some(question), Some(decoded)) = (slot.as_mut(), decoded) else { continue };
-            question.keep(job, decoded, asking.why.then_some(logits));
-            if question.unread == 0 {
-                ready.extend(slot.take().map(|question| (job.query, question)));
+        for ((window, logits), decoded) in read.into_iter().zip(decoded) {
+            let slot = &mut jobs[window.question];
+            // The question may have got its reply meanwhile: another of its windows failed.
+            let (Some(job), Some(decoded)) = (slot.as_mut(), decoded) else { continue };
+            match decoded {
+                Some(decoded) => {
+                    let why = questions[window.question].options.why;
+                    job.keep(window, decoded, why.then_some(logits));
+                    if job.unread == 0 {
+                        ready.extend(slot.take().map(|job| (window.question, job)));
+                    }
+                }
+                None => {
+                    *slot = None;
+                    let error = Error::NotFinite { dtype: reader.model.dtype() };
+                    if watch(Event::Reply(window.question, Err(error))).is_break() {
+                        flow = ControlFlow::Break(());
+                    }
+                }
             }
         }
-        let replies = on_all_cores(&ready, |(query, asked)| reader.reply(&queries[*query], asked, asking));
-        for ((query, _), reply) in ready.iter().zip(replies) {
-            if watch(Event::Reply(*query, Ok(reply))).is_break() {
+        let replies = on_all_cores(&ready, |(question, job)| reader.reply(&questions[*question], job));
+        for ((question, _), reply) in ready.iter().zip(replies) {
+            if watch(Event::Reply(*question, Ok(reply))).is_break() {
                 flow = ControlFlow::Break(());
             }
         }
         flow
     }
+}
+
+/// Whether the logits that decoding looks at are numbers.
+fn is_finite(logits: &WindowLogits, read: Range<usize>) -> bool {
+    [&logits.start, &logits.end]
+        .into_iter()
+        .all(|side| side[..1].iter().chain(&side[read.clone()]).all(|logit| logit.is_finite()))
 }

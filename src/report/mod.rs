@@ -1,3 +1,5 @@
-//! Pages that explain themselves: charts and what stands around them.
+//! Web pages: charts and what stands around them.
 
-pub mod plot;
+pub mod html;
+pub mod svg;
+pub mod text;

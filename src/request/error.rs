@@ -75,6 +75,20 @@ pub enum Error {
         /// Cells of the row.
         found: usize,
     },
+    /// The header of a table cannot be understood, so its rows cannot either.
+    #[error("the header of its table, line {line}, cannot be used: {reason}")]
+    BadHeader {
+        /// Where the header stands.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Options of a request that mean nothing.
+    #[error("its parameters cannot be used: {reason}")]
+    BadParameters {
+        /// What is wrong with them.
+        reason: String,
+    },
     /// A cell of a table that starts with a quotation mark and does not end with one.
     #[error("a quotation mark is not closed")]
     OpenQuote,
@@ -93,6 +107,12 @@ pub enum Error {
         path: String,
         /// Where.
         at: usize,
+    },
+    /// What is named in a request is a folder, a pipe or a device.
+    #[error("{path} is not a file")]
+    NotAFile {
+        /// The path.
+        path: String,
     },
     /// The rest of the requests could not be read.
     #[error("cannot read on in {input}: {reason}")]
@@ -118,6 +138,9 @@ impl Error {
             Self::UnequalLists { .. } => "unequal_lists",
             Self::WrongWidth { .. } => "wrong_width",
             Self::OpenQuote => "open_quote",
+            Self::BadHeader { .. } => "bad_header",
+            Self::BadParameters { .. } => "bad_parameters",
+            Self::NotAFile { .. } => "not_a_file",
             Self::DocumentTooLarge { .. } => "document_too_large",
             Self::DocumentNotUtf8 { .. } => "document_not_utf8",
             Self::Unreadable { .. } => "input_unreadable",
@@ -137,6 +160,9 @@ impl Error {
             | Self::UnequalLists { .. }
             | Self::WrongWidth { .. }
             | Self::OpenQuote
+            | Self::BadHeader { .. }
+            | Self::BadParameters { .. }
+            | Self::NotAFile { .. }
             | Self::DocumentTooLarge { .. }
             | Self::DocumentNotUtf8 { .. } => ErrorClass::Caller,
             Self::Unreadable { .. } => ErrorClass::Machine,

@@ -1,8 +1,25 @@
-//! Requests as other programs write them, and the records that they get back.
+//! Requests as other programs write them, and the records that they get back: the same whoever asks.
+//!
+//! ```text
+//! lines        bytes -> lines, or rows of a table
+//! parser       a line -> a request, with a ticket for each record that will come of it
+//! shapes       what requests look like
+//! options      how replies are made
+//! parameters   what a request asks of its own replies
+//! reply        what a question gets back
+//! record       a reply or an error as it is written down
+//! ```
 
 pub mod error;
+pub mod lines;
+mod options;
+pub mod parameters;
+pub mod parser;
+pub mod record;
 pub mod reply;
 pub mod shapes;
+pub mod table;
 
 pub use error::{Error, Result};
-pub use shapes::{Extra, Fields, Question, Rejected, Request, Source};
+pub use options::{Options, Settings};
+pub use shapes::{DocumentRef, Extra, Fields, Item, Rejected, Request};

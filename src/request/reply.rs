@@ -3,8 +3,11 @@
 use std::fmt;
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
 use serde_json::value::{RawValue, to_raw_value};
+
+use crate::checkpoint::Identity;
 
 /// What a request is called: a JSON string or number, kept exactly as its sender wrote it, so that it can be matched again. A
 /// number that passed through a float would not always come back.
@@ -97,13 +100,55 @@ pub struct Reply {
     pub why: Option<Why>,
     /// Remarks for a person, not part of the record.
     #[serde(skip)]
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
 }
 
 impl Reply {
     /// The answers, or without one the spans that came nearest.
     pub fn spans(&self) -> &[Answer] {
         if self.answered { &self.answers } else { &self.candidates }
+    }
+}
+
+/// How limits were applied, where a person may not expect it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Note {
+    /// The question was too long.
+    QuestionCut {
+        /// The tokens that were used.
+        kept: usize,
+    },
+    /// Windows are too small for the overlap that was asked for.
+    OverlapReduced {
+        /// Tokens of the document in a window.
+        width: usize,
+        /// What was asked for.
+        asked: usize,
+        /// What became of it.
+        used: usize,
+    },
+    /// An answer may be longer than what windows have in common.
+    AnswersMayBeCut {
+        /// Tokens that windows share.
+        overlap: usize,
+        /// Tokens that an answer may have.
+        longest: usize,
+    },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Note::QuestionCut { kept } => write!(out, "the question was cut to its first {kept} tokens"),
+            Note::OverlapReduced { width, asked, used } => write!(
+                out,
+                "windows hold {width} tokens of text, so their overlap was reduced from {asked} to {used}"
+            ),
+            Note::AnswersMayBeCut { overlap, longest } => write!(
+                out,
+                "windows overlap by {overlap} tokens, so an answer of up to {longest} may lie in none of them whole"
+            ),
+        }
     }
 }
 
@@ -134,21 +179,21 @@ pub struct Answer {
     pub score: f32,
     /// How many logits it leads "no answer" by.
     pub margin: f32,
-    /// Which of the documents it is in.
+    /// Which of the question's documents it is in.
     #[serde(skip)]
-    pub passage: usize,
+    pub document_index: usize,
     /// The bytes of that document that are quoted.
     #[serde(skip)]
     pub bytes: Range<usize>,
 }
 
 /// What a document is called in records.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum DocumentId {
     /// A file, or `-` for standard input.
     Path(String),
-    /// The number of a text that came without a name, from 0.
+    /// The number of a document that came without a name, from 0.
     Index(usize),
 }
 
@@ -164,6 +209,9 @@ impl fmt::Display for DocumentId {
 /// How a reply came about.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Why {
+    /// Which model it was, beyond its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Identity>,
     /// Question tokens that were used.
     pub question_tokens: usize,
     /// Every window that was read.

@@ -19,8 +19,9 @@ use std::path::PathBuf;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::request::error::{Error, Result};
-use crate::request::reply::Id;
+use super::error::{Error, Result};
+use super::parameters::Parameters;
+use super::reply::Id;
 
 /// What the fields of a request are called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,14 +47,14 @@ impl Default for Fields {
 pub struct Request {
     /// The caller's name for it.
     pub id: Option<Id>,
-    /// The texts.
-    pub documents: Vec<Source>,
-    /// The questions, each with the texts it is about. There is at least one.
-    pub questions: Vec<Question>,
+    /// The documents.
+    pub documents: Vec<DocumentRef>,
+    /// The questions, each with the documents it is about. There is at least one.
+    pub items: Vec<Item>,
     /// Whether the questions came as a list, be it of one.
     pub listed: bool,
-    /// Whether it brings `parameters` of its own.
-    pub parameters: bool,
+    /// How its replies are to be made.
+    pub parameters: Parameters,
     /// Fields that mean nothing here, in their order.
     pub rest: Vec<Extra>,
 }
@@ -63,17 +64,17 @@ pub type Extra = (String, Box<RawValue>);
 
 /// One question of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct Item {
     /// The question.
-    pub text: String,
+    pub question: String,
     /// Which of the request's documents it is about.
     pub documents: Range<usize>,
 }
 
-/// A text, or where it is.
+/// A document, or where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// The text itself.
+pub enum DocumentRef {
+    /// Its text.
     Text(String),
     /// A file that holds it.
     File(PathBuf),
@@ -286,7 +287,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn read(&mut self, fields: &Fields) -> Result<(), Error> {
+    fn read(&mut self, fields: &Fields) -> Result<()> {
         if self.request.id.is_none()
             && let Some(id) = self.object.take(&fields.id)
         {
@@ -294,7 +295,12 @@ impl<'a> Reading<'a> {
         }
         let asks = self.object.has(&fields.question) || self.object.has("questions");
         if !asks && let Some(inputs) = self.object.take("inputs") {
-            self.request.parameters = self.object.has("parameters");
+            if let Some(parameters) = self.object.take("parameters") {
+                self.request.parameters = match parameters {
+                    Value::Json(raw) if parameters.kind() == "an object" => Parameters::from_json(raw)?,
+                    other => return Err(other.wrong("parameters", "an object")),
+                };
+            }
             return self.inputs(inputs);
         }
         let (texts, listed) = match (self.object.take(&fields.question), self.object.take("questions")) {
@@ -308,28 +314,30 @@ impl<'a> Reading<'a> {
         };
         self.documents(fields)?;
         let documents = 0..self.request.documents.len();
-        let questions = texts.into_iter().map(|text| Question { text, documents: documents.clone() });
-        self.request.questions = questions.collect();
+        let items = texts.into_iter().map(|question| Item { question, documents: documents.clone() });
+        self.request.items = items.collect();
         self.request.listed = listed;
         Ok(())
     }
 
     /// A text that is given outright wins over a file: then `file` says where it was taken from.
-    fn documents(&mut self, fields: &Fields) -> Result<(), Error> {
+    fn documents(&mut self, fields: &Fields) -> Result<()> {
         let documents = match (self.object.take(&fields.context), self.object.take("contexts")) {
             (Some(_), Some(_)) => {
                 let first = fields.context.clone();
                 return Err(Error::Conflict { first, second: "contexts".into() });
             }
-            (Some(context), None) => vec![Source::Text(context.text(&fields.context)?)],
-            (None, Some(contexts)) => contexts.texts("contexts")?.into_iter().map(Source::Text).collect(),
+            (Some(context), None) => vec![DocumentRef::Text(context.text(&fields.context)?)],
+            (None, Some(contexts)) => {
+                contexts.texts("contexts")?.into_iter().map(DocumentRef::Text).collect()
+            }
             (None, None) if fields.files => match (self.object.take("file"), self.object.take("files")) {
                 (Some(_), Some(_)) => {
                     return Err(Error::Conflict { first: "file".into(), second: "files".into() });
                 }
-                (Some(file), None) => vec![Source::File(file.text("file")?.into())],
+                (Some(file), None) => vec![DocumentRef::File(file.text("file")?.into())],
                 (None, Some(files)) => {
-                    files.texts("files")?.into_iter().map(|file| Source::File(file.into())).collect()
+                    files.texts("files")?.into_iter().map(|file| DocumentRef::File(file.into())).collect()
                 }
                 (None, None) => return Err(self.missing(&fields.context)),
             },
@@ -340,7 +348,7 @@ impl<'a> Reading<'a> {
     }
 
     /// What transformers' pipeline took: an object, or a list of them; in an object a question and a context, or lists of both.
-    fn inputs(&mut self, inputs: Value) -> Result<(), Error> {
+    fn inputs(&mut self, inputs: Value) -> Result<()> {
         let expected = "an object with question and context";
         let Value::Json(raw) = inputs else { return Err(inputs.wrong("inputs", expected)) };
         let wrong = |_| inputs.wrong("inputs", expected);
@@ -366,13 +374,13 @@ impl<'a> Reading<'a> {
             }
             let first = self.request.documents.len();
             let last = contexts.len() - 1;
-            for (index, text) in questions.into_iter().enumerate() {
+            for (index, question) in questions.into_iter().enumerate() {
                 let document = first + index.min(last);
-                self.request.questions.push(Question { text, documents: document..document + 1 });
+                self.request.items.push(Item { question, documents: document..document + 1 });
             }
-            self.request.documents.extend(contexts.into_iter().map(Source::Text));
+            self.request.documents.extend(contexts.into_iter().map(DocumentRef::Text));
         }
-        if self.request.questions.is_empty() {
+        if self.request.items.is_empty() {
             return Err(inputs.wrong("inputs", expected));
         }
         Ok(())
@@ -424,15 +432,11 @@ mod tests {
     }
 
     fn asked(request: &Request) -> Vec<(&str, Range<usize>)> {
-        request
-            .questions
-            .iter()
-            .map(|question| (question.text.as_str(), question.documents.clone()))
-            .collect()
+        request.items.iter().map(|item| (item.question.as_str(), item.documents.clone())).collect()
     }
 
-    fn texts(texts: &[&str]) -> Vec<Source> {
-        texts.iter().map(|&text| Source::Text(text.into())).collect()
+    fn texts(texts: &[&str]) -> Vec<DocumentRef> {
+        texts.iter().map(|&text| DocumentRef::Text(text.into())).collect()
     }
 
     #[test]
@@ -450,7 +454,7 @@ mod tests {
         assert!(several.listed && several.id.is_none());
 
         let files = read(r#"{"question": "q", "files": ["a.txt", "b.txt"], "context": null}"#).unwrap();
-        assert_eq!(files.documents, [Source::File("a.txt".into()), Source::File("b.txt".into())]);
+        assert_eq!(files.documents, [DocumentRef::File("a.txt".into()), DocumentRef::File("b.txt".into())]);
         let named = read(r#"{"question": "q", "context": "c", "file": "origin.txt"}"#).unwrap();
         assert_eq!(named.documents, texts(&["c"]));
         assert_eq!(named.rest[0].0, "file");
@@ -460,7 +464,10 @@ mod tests {
 
         let inputs =
             read(r#"{"inputs": {"question": "q", "context": "c"}, "parameters": {"top_k": 2}}"#).unwrap();
-        assert_eq!((asked(&inputs), inputs.listed, inputs.parameters), (vec![("q", 0..1)], false, true));
+        assert_eq!(
+            (asked(&inputs), inputs.listed, inputs.parameters.top_k),
+            (vec![("q", 0..1)], false, Some(2))
+        );
         let pairs = read(r#"{"inputs": {"question": ["p", "q"], "context": ["c", "d"]}}"#).unwrap();
         assert_eq!(asked(&pairs), [("p", 0..1), ("q", 1..2)]);
         let shared = read(r#"{"inputs": {"question": ["p", "q"], "context": "c"}}"#).unwrap();
@@ -513,7 +520,7 @@ mod tests {
         let text = row(["7", "q", "c", "", ""]).unwrap();
         assert_eq!((text.id, text.documents), (Some("7".into()), texts(&["c"])));
         assert_eq!(text.rest[0].1.get(), "\"\"");
-        assert_eq!(row(["", "q", "", "f.txt", ""]).unwrap().documents, [Source::File("f.txt".into())]);
+        assert_eq!(row(["", "q", "", "f.txt", ""]).unwrap().documents, [DocumentRef::File("f.txt".into())]);
         assert_eq!(row(["", "q", "", "", ""]).unwrap().documents, texts(&[""]));
         let cells: Vec<String> = vec!["7".into(), "q".into()];
         let rejected = Request::from_row(&header, &cells, &Fields::default()).unwrap_err();
@@ -523,7 +530,7 @@ mod tests {
     #[test]
     fn halves_of_pairs_are_replaced() {
         let question = |json: &str| read(&format!(r#"{{"question": "{json}", "context": "c"}}"#)).unwrap();
-        let text = |json: &str| question(json).questions[0].text.clone();
+        let text = |json: &str| question(json).items[0].question.clone();
         assert_eq!(text(r"a\ud83db"), "a\u{fffd}b");
         assert_eq!(text(r"\uDE00x\ud83d"), "\u{fffd}x\u{fffd}");
         assert_eq!(text(r"\ud83d\ude00"), "😀");

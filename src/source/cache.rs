@@ -16,8 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::reference::HubRepo;
-use crate::checkpoint::parts::{self, Parts, TOKENIZER_CONFIG};
+use super::repo::HubRepo;
+use crate::checkpoint::parts::{self, MODULES, POOLING, Parts, TOKENIZER_CONFIG};
+use crate::fs::replace;
 use crate::source::error::{Error, Result};
 
 /// A folder from which a model can be loaded, and its commit.
@@ -73,6 +74,9 @@ impl RepoCache {
         {
             return Some(TOKENIZER_CONFIG.into());
         }
+        if has(MODULES) && !has(POOLING) && !self.absent_marker(commit, POOLING).exists() {
+            return Some(POOLING.into());
+        }
         if parts.sharded {
             let index = match fs::read(dir.join(parts.weights)) {
                 Ok(index) => index,
@@ -119,41 +123,46 @@ impl RepoCache {
         if revision == commit {
             return Ok(());
         }
-        self.replace(&self.ref_file(revision), |temporary| fs::write(temporary, commit))
+        write(&self.ref_file(revision), commit)
     }
 
     /// Remembers that the repository has no such file.
     pub fn mark_absent(&self, commit: &str, file: &str) -> Result<()> {
-        self.replace(&self.absent_marker(commit, file), |temporary| fs::write(temporary, ""))
+        write(&self.absent_marker(commit, file), "")
     }
 
     /// Makes a blob visible under its name in a snapshot.
     pub fn link(&self, blob: &str, commit: &str, file: &str) -> Result<()> {
         let target = self.blob(blob);
         let link = self.snapshot(commit).join(file);
-        let relative = Path::new("..").join("..").join("blobs").join(blob);
+        // Up from the file's folder to the repository's.
+        let up = "../".repeat(2 + file.matches('/').count());
+        let relative = Path::new(&up).join("blobs").join(blob);
         if fs::read_link(&link).is_ok_and(|present| present == relative) && link.exists() {
             return Ok(());
         }
-        self.replace(&link, |temporary| {
+        make_folder_of(&link)?;
+        replace(&link, |temporary| {
             // A file system without links gets a second name, or in the end a copy.
             symlink(&relative, temporary)
                 .or_else(|_| fs::hard_link(&target, temporary))
                 .or_else(|_| fs::copy(&target, temporary).map(drop))
         })
+        .map_err(|source| not_writable(&link, source))
     }
+}
 
-    /// Makes something beside `path` and renames it into place, so that nobody ever sees half of it.
-    fn replace(&self, path: &Path, make: impl Fn(&Path) -> io::Result<()>) -> Result<()> {
-        let failed = |source| not_writable(path, source);
-        let Some(folder) = path.parent() else { return Ok(()) };
-        fs::create_dir_all(folder).map_err(failed)?;
-        let temporary = folder.join(unique_name("new"));
-        make(&temporary).and_then(|()| fs::rename(&temporary, path)).map_err(|source| {
-            let _ = fs::remove_file(&temporary);
-            not_writable(path, source)
-        })
+fn write(path: &Path, text: &str) -> Result<()> {
+    make_folder_of(path)?;
+    match crate::fs::write(path, text.as_bytes()) {
+        Err(crate::fs::Error::Write { path, source }) => Err(not_writable(&path, source)),
+        outcome => Ok(outcome?),
     }
+}
+
+fn make_folder_of(path: &Path) -> Result<()> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    fs::create_dir_all(folder).map_err(|source| not_writable(path, source))
 }
 
 /// The right to write one blob. Ends when it is dropped, and when the process ends.
@@ -313,6 +322,24 @@ mod tests {
     }
 
     #[test]
+    fn an_embedding_model_needs_its_pooling_or_the_proof_that_there_is_none() {
+        let mut files = WHOLE.to_vec();
+        files.push((MODULES, "[]"));
+        let (_dir, cache) = cached(&files);
+        assert_eq!(cache.lookup("main").unwrap_err(), "its copy lacks 1_Pooling/config.json");
+        cache.mark_absent(COMMIT, POOLING).unwrap();
+        cache.lookup("main").unwrap();
+        files.push((POOLING, "{}"));
+        let (_dir, cache) = cached(&files);
+        let snapshot = cache.lookup("main").unwrap();
+        assert_eq!(
+            fs::read_to_string(snapshot.dir.join(POOLING)).unwrap(),
+            "{}",
+            "the link leads to its blob"
+        );
+    }
+
+    #[test]
     fn a_ref_that_is_no_commit_leads_nowhere() {
         let (_dir, cache) = cached(&WHOLE);
         for bad in ["", "../../../../etc", "0123", &COMMIT.to_uppercase()] {
@@ -338,14 +365,17 @@ mod tests {
         let held = BlobLock::acquire(&blob, &part, Duration::ZERO, || ()).unwrap();
         let refused = BlobLock::acquire(&blob, &part, Duration::from_millis(50), || ()).unwrap_err();
         assert_eq!(refused.code(), "cache_locked");
-        std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| BlobLock::acquire(&blob, &part, Duration::from_millis(400), || ()));
-            for size in 1..8 {
-                fs::write(&part, "x".repeat(size)).unwrap();
-                std::thread::sleep(Duration::from_millis(100));
+        // The holder writes whenever the other looks, so no patience is needed, and ends after some time.
+        let held = std::cell::RefCell::new(held);
+        let looked = std::cell::Cell::new(0);
+        let working = || {
+            looked.set(looked.get() + 1);
+            fs::write(&part, "x".repeat(looked.get())).unwrap();
+            if looked.get() == 4 {
+                held.take();
             }
-            drop(held);
-            assert!(waiter.join().unwrap().unwrap().is_some());
-        });
+        };
+        assert!(BlobLock::acquire(&blob, &part, Duration::ZERO, working).unwrap().is_some());
+        assert_eq!(looked.get(), 4);
     }
 }

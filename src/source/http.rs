@@ -10,7 +10,7 @@ use ureq::http::{Response, Uri};
 use ureq::typestate::WithoutBody;
 use ureq::{Agent, Body, RequestBuilder};
 
-use super::reference::HubRepo;
+use super::repo::HubRepo;
 use super::settings::{HubSettings, has_usable_port};
 use crate::source::error::{Error, Result};
 
@@ -61,18 +61,9 @@ impl<'a> Client<'a> {
         Self { agent: config.into(), settings }
     }
 
-    /// The same rules for a request that somebody else made.
-    pub fn adopt(&self, request: RequestBuilder<WithoutBody>) -> RequestBuilder<WithoutBody> {
-        request
-            .config()
-            .proxy(self.settings.proxy.clone())
-            .http_status_as_error(false)
-            .timeout_resolve(Some(self.settings.patience))
-            .timeout_connect(Some(self.settings.patience))
-            .timeout_recv_response(Some(self.settings.patience))
-            .timeout_per_read(Some(self.settings.patience))
-            .timeout_per_write(Some(self.settings.patience))
-            .build()
+    /// Asks for the listing of a repository.
+    pub fn list(&self, url: &str, about: About) -> Result<Response<Body>> {
+        self.follow(url, about, |_| false, |url| self.agent.get(url))
     }
 
     /// Asks for the headers of a file.
@@ -140,7 +131,7 @@ impl<'a> Client<'a> {
     }
 
     /// Sends one request, again and again while the failure is one that may pass.
-    pub fn send(
+    fn send(
         &self,
         about: About,
         request: impl Fn() -> RequestBuilder<WithoutBody>,

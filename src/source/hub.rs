@@ -1,7 +1,7 @@
 //! Fetching a model from the hub into the cache. The only user of hf-hub.
 //!
-//! hf-hub knows the hub's addresses and its listing, and is used for that. The bytes are moved by
-//! [`super::transfer`], because hf-hub 0.5.0, as far as its source shows,
+//! hf-hub says how the hub's addresses are written and what its listing holds, and is used for that alone: none of its
+//! clients is made. The bytes are moved by [`super::transfer`], because hf-hub 0.5.0, as far as its source shows,
 //!
 //! - panics on a redirect without a Location header, and on a link that could not be made;
 //! - takes an ETag or commit header as a path as it comes, so a hostile server writes outside of the cache;
@@ -12,16 +12,15 @@
 use std::collections::BTreeSet;
 
 use hf_hub::api::RepoInfo;
-use hf_hub::api::sync::{ApiBuilder, ApiRepo};
-use hf_hub::{Cache, Repo, RepoType};
-use indicatif::{ProgressBar, ProgressStyle};
+use hf_hub::{Repo, RepoType};
 
 use super::cache::{RepoCache, Snapshot};
-use super::http::{About, Client, USER_AGENT};
-use super::reference::HubRepo;
+use super::http::{About, Client};
+use super::progress::{DownloadEvent, Watcher};
+use super::repo::HubRepo;
 use super::settings::HubSettings;
 use super::transfer;
-use crate::checkpoint::parts::{self, Parts, TOKENIZER_CONFIG};
+use crate::checkpoint::parts::{self, MODULES, POOLING, Parts, TOKENIZER_CONFIG};
 use crate::source::error::{Error, Result};
 use crate::{checkpoint, fs};
 
@@ -29,7 +28,7 @@ use crate::{checkpoint, fs};
 const LONGEST_LISTING: u64 = 16 << 20;
 
 /// Brings a revision of a repository into the cache: what is missing is fetched, what is there is kept.
-pub(super) fn fetch(repo: &HubRepo, settings: &HubSettings, progress: bool) -> Result<Snapshot> {
+pub(super) fn fetch(repo: &HubRepo, settings: &HubSettings, watcher: &Watcher) -> Result<Snapshot> {
     settings.check()?;
     let cache_dir = settings.cache_dir()?;
     let cache = RepoCache::new(cache_dir, repo);
@@ -42,24 +41,26 @@ pub(super) fn fetch(repo: &HubRepo, settings: &HubSettings, progress: bool) -> R
     };
     let parts = Parts::choose(|name| listing.names.contains(name)).map_err(lacks)?;
     let commit = listing.commit.as_str();
-    let files = hub.files_at(commit)?;
     let get = |file: &str| -> Result<()> {
-        let bar = bar(file, progress);
+        watcher.tell(file, DownloadEvent::Started);
         let outcome = transfer::obtain(
             &hub.client,
             &cache,
             commit,
-            &files.url(file),
+            &hub.file_url(commit, file),
             About { repo, file: Some(file) },
             settings,
-            &bar,
+            watcher,
         );
-        bar.finish_and_clear();
+        watcher.tell(file, DownloadEvent::Ended);
         outcome
     };
 
     if parts.legacy_tokenizer && !listing.names.contains(TOKENIZER_CONFIG) {
         cache.mark_absent(commit, TOKENIZER_CONFIG)?;
+    }
+    if listing.names.contains(MODULES) && !listing.names.contains(POOLING) {
+        cache.mark_absent(commit, POOLING)?;
     }
     // The weights come last: a snapshot that has them has everything else, and an interrupted one does not count.
     for file in &parts.small {
@@ -100,9 +101,9 @@ struct Hub<'a> {
 impl Hub<'_> {
     /// The commit of a revision and the names of its files, in one request.
     fn list(&self, revision: &str) -> Result<Listing> {
-        let api = self.files_at(revision)?;
+        let url = format!("{}/api/{}", self.settings.endpoint, self.at(revision).api_url());
         let about = About { repo: self.repo, file: None };
-        let mut response = match self.client.send(about, || self.client.adopt(api.info_request())) {
+        let mut response = match self.client.list(&url, about) {
             Ok(response) => response,
             // The hub says which of the two it lacks; a mirror may not, but can be asked for `main`.
             Err(Error::NoSuchRepo { .. }) if revision != "main" && self.list("main").is_ok() => {
@@ -130,36 +131,22 @@ impl Hub<'_> {
         })
     }
 
-    /// hf-hub's view of the repository at a revision. Everything in it was checked before.
-    fn files_at(&self, revision: &str) -> Result<ApiRepo> {
-        let cache = self.settings.cache_dir()?.to_path_buf();
-        let api = ApiBuilder::from_cache(Cache::new(cache))
-            .with_endpoint(self.settings.endpoint.clone())
-            .with_token(self.settings.token.as_ref().map(|token| token.secret().to_owned()))
-            .with_user_agent(USER_AGENT.split('/').next().unwrap_or(USER_AGENT), env!("CARGO_PKG_VERSION"))
-            .with_progress(false)
-            .build()
-            .map_err(|error| Error::HubUnreachable {
-                endpoint: self.settings.endpoint.clone(),
-                reason: error.to_string(),
-            })?;
-        let id = self.repo.id().to_owned();
-        Ok(api.repo(Repo::with_revision(id, RepoType::Model, revision.to_owned())))
+    /// Where a file of a commit is fetched.
+    fn file_url(&self, commit: &str, file: &str) -> String {
+        let repo = self.at(commit);
+        format!("{}/{}/resolve/{}/{file}", self.settings.endpoint, repo.url(), repo.url_revision())
     }
-}
 
-fn bar(file: &str, progress: bool) -> ProgressBar {
-    if !progress {
-        return ProgressBar::hidden();
+    fn at(&self, revision: &str) -> Repo {
+        Repo::with_revision(self.repo.id().to_owned(), RepoType::Model, revision.to_owned())
     }
-    let template = "{msg:30} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} ({eta})";
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::no_length().with_style(style).with_message(file.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hf_hub::Cache;
+    use hf_hub::api::sync::ApiBuilder;
 
     #[test]
     fn our_cache_is_laid_out_as_hf_hub_lays_it_out() {
@@ -169,5 +156,17 @@ mod tests {
         let theirs = Cache::new(dir.into()).repo(Repo::model("a/b.c".into()));
         assert_eq!(ours.blob("x"), theirs.blob_path("x"));
         assert_eq!(ours.snapshot("y"), theirs.pointer_path("y"));
+    }
+
+    #[test]
+    fn files_are_where_hf_hub_fetches_them() {
+        let repo = HubRepo::new("a/b.c", None).unwrap();
+        let settings = HubSettings::default();
+        let ours = Hub { client: Client::new(&settings), settings: &settings, repo: &repo };
+        let theirs = ApiBuilder::new().with_endpoint(settings.endpoint.clone()).build().unwrap();
+        let at = Repo::with_revision("a/b.c".into(), RepoType::Model, "v/1".into());
+        for file in ["config.json", "1_Pooling/config.json"] {
+            assert_eq!(ours.file_url("v/1", file), theirs.repo(at.clone()).url(file));
+        }
     }
 }

@@ -8,16 +8,20 @@ mod cache;
 pub mod error;
 mod http;
 mod hub;
+mod progress;
 mod reference;
 mod registry;
+mod repo;
 mod settings;
 mod transfer;
 
 use std::path::PathBuf;
 
 pub use error::{Error, Result};
-pub use reference::{HubRepo, Reference};
+pub use progress::{Download, DownloadEvent, Watcher};
+pub use reference::Reference;
 pub use registry::{Accuracy, Entry, Family, Registry};
+pub use repo::HubRepo;
 pub use settings::{DEFAULT_ENDPOINT, HubSettings, Token};
 
 use crate::checkpoint::ModelFiles;
@@ -31,8 +35,8 @@ pub struct SourceOptions {
     pub registry: Option<PathBuf>,
     /// The registry in the user's configuration folder. It is read where it exists, before `registry`.
     pub user_registry: Option<PathBuf>,
-    /// Show the progress of downloads on stderr.
-    pub progress: bool,
+    /// Is told how far downloads have come.
+    pub watcher: Watcher,
     /// Ask the hub even when the cache has the model, so that a branch is brought up to date.
     pub refresh: bool,
     /// Where the hub and its cache are.
@@ -123,7 +127,7 @@ fn from_hub(
             let cache = cache_dir.to_path_buf();
             return Err(Error::Offline { model: reference.to_owned(), cache, missing });
         }
-        _ => (hub::fetch(repo, settings, options.progress)?, Origin::Downloaded),
+        _ => (hub::fetch(repo, settings, &options.watcher)?, Origin::Downloaded),
     };
     let mut files = ModelFiles::from_dir(&snapshot.dir)?;
     files.name = entry.as_ref().map_or_else(|| repo.id().to_owned(), |entry| entry.name.clone());

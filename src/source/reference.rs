@@ -1,13 +1,15 @@
 //! What `--model` means.
 //!
-//! In this order: a text that is written like a path (`./x`, `/x`, `~/x`, `C:\x`) is a folder; so is any text that
-//! names an existing folder with a config.json in it; then come names and repositories of the registry, with
-//! `@revision` if another revision is wanted; then `owner/repo[@revision]`. Nothing else is a model.
+//! In this order: a text that is written like a path (`./x`, `/x`, `~/x`, `C:\x`) is a folder; the name of the built-in model
+//! is that model, whatever folders there are; any other text that names an existing folder with a config.json in it is
+//! that folder; then come names and repositories of the registry, with `@revision` if another revision is wanted; then
+//! `owner/repo[@revision]`. Nothing else is a model.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::builtin;
 use super::registry::{Entry, Registry};
+use super::repo::{HubRepo, check_repo_id, check_revision};
 use super::settings::expand_home;
 use crate::checkpoint;
 use crate::source::error::{Error, Result};
@@ -26,6 +28,14 @@ pub enum Reference {
 impl Reference {
     /// Understands what a user wrote. Looks at the file system only to see whether a folder of that name exists.
     pub fn parse(text: &str, registry: &Registry) -> Result<Self> {
+        Self::parse_among(text, registry, |path| match path.is_dir() {
+            true if path.join("config.json").is_file() => Folder::Model,
+            true => Folder::Other,
+            false => Folder::Absent,
+        })
+    }
+
+    fn parse_among(text: &str, registry: &Registry, folder: impl Fn(&Path) -> Folder) -> Result<Self> {
         let wrong = |reason: String| Error::BadReference { reference: text.to_owned(), reason };
         if text.trim().is_empty() {
             return Err(wrong("it is empty".into()));
@@ -33,7 +43,8 @@ impl Reference {
         if is_written_like_a_path(text) {
             return Ok(Reference::Folder(expand_home(Path::new(text), dirs::home_dir().as_deref()), None));
         }
-        if Path::new(text).join("config.json").is_file() {
+        // A name that every machine has must not depend on the folder that somebody happens to be in.
+        if text != builtin::NAME && folder(Path::new(text)) == Folder::Model {
             return Ok(Reference::Folder(text.into(), None));
         }
 
@@ -60,7 +71,7 @@ impl Reference {
             check_repo_id(name).map_err(wrong)?;
             return Ok(Reference::Repo(HubRepo::checked(name, revision), None));
         }
-        if Path::new(text).is_dir() {
+        if folder(Path::new(text)) == Folder::Other {
             // A folder is meant, so say what it lacks rather than that the name is unknown.
             return Err(checkpoint::Error::MissingFile {
                 model: text.to_owned(),
@@ -72,101 +83,19 @@ impl Reference {
     }
 }
 
-/// A repository on the hub at one revision. Both are known to be safe in paths and URLs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HubRepo {
-    id: String,
-    revision: String,
-}
-
-impl HubRepo {
-    /// Checks `owner/name` and the revision; no revision is `main`.
-    pub fn new(id: &str, revision: Option<&str>) -> Result<Self> {
-        let wrong = |reason: String| Error::BadReference { reference: id.to_owned(), reason };
-        check_repo_id(id).map_err(wrong)?;
-        if let Some(revision) = revision {
-            check_revision(revision).map_err(|reason| wrong(format!("revision `{revision}`: {reason}")))?;
-        }
-        Ok(Self::checked(id, revision))
-    }
-
-    fn checked(id: &str, revision: Option<&str>) -> Self {
-        let mut revision = revision.unwrap_or("main").to_owned();
-        if revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            // The hub and its caches write hashes in small letters.
-            revision.make_ascii_lowercase();
-        }
-        Self { id: id.to_owned(), revision }
-    }
-
-    /// `owner/name`.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// A branch, a tag or a commit.
-    pub fn revision(&self) -> &str {
-        &self.revision
-    }
-}
-
-impl fmt::Display for HubRepo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.revision.as_str() {
-            "main" => f.write_str(&self.id),
-            revision => write!(f, "{}@{revision}", self.id),
-        }
-    }
+/// What there is at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Folder {
+    /// A folder with a config.json.
+    Model,
+    /// Another folder.
+    Other,
+    Absent,
 }
 
 fn is_written_like_a_path(text: &str) -> bool {
     let drive = matches!(text.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
     text.starts_with(['.', '/', '~']) || text.contains('\\') || drive
-}
-
-/// Why a text cannot be `owner/name`. The same rules as the hub's, for ASCII.
-pub(super) fn check_repo_id(id: &str) -> Result<(), String> {
-    let parts: Vec<&str> = id.split('/').collect();
-    let [owner, name] = parts.as_slice() else {
-        return Err("a repository is written owner/name, a folder ./like/this".into());
-    };
-    for part in [owner, name] {
-        let letters =
-            part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
-        if !letters {
-            return Err("owner and name of a repository hold letters, digits, `.`, `_` and `-`".into());
-        }
-        if !(1..=96).contains(&part.len()) {
-            return Err("owner and name of a repository have 1 to 96 letters".into());
-        }
-        if part.starts_with(['.', '-']) || part.ends_with(['.', '-']) {
-            return Err("owner and name of a repository neither start nor end with `.` or `-`".into());
-        }
-        if part.contains("..") || part.contains("--") {
-            return Err("owner and name of a repository hold no `..` and no `--`".into());
-        }
-    }
-    if name.ends_with(".git") {
-        return Err("the name of a repository does not end in .git".into());
-    }
-    Ok(())
-}
-
-/// Why a text cannot be a revision. Stricter than git, so that it is safe in URLs and as a path below `refs/`.
-pub(super) fn check_revision(revision: &str) -> Result<(), String> {
-    let letters = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+' | b'/');
-    if !(1..=200).contains(&revision.len()) {
-        return Err("a revision has 1 to 200 letters".into());
-    }
-    if !revision.bytes().all(letters) {
-        return Err("a revision holds letters, digits, `.`, `_`, `-`, `+` and `/`".into());
-    }
-    if revision.split('/').any(|part| part.is_empty() || part.starts_with('.')) || revision.contains("..") {
-        return Err(
-            "a revision holds no `..`, no `//`, and no part that is empty or starts with a dot".into()
-        );
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -222,10 +151,32 @@ mod tests {
 
     #[test]
     fn an_existing_model_folder_wins_over_a_name_and_another_folder_does_not() {
-        // `src/source` exists here and holds no config.json, so it reads as a repository.
-        assert_eq!(repo("src/source"), "src/source main ");
+        let registry = Registry::embedded().unwrap();
+        let among = |text: &str, here: Folder| Reference::parse_among(text, &registry, |_| here);
+        for text in ["minilm", "unknown", "owner/name", "owner/name@v1"] {
+            assert_eq!(among(text, Folder::Model).unwrap(), Reference::Folder(text.into(), None));
+        }
+        for (text, is) in [("minilm", "deepset/minilm-uncased-squad2"), ("owner/name", "owner/name")] {
+            match among(text, Folder::Other).unwrap() {
+                Reference::Repo(repo, _) => assert_eq!(repo.to_string(), is),
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+        assert_eq!(among("unknown", Folder::Other).unwrap_err().code(), "missing_model_file");
+        assert_eq!(among("unknown", Folder::Absent).unwrap_err().code(), "unknown_model");
         assert_eq!(parse("src").unwrap_err().code(), "missing_model_file");
         assert_eq!(parse("models/builtin").unwrap(), Reference::Folder("models/builtin".into(), None));
+    }
+
+    #[test]
+    fn no_folder_takes_the_built_in_models_name() {
+        let registry = Registry::embedded().unwrap();
+        for here in [Folder::Model, Folder::Other, Folder::Absent] {
+            let found = Reference::parse_among("builtin", &registry, |_| here).unwrap();
+            assert!(matches!(found, Reference::BuiltIn(_)), "{here:?}: {found:?}");
+            let found = Reference::parse_among("./builtin", &registry, |_| here).unwrap();
+            assert_eq!(found, Reference::Folder("./builtin".into(), None));
+        }
     }
 
     #[test]
@@ -273,6 +224,5 @@ mod tests {
             assert_eq!(parse(bad).unwrap_err().code(), "bad_model_reference", "{bad:?}");
         }
         assert!(parse(&format!("a/{}", "b".repeat(97))).is_err());
-        assert!(HubRepo::new("a/b", Some("..")).is_err() && HubRepo::new("../b", None).is_err());
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::builtin;
-use super::reference::{check_repo_id, check_revision};
+use super::repo::{check_repo_id, check_revision};
 use super::settings::expand_home;
 use crate::fs;
 use crate::source::error::{Error, Result};

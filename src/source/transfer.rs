@@ -4,14 +4,15 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
 use ureq::Body;
 use ureq::http::Response;
 
 use super::cache::{BlobLock, RepoCache, not_writable, unique_name, with_suffix};
 use super::http::{About, Client, Remote, header, may_pass};
+use super::progress::{DownloadEvent, Watcher};
 use super::settings::HubSettings;
+use crate::fs::complete;
 use crate::source::error::{Error, Result};
 
 /// Makes a file part of a snapshot, fetching its content unless the cache has it.
@@ -22,24 +23,23 @@ pub(super) fn obtain(
     url: &str,
     about: About,
     settings: &HubSettings,
-    bar: &ProgressBar,
+    watcher: &Watcher,
 ) -> Result<()> {
     let file = about.file.unwrap_or(url);
     let remote = client.describe(url, about)?;
     let blob = cache.blob(&remote.blob);
     let is_there = || fs::metadata(&blob).is_ok_and(|meta| meta.len() == remote.size);
     if !is_there() {
-        bar.set_length(remote.size);
         let part = with_suffix(&blob, "part");
-        let waiting = || bar.set_message(format!("{file}: waiting for another process that fetches it"));
+        let waiting = || watcher.tell(file, DownloadEvent::Waiting);
         let lock = BlobLock::acquire(&blob, &part, settings.patience, waiting)?;
-        bar.set_message(file.to_owned());
         // Without a lock nobody may be trusted with the shared partial file, so this one is ours alone.
         let part = if lock.is_some() { part } else { cache.blob(&unique_name("part")) };
         if !is_there() {
-            let download = Download { client, url, about, file, remote: &remote, part: &part, settings, bar };
-            download.run()?;
-            fs::rename(&part, &blob).map_err(|source| not_writable(&blob, source))?;
+            let download =
+                Download { client, url, about, file, remote: &remote, part: &part, settings, watcher };
+            let file = download.run()?;
+            complete(&file, &part, &blob).map_err(|source| not_writable(&blob, source))?;
         }
     }
     cache.link(&remote.blob, commit, file)
@@ -53,7 +53,7 @@ struct Download<'a> {
     remote: &'a Remote,
     part: &'a Path,
     settings: &'a HubSettings,
-    bar: &'a ProgressBar,
+    watcher: &'a Watcher,
 }
 
 /// How one answer of the server ended.
@@ -68,7 +68,7 @@ enum End {
 
 impl Download<'_> {
     /// Continues the partial file until it has the announced size and hash.
-    fn run(&self) -> Result<()> {
+    fn run(&self) -> Result<File> {
         let full = self.remote.size;
         let mut part = self
             .writing(File::options().create(true).truncate(false).read(true).write(true).open(self.part))?;
@@ -86,7 +86,7 @@ impl Download<'_> {
             }
             if have == full {
                 match self.check_hash(&mut part)? {
-                    None => return self.writing(part.sync_all()),
+                    None => return Ok(part),
                     Some(_) if from_before => {
                         from_before = false;
                         have = self.restart(&mut part)?;
@@ -101,7 +101,7 @@ impl Download<'_> {
             if have == full {
                 continue;
             }
-            self.bar.set_position(have);
+            self.tell(have);
             let response = self.client.open(self.url, have, self.about)?;
             let end = self.receive(response, &mut part, have)?;
             have = self.writing(part.metadata())?.len();
@@ -155,8 +155,12 @@ impl Download<'_> {
                 return Err(self.damaged("size", self.remote.size.to_string(), got));
             }
             self.writing(part.write_all(&buffer[..count]))?;
-            self.bar.set_position(have);
+            self.tell(have);
         }
+    }
+
+    fn tell(&self, have: u64) {
+        self.watcher.tell(self.file, DownloadEvent::Bytes { have, size: self.remote.size });
     }
 
     fn give_up(&self, end: End, have: u64) -> Error {

@@ -6,38 +6,32 @@
 //! without a clock and without a setting.
 
 pub mod error;
+mod prepare;
 mod queue;
 mod shelf;
+mod turn;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::reader::{Asking, Event, Passage, Query, Reader};
+use crate::reader::{Document, Event, Question, Reader};
+use crate::request::Options;
 use crate::request::reply::{Id, Reply};
 use crate::text::BYTES_PER_TOKEN;
 
 pub use error::{Error, Result};
+pub use prepare::Preparing;
 pub use queue::Queue;
 pub use shelf::Shelf;
-
-/// A question that is ready to be asked.
-pub struct Ask {
-    /// What its reply is called.
-    pub id: Id,
-    /// The question.
-    pub question: String,
-    /// Where the answer may be.
-    pub passages: Vec<Arc<Passage>>,
-}
 
 /// Something to be answered, or to be passed on because it cannot be. `T` is whatever tells the receiver whose it is.
 pub struct Work<T> {
     /// Whose it is.
     pub ticket: T,
-    /// What there is to do.
-    pub ask: Result<Ask>,
+    /// The question, or why there is none.
+    pub question: Result<Question>,
     /// Bytes that the ticket takes.
     pub ticket_bytes: usize,
 }
@@ -48,12 +42,12 @@ impl<T> Work<T> {
         const OVERHEAD: usize = 64;
         OVERHEAD
             + self.ticket_bytes / BYTES_PER_TOKEN
-            + self.ask.as_ref().map_or(0, |ask| {
-                let passages = ask
-                    .passages
+            + self.question.as_ref().map_or(0, |question| {
+                let documents = question
+                    .documents
                     .iter()
-                    .map(|passage| passage.tokens().max(passage.text.len() / BYTES_PER_TOKEN));
-                ask.question.len() / BYTES_PER_TOKEN + passages.sum::<usize>()
+                    .map(|document| document.tokens().max(document.text.len() / BYTES_PER_TOKEN));
+                question.text.len() / BYTES_PER_TOKEN + documents.sum::<usize>()
             })
     }
 }
@@ -75,10 +69,9 @@ pub enum Done<T> {
 
 /// Answers everything that comes out of the queue, in groups of about `group` tokens, until the queue ends or `emit` breaks off,
 /// which takes effect once the windows in flight are through. Within a group replies come as they are ready; all replies of a
-/// group come before any of the next. Work that asks the same of the same passages is done once.
+/// group come before any of the next. Work that asks the same of the same documents under the same options is done once.
 pub fn answer_stream<T>(
     reader: &Reader,
-    asking: &Asking,
     work: &Queue<Work<T>>,
     group: usize,
     emit: &mut dyn FnMut(Done<T>) -> ControlFlow<()>,
@@ -90,7 +83,7 @@ pub fn answer_stream<T>(
             room -= next.weight().min(room);
             gathered.push(next);
         }
-        if answer_group(reader, asking, gathered, emit)?.is_break() {
+        if answer_group(reader, gathered, emit)?.is_break() {
             break;
         }
     }
@@ -99,21 +92,22 @@ pub fn answer_stream<T>(
 
 fn answer_group<T>(
     reader: &Reader,
-    asking: &Asking,
     gathered: Vec<Work<T>>,
     emit: &mut dyn FnMut(Done<T>) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>> {
-    let mut asks: Vec<Ask> = Vec::new();
+    let mut questions: Vec<Question> = Vec::new();
     let mut waiting: Vec<Vec<(T, Id)>> = Vec::new();
-    let mut known: HashMap<(String, Vec<*const Passage>), usize> = HashMap::new();
-    for Work { ticket, ask, .. } in gathered {
-        match ask {
-            Ok(ask) => {
-                let same = (ask.question.clone(), ask.passages.iter().map(Arc::as_ptr).collect());
-                let place = *known.entry(same).or_insert(asks.len());
-                let id = ask.id.clone();
-                if place == asks.len() {
-                    asks.push(ask);
+    let mut known: HashMap<Same, usize> = HashMap::new();
+    for Work { ticket, question, .. } in gathered {
+        match question {
+            Ok(question) => {
+                let id = question.id.clone();
+                let place = match Same::of(&question) {
+                    Some(same) => *known.entry(same).or_insert(questions.len()),
+                    None => questions.len(),
+                };
+                if place == questions.len() {
+                    questions.push(question);
                     waiting.push(Vec::new());
                 }
                 waiting[place].push((ticket, id));
@@ -125,16 +119,9 @@ fn answer_group<T>(
             }
         }
     }
-    let queries: Vec<Query> = (asks.iter())
-        .map(|ask| Query {
-            id: ask.id.clone(),
-            question: &ask.question,
-            passages: ask.passages.iter().map(Arc::as_ref).collect(),
-        })
-        .collect();
     let mut flow = ControlFlow::Continue(());
     let mut before = (0, 0, Duration::ZERO);
-    reader.answer_each(&queries, asking, &mut |event| {
+    reader.answer_each(&questions, &mut |event| {
         let step = match event {
             Event::Read(now) => {
                 let (windows, tokens, model) = before;
@@ -145,7 +132,7 @@ fn answer_group<T>(
                     model: now.model - model,
                 })
             }
-            Event::Reply(query, reply) => hand_out(std::mem::take(&mut waiting[query]), reply, emit),
+            Event::Reply(place, reply) => hand_out(std::mem::take(&mut waiting[place]), reply, emit),
         };
         // Breaking off is remembered: replies that are ready at the same time still come.
         if step.is_break() {
@@ -154,6 +141,19 @@ fn answer_group<T>(
         flow
     })?;
     Ok(flow)
+}
+
+/// What makes two questions one: the words, and the same documents and options, told apart by where they lie.
+#[derive(PartialEq, Eq, Hash)]
+struct Same(String, Vec<*const Document>, *const Options);
+
+impl Same {
+    /// `None` for a question that can be taken back or be too late: its fate is its own.
+    fn of(question: &Question) -> Option<Self> {
+        let documents = question.documents.iter().map(Arc::as_ptr).collect();
+        let alone = question.cancel.is_some() || question.deadline.is_some();
+        (!alone).then(|| Self(question.text.clone(), documents, Arc::as_ptr(&question.options)))
+    }
 }
 
 /// Gives everybody who asked the same a reply of their own.

@@ -1,13 +1,13 @@
-//! Passages that were tokenised lately, so that a text which several requests share is tokenised once.
+//! Documents that were tokenised lately, so that a text which several requests share is tokenised once.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::reader::{Passage, Reader, Result};
+use crate::reader::{Document, Reader, Result};
 use crate::request::reply::DocumentId;
 
-/// A few passages, the oldest of which make room for new ones. Several threads may use it at once.
+/// A few documents, the oldest of which make room for new ones. Several threads may use it at once.
 pub struct Shelf {
     state: Mutex<State>,
     hasher: RandomState,
@@ -25,21 +25,21 @@ struct State {
 
 #[derive(Default)]
 struct Slot {
-    passage: Pending,
+    document: Pending,
     bytes: usize,
 }
 
 /// Empty while the first who wants it tokenises it; `None` if that failed.
-type Pending = Arc<OnceLock<Option<Arc<Passage>>>>;
+type Pending = Arc<OnceLock<Option<Arc<Document>>>>;
 
 impl Shelf {
-    /// A shelf for passages that take about so many bytes, tokens included. The latest passage is kept whatever its size.
+    /// A shelf for documents that take about so many bytes, tokens included. The latest document is kept whatever its size.
     pub fn new(capacity: usize) -> Self {
         Self { state: Mutex::default(), hasher: RandomState::new(), capacity }
     }
 
-    /// The passage with that text, tokenised now unless it is here. Waits for another thread that is about to tokenise it.
-    pub fn passage(&self, reader: &Reader, id: DocumentId, text: String) -> Result<Arc<Passage>> {
+    /// The document with that text, tokenised now unless it is here. Waits for another thread that is about to tokenise it.
+    pub fn document(&self, reader: &Reader, id: DocumentId, text: String) -> Result<Arc<Document>> {
         let key = self.hasher.hash_one((id.to_string(), &text));
         let slot = self.lock().slot(key);
         let (mut text, mut own) = (text, None);
@@ -49,7 +49,7 @@ impl Shelf {
         });
         match (own, found) {
             (Some(made), _) => {
-                let bytes = OVERHEAD + made.as_ref().map_or(0, |passage| size(passage));
+                let bytes = OVERHEAD + made.as_ref().map_or(0, |document| size(document));
                 self.lock().weigh(key, bytes, self.capacity);
                 made
             }
@@ -66,12 +66,12 @@ impl Shelf {
 }
 
 impl State {
-    /// The place of a passage, which may be on its way.
+    /// The place of a document, which may be on its way.
     fn slot(&mut self, key: u64) -> Pending {
-        self.known.entry(key).or_default().passage.clone()
+        self.known.entry(key).or_default().document.clone()
     }
 
-    /// Notes what a new passage takes, and makes room for it.
+    /// Notes what a new document takes, and makes room for it.
     fn weigh(&mut self, key: u64, bytes: usize, capacity: usize) {
         let Some(slot) = self.known.get_mut(&key) else { return };
         slot.bytes = bytes;
@@ -84,11 +84,11 @@ impl State {
     }
 }
 
-/// About the memory that a slot takes. Of short passages, most is not text.
+/// About the memory that a slot takes. Of short documents, most is not text.
 const OVERHEAD: usize = 256;
 
-/// About the memory that a passage takes.
-fn size(passage: &Passage) -> usize {
+/// About the memory that a document takes.
+fn size(document: &Document) -> usize {
     const TOKEN: usize = 24;
-    passage.text.len() + TOKEN * passage.tokens()
+    document.text.len() + TOKEN * document.tokens()
 }

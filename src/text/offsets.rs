@@ -1,6 +1,8 @@
 //! Byte ranges of a text, cleaned up and counted in the unit a user asked for. Bytes are the only unit used inside.
 
+use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
 use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
 
@@ -16,6 +18,29 @@ pub enum OffsetUnit {
     Utf16,
 }
 
+impl fmt::Display for OffsetUnit {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        out.write_str(match self {
+            OffsetUnit::Byte => "byte",
+            OffsetUnit::Char => "char",
+            OffsetUnit::Utf16 => "utf16",
+        })
+    }
+}
+
+impl FromStr for OffsetUnit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "byte" => Ok(OffsetUnit::Byte),
+            "char" => Ok(OffsetUnit::Char),
+            "utf16" => Ok(OffsetUnit::Utf16),
+            _ => Err(format!("`{text}` is not a unit: expected byte, char, utf16")),
+        }
+    }
+}
+
 impl OffsetUnit {
     /// The length of a piece of text in this unit.
     pub fn length(self, text: &str) -> usize {
@@ -24,6 +49,30 @@ impl OffsetUnit {
             OffsetUnit::Char => text.chars().count(),
             OffsetUnit::Utf16 => text.encode_utf16().count(),
         }
+    }
+}
+
+impl OffsetUnit {
+    /// What stands at `range` of a text, counted in this unit; `None` if that is no piece of the text.
+    pub fn slice(self, text: &str, range: Range<usize>) -> Option<&str> {
+        let byte = |offset: usize| match self {
+            OffsetUnit::Byte => Some(offset),
+            OffsetUnit::Char => (text.char_indices().map(|(at, _)| at)).chain([text.len()]).nth(offset),
+            OffsetUnit::Utf16 => {
+                let mut units = 0;
+                let starts = text.char_indices().map(|(at, char)| {
+                    let start = units;
+                    units += char.len_utf16();
+                    (start, at)
+                });
+                let found = starts.take_while(|(start, _)| *start <= offset).last();
+                match found {
+                    Some((start, at)) if start == offset => Some(at),
+                    _ => (self.length(text) == offset).then_some(text.len()),
+                }
+            }
+        };
+        text.get(byte(range.start)?..byte(range.end)?)
     }
 }
 
@@ -161,6 +210,10 @@ mod tests {
                 let units: Vec<u16> = text.encode_utf16().collect();
                 prop_assert_eq!(&by_char, answer);
                 prop_assert_eq!(String::from_utf16(&units[utf16.start..utf16.end]).unwrap(), answer);
+                for unit in [OffsetUnit::Byte, OffsetUnit::Char, OffsetUnit::Utf16] {
+                    let at = place(&text, &range, unit);
+                    prop_assert_eq!(unit.slice(&text, at.start..at.end), Some(answer));
+                }
                 let line = text.split('\n').nth(chars.line - 1).unwrap();
                 let from_column: String = line.chars().skip(chars.column - 1).collect();
                 prop_assert!(from_column.starts_with(answer.split('\n').next().unwrap()));

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::engine::{Engine, Parts, guarded};
-use super::{PairTemplate, json, legacy, sentencepiece};
+use super::{PairTemplate, SingleTemplate, json, legacy, sentencepiece};
 use crate::checkpoint;
 use crate::checkpoint::{ModelFile, ModelFiles};
 use crate::text::error::{Error, Result};
@@ -18,6 +18,7 @@ pub struct Tokenizer {
     /// Names of ids whose entry in the engine's vocabulary was made unmatchable.
     names: Vec<(u32, String)>,
     template: PairTemplate,
+    single: Option<SingleTemplate>,
     vocab_size: usize,
     origin: TokenizerOrigin,
     declared_max_length: Option<usize>,
@@ -28,7 +29,8 @@ pub struct Tokenizer {
 pub struct Tokens {
     /// Vocabulary ids.
     pub ids: Vec<u32>,
-    /// Where each token lies in the text, in bytes, end exclusive; always on character boundaries.
+    /// Where each token lies in the text, in bytes, end exclusive; always on character boundaries, and neither starts nor
+    /// ends ever run backwards.
     pub offsets: Vec<(usize, usize)>,
     /// Which of the pre-tokenizer's words each token belongs to; `u32::MAX` when it belongs to none.
     pub words: Vec<u32>,
@@ -112,10 +114,14 @@ impl Tokenizer {
         let unsupported = |reason: String| Error::UnsupportedTokenizer { file: file.label(), reason };
         // Any text with tokens will do; a cut-down vocabulary may not know the first ones.
         let mut template = Err("it finds no token in plain text".to_owned());
+        let mut single = None;
         for text in ["a", "the", "1", "."] {
             let pair = guarded(|| engine.encode_pair(text, text)).map_err(|reason| file.bad(reason))?;
             template = PairTemplate::learn(&pair);
             if template.is_ok() {
+                // A model that reads pairs need not know what stands around one text.
+                let encoded = guarded(|| engine.encode_single(text));
+                single = encoded.ok().as_ref().and_then(SingleTemplate::learn);
                 break;
             }
         }
@@ -126,10 +132,21 @@ impl Tokenizer {
             guarded(|| engine.encode(text)).map_err(|reason| file.bad(reason))?;
         }
         structural.extend(template.ids());
+        structural.extend(single.iter().flat_map(SingleTemplate::ids));
         structural.retain(|id| Some(*id) != unknown);
         structural.sort_unstable();
         structural.dedup();
-        Ok(Self { engine, structural, unknown, names, template, vocab_size, origin, declared_max_length })
+        Ok(Self {
+            engine,
+            structural,
+            unknown,
+            names,
+            template,
+            single,
+            vocab_size,
+            origin,
+            declared_max_length,
+        })
     }
 
     /// The tokens of a text, without special tokens. Text that spells a special token (`[SEP]`, `</s>`) is text.
@@ -140,6 +157,7 @@ impl Tokenizer {
             offsets: Vec::with_capacity(encoding.len()),
             words: Vec::with_capacity(encoding.len()),
         };
+        let mut before = (0, 0);
         let each = encoding.get_ids().iter().zip(encoding.get_offsets()).zip(encoding.get_word_ids());
         for ((id, span), word) in each {
             // The builders see to it that this does not happen. Should a vocabulary find a way all the same, a
@@ -152,7 +170,8 @@ impl Tokenizer {
                 },
             };
             tokens.ids.push(id);
-            tokens.offsets.push(on_boundaries(text, *span));
+            before = not_before(before, on_boundaries(text, *span));
+            tokens.offsets.push(before);
             tokens.words.push(word.unwrap_or(u32::MAX));
         }
         Ok(tokens)
@@ -161,6 +180,11 @@ impl Tokenizer {
     /// What stands around and between a question and a context.
     pub fn template(&self) -> &PairTemplate {
         &self.template
+    }
+
+    /// What stands around a single text; `None` if the tokenizer puts nothing around it.
+    pub fn single_template(&self) -> Option<&SingleTemplate> {
+        self.single.as_ref()
     }
 
     /// The highest id + 1, added tokens included: a model needs at least this many embeddings.
@@ -210,9 +234,26 @@ fn on_boundaries(text: &str, (start, end): (usize, usize)) -> (usize, usize) {
     (start, end)
 }
 
+/// The span, moved so that it neither starts nor ends before the token in front of it does: from the start of a token to the
+/// end of a later one there must be text, whatever a tokenizer.json makes of it.
+fn not_before(before: (usize, usize), (start, end): (usize, usize)) -> (usize, usize) {
+    (start.max(before.0), end.max(before.1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_that_run_backwards_are_moved() {
+        let spans = [(0, 3), (4, 9), (1, 2), (6, 7), (9, 12)];
+        let mut before = (0, 0);
+        let moved = spans.map(|span| {
+            before = not_before(before, span);
+            before
+        });
+        assert_eq!(moved, [(0, 3), (4, 9), (4, 9), (6, 9), (9, 12)]);
+    }
 
     #[test]
     fn spans_are_widened_to_whole_characters() {
@@ -222,6 +263,58 @@ mod tests {
         assert_eq!(on_boundaries(text, (4, 5)), (3, 6));
         assert_eq!(on_boundaries(text, (9, 99)), (6, 6));
         assert_eq!(on_boundaries(text, (3, 1)), (1, 1));
+    }
+
+    /// Puts tokens where it was told to.
+    struct Misplacing(Vec<(usize, usize)>);
+
+    impl Engine for Misplacing {
+        fn encode(&self, _: &str) -> tokenizers::Result<tokenizers::Encoding> {
+            let count = self.0.len();
+            Ok(tokenizers::Encoding::new(
+                vec![1000; count],
+                vec![0; count],
+                vec![String::new(); count],
+                vec![None; count],
+                self.0.clone(),
+                vec![0; count],
+                vec![1; count],
+                Vec::new(),
+                Default::default(),
+            ))
+        }
+
+        fn encode_pair(&self, question: &str, _: &str) -> tokenizers::Result<tokenizers::Encoding> {
+            self.encode(question)
+        }
+
+        fn encode_single(&self, text: &str) -> tokenizers::Result<tokenizers::Encoding> {
+            self.encode(text)
+        }
+
+        fn token(&self, _: u32) -> Option<String> {
+            None
+        }
+    }
+
+    #[test]
+    fn between_any_two_tokens_there_is_text_wherever_an_engine_puts_them() {
+        let files = ModelFiles::from_dir(std::path::Path::new("models/builtin")).unwrap();
+        let mut tokenizer = Tokenizer::from_files(&files).unwrap();
+        let text = "a\u{e9}\u{4e2d} and more";
+        for spans in [
+            vec![(0, 3), (9, 12), (1, 2), (5, 4)],
+            vec![(usize::MAX, usize::MAX), (0, 1)],
+            vec![(8, 2), (2, 8), (4, 5), (0, usize::MAX), (3, 3)],
+        ] {
+            tokenizer.engine = Box::new(Misplacing(spans));
+            let offsets = tokenizer.encode(text).unwrap().offsets;
+            for first in 0..offsets.len() {
+                for last in first..offsets.len() {
+                    assert!(text.get(offsets[first].0..offsets[last].1).is_some(), "{offsets:?}");
+                }
+            }
+        }
     }
 
     #[test]

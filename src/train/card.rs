@@ -21,8 +21,6 @@ pub struct Card {
     pub scores: Vec<(String, String)>,
     /// The licence of the weights, if somebody decided.
     pub licence: Option<String>,
-    /// What not to expect of the model.
-    pub limits: Vec<String>,
     /// The version of this program.
     pub version: String,
 }
@@ -38,8 +36,6 @@ pub struct DataFact {
     pub unanswerable: usize,
     /// How many windows were made of it.
     pub windows: usize,
-    /// Its licence, where known.
-    pub licence: Option<String>,
 }
 
 /// Licences that hubs have a name for and that models and question sets come under.
@@ -82,12 +78,6 @@ pub fn markdown(card: &Card) -> String {
         [] => "It was not evaluated.\n".into(),
         scores => pairs(["measure", "value"], scores),
     });
-    if !card.limits.is_empty() {
-        page.push_str("\n## Limits\n\n");
-        for limit in &card.limits {
-            let _ = writeln!(page, "- {}", plain(limit));
-        }
-    }
     page.push_str("\n## Licence\n\n");
     page.push_str(&licence(card.licence.as_deref()));
     page
@@ -135,10 +125,9 @@ fn data(files: &[DataFact]) -> String {
             fact.questions.to_string(),
             fact.unanswerable.to_string(),
             fact.windows.to_string(),
-            fact.licence.as_deref().map_or("unknown".into(), plain),
         ]
     });
-    table(["file", "questions", "without an answer", "windows", "licence"], rows)
+    table(["file", "questions", "without an answer", "windows"], rows)
 }
 
 fn licence(licence: Option<&str>) -> String {
@@ -221,12 +210,10 @@ mod tests {
                 questions: 100,
                 unanswerable: 33,
                 windows: 120,
-                licence: Some("CC BY-SA 4.0".into()),
             }],
             recipe: vec![("learning rate".into(), "3e-5".into())],
             scores: vec![("F1".into(), "79.55".into())],
             licence: Some("CC-BY-SA-4.0".into()),
-            limits: vec!["English only.".into()],
             version: "0.1.0".into(),
         }
     }
@@ -261,9 +248,9 @@ Quotes the span of a text that answers a question, or says that there is none. F
 
 ## Training data
 
-| file | questions | without an answer | windows | licence |
-| --- | --- | --- | --- | --- |
-| train\\_v2.json | 100 | 33 | 120 | CC BY-SA 4.0 |
+| file | questions | without an answer | windows |
+| --- | --- | --- | --- |
+| train\\_v2.json | 100 | 33 | 120 |
 
 ## Training
 
@@ -281,10 +268,6 @@ spanqa train --data train.json
 | --- | --- |
 | F1 | 79.55 |
 
-## Limits
-
-- English only.
-
 ## Licence
 
 CC-BY-SA-4.0
@@ -296,15 +279,11 @@ CC-BY-SA-4.0
     fn names_cannot_break_tables() {
         let mut card = card();
         card.data[0].file = "a|b\\|c\nd|`e|`".into();
-        card.data[0].licence = Some("mine | yours".into());
         card.recipe = vec![("x|y".into(), "\\".into())];
         card.scores = vec![("<b>|".into(), "1 | 2".into())];
         let page = markdown(&card);
-        assert!(
-            page.contains("| a\\|b\\\\\\|c d\\|\\`e\\|\\` | 100 | 33 | 120 | mine \\| yours |\n"),
-            "{page}"
-        );
-        for (head, width) in [("| file |", 5), ("| setting |", 2), ("| measure |", 2)] {
+        assert!(page.contains("| a\\|b\\\\\\|c d\\|\\`e\\|\\` | 100 | 33 | 120 |\n"), "{page}");
+        for (head, width) in [("| file |", 4), ("| setting |", 2), ("| measure |", 2)] {
             let rows: Vec<&str> = page[page.find(head).unwrap()..].lines().take(3).collect();
             assert!(rows.iter().all(|row| cells(row) == width), "{rows:?}");
         }
@@ -344,6 +323,6 @@ CC-BY-SA-4.0
     #[test]
     fn an_empty_card_is_a_card() {
         let page = markdown(&Card::default());
-        assert!(page.contains("It was not evaluated.") && !page.contains("## Limits"));
+        assert!(page.contains("It was not evaluated."));
     }
 }

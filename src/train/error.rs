@@ -26,6 +26,22 @@ pub enum Error {
         /// What came out wrong.
         what: &'static str,
     },
+    /// So small a share of an epoch that no step is left of it.
+    #[error("{epochs} epochs of {batches} batches make no step")]
+    NoSteps {
+        /// The epochs that were asked for.
+        epochs: f64,
+        /// Batches of an epoch.
+        batches: usize,
+    },
+    /// More steps than anybody waits for.
+    #[error("this run would take about {steps:.1e} steps, and {most} are the most")]
+    TooManySteps {
+        /// About how many.
+        steps: f64,
+        /// How many are taken at most.
+        most: u64,
+    },
     /// A folder holds a run that nobody asked to go on.
     #[error("{path} holds a training run already", path = path.display())]
     Occupied {
@@ -98,6 +114,8 @@ impl Error {
         match self {
             Self::NothingToLearn { .. } => "nothing_to_learn",
             Self::Diverged { .. } => "diverged",
+            Self::NoSteps { .. } => "no_steps",
+            Self::TooManySteps { .. } => "too_many_steps",
             Self::Occupied { .. } => "run_exists",
             Self::NothingToResume { .. } => "no_run",
             Self::OtherRecipe { .. } => "other_recipe",
@@ -117,6 +135,8 @@ impl Error {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::NothingToLearn { .. }
+            | Self::NoSteps { .. }
+            | Self::TooManySteps { .. }
             | Self::Occupied { .. }
             | Self::NothingToResume { .. }
             | Self::OtherRecipe { .. }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::decode::Scoring;
+use crate::decode::ScoringRules;
 use crate::encoder::batch::Batch;
 use crate::eval::{Dataset, Paragraph, Question};
 use crate::text;
@@ -50,6 +50,12 @@ pub struct Counts {
     pub blank: usize,
     /// Questions that were cut.
     pub cut: usize,
+    /// Questions left out because beside them a window has no room for the context.
+    #[serde(default)]
+    pub too_long: usize,
+    /// The id of the first of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_too_long: Option<String>,
 }
 
 impl Counts {
@@ -61,13 +67,22 @@ impl Counts {
         self.unplaced += other.unplaced;
         self.blank += other.blank;
         self.cut += other.cut;
+        self.too_long += other.too_long;
+        if self.first_too_long.is_none() {
+            self.first_too_long.clone_from(&other.first_too_long);
+        }
     }
 
     /// What a person should know.
     pub fn remarks(&self) -> Vec<String> {
+        let too_long = format!(
+            "are left out: beside them a window has no room for the context; the first is {}",
+            self.first_too_long.as_deref().unwrap_or_default()
+        );
         [
             (self.unplaced, "are left out: their answer does not stand in the context"),
             (self.blank, "are left out: they or their contexts are empty"),
+            (self.too_long, &too_long),
             (self.cut, "were cut to the longest that windows take"),
         ]
         .into_iter()
@@ -82,6 +97,8 @@ struct Part {
     context: Vec<u32>,
     questions: Vec<Asked>,
     counts: Counts,
+    /// Why the first question that is too long does not fit.
+    no_room: Option<text::Error>,
 }
 
 /// A question and its windows: tokens of the context, and what should be chosen among them.
@@ -101,6 +118,7 @@ impl Examples {
         let template = tokenizer.template().clone();
         let mut all = Examples { template, contexts: Vec::new(), questions: Vec::new(), windows: Vec::new() };
         let mut counts = Vec::new();
+        let mut no_room = None;
         for dataset in datasets {
             let paragraphs: Vec<&Paragraph> =
                 dataset.articles.iter().flat_map(|article| &article.paragraphs).collect();
@@ -110,14 +128,20 @@ impl Examples {
                 .collect();
             let mut sum = Counts::default();
             for part in parts {
-                let part = part?;
+                let mut part = part?;
                 sum.add(&part.counts);
+                no_room = no_room.or_else(|| part.no_room.take());
                 all.add(part);
             }
             counts.push(sum);
         }
         if !all.windows.iter().any(Window::is_answerable) {
-            return Err(Error::NothingToLearn { questions: counts.iter().map(|c| c.questions).sum() });
+            // If no question fits, that is the reason.
+            let questions = counts.iter().map(|counts| counts.questions).sum();
+            return Err(match no_room.filter(|_| questions == 0) {
+                Some(no_room) => no_room.into(),
+                None => Error::NothingToLearn { questions },
+            });
         }
         Ok((all, counts))
     }
@@ -183,17 +207,24 @@ const NOWHERE: Target = Target { start: 0, end: 0 };
 
 fn read(paragraph: &Paragraph, tokenizer: &Tokenizer, positions: usize, limits: &Limits) -> Result<Part> {
     let context = tokenizer.encode(&paragraph.context)?;
-    let mut part = Part { context: context.ids.clone(), questions: Vec::new(), counts: Counts::default() };
+    let (questions, counts) = (Vec::new(), Counts::default());
+    let mut part = Part { context: context.ids.clone(), questions, counts, no_room: None };
     for question in &paragraph.questions {
         let mut ids = tokenizer.encode(question.text.trim())?.ids;
         let special = tokenizer.template().special_tokens();
         let shape = match WindowShape::fit(ids.len(), special, positions, limits) {
-            Err(text::Error::EmptyQuestion) => None,
-            shape => Some(shape?),
-        };
-        let Some(shape) = shape.filter(|_| !context.is_empty()) else {
-            part.counts.blank += 1;
-            continue;
+            Ok(shape) if !context.is_empty() => shape,
+            Ok(_) | Err(text::Error::EmptyQuestion) => {
+                part.counts.blank += 1;
+                continue;
+            }
+            Err(error @ text::Error::NoRoomForContext { .. }) => {
+                part.counts.too_long += 1;
+                part.counts.first_too_long.get_or_insert_with(|| question.id.clone());
+                part.no_room.get_or_insert(error);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
         };
         let answer = match answer(question, &paragraph.context, &context) {
             Answer::Tokens(tokens) => Some(tokens),
@@ -206,7 +237,7 @@ fn read(paragraph: &Paragraph, tokenizer: &Tokenizer, positions: usize, limits: 
         part.counts.cut += usize::from(ids.len() > shape.question);
         ids.truncate(shape.question);
         let offset = tokenizer.template().context_offset(ids.len());
-        let windows = shape.windows(context.len(), Scoring::default().last_window());
+        let windows = shape.windows(context.len(), ScoringRules::default().last_window());
         let windows = windows.into_iter().map(|window| {
             let inside =
                 answer.clone().filter(|answer| window.start <= answer.start && answer.end <= window.end);
@@ -273,7 +304,7 @@ mod tests {
 
     fn asked(golds: &[(&str, Option<usize>)]) -> Question {
         let gold = |(text, start): &(&str, Option<usize>)| Gold { text: (*text).into(), start: *start };
-        Question { id: "q".into(), text: "?".into(), golds: golds.iter().map(gold).collect() }
+        Question { id: "q".into(), text: "?".into(), golds: golds.iter().map(gold).collect(), number: 0 }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::examples::Counts;
 use super::recipe::Recipe;
 use crate::checkpoint::EncoderConfig;
 use crate::checkpoint::{ModelFile, ModelFiles};
-use crate::eval::data::files;
+use crate::eval::files;
 use crate::train::error::{Error, Result};
 use crate::train::learn::{Learner, SavedState};
 use crate::{checkpoint, fs};
@@ -35,10 +35,30 @@ pub struct Progress {
     pub since_best: u64,
     /// Whether the run ended by itself.
     pub finished: bool,
+    /// Whether the weights of the last step are still to be evaluated.
+    #[serde(default)]
+    pub evaluation_due: bool,
     /// The conditions of the run.
     pub recipe: Recipe,
     /// What became of each data set.
     pub counts: Vec<Counts>,
+}
+
+impl Progress {
+    /// The beginning of a run.
+    pub fn new(recipe: Recipe, counts: Vec<Counts>) -> Self {
+        Self {
+            step: 0,
+            tokens: 0,
+            seconds: 0.0,
+            best: None,
+            since_best: 0,
+            finished: false,
+            evaluation_due: false,
+            recipe,
+            counts,
+        }
+    }
 }
 
 /// The folder of a run.

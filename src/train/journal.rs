@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::eval::data::files;
+use crate::eval::files;
 use crate::fs;
 use crate::train::error::Result;
 

@@ -6,7 +6,7 @@
 //!           -> learn             gradients and the step that follows from them
 //!           -> run               the loop: learning rate, evaluation, the best weights, a state to go on from
 //!           -> folder            what lies in the output folder, each file whole at any time
-//!           -> journal, report, card    what a person wants to know of it
+//!           -> journal, page, card      what a person wants to know of it
 //! ```
 
 pub mod card;
@@ -15,9 +15,10 @@ pub mod examples;
 pub mod folder;
 pub mod journal;
 pub mod learn;
+pub mod page;
 pub mod plan;
 pub mod recipe;
-pub mod report;
 pub mod run;
+pub mod teacher;
 
 pub use error::{Error, Result};

@@ -82,6 +82,52 @@ impl Mixing {
     }
 }
 
+/// One step's windows, and how much of the data has been seen after it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    /// The windows.
+    pub windows: Vec<usize>,
+    /// 1.0 when each window was seen once.
+    pub epoch: f64,
+}
+
+/// The steps of a run. Only the epoch under way is in memory: long runs over much data would fill it otherwise.
+#[derive(Debug)]
+pub struct Plan<'a, W> {
+    mixing: Mixing,
+    windows: &'a W,
+    /// How many steps have been taken at the end of each epoch.
+    ends: Vec<u64>,
+    open: Option<(usize, Vec<Vec<usize>>)>,
+}
+
+impl<'a, W: Windows> Plan<'a, W> {
+    pub(super) fn new(mixing: Mixing, windows: &'a W, ends: Vec<u64>) -> Self {
+        Self { mixing, windows, ends, open: None }
+    }
+
+    /// How many there are.
+    pub fn steps(&self) -> u64 {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    /// One of them, counted from 0.
+    pub fn step(&mut self, step: u64) -> Option<Planned> {
+        let epoch = self.ends.partition_point(|&end| end <= step);
+        self.ends.get(epoch)?;
+        let start = if epoch == 0 { 0 } else { self.ends[epoch - 1] };
+        let batches = match self.open.take() {
+            Some((open, batches)) if open == epoch => batches,
+            _ => self.mixing.epoch(self.windows, epoch as u64),
+        };
+        let place = (step - start) as usize;
+        let seen = epoch as f64 + (place + 1) as f64 / batches.len().max(1) as f64;
+        let planned = batches.get(place).map(|windows| Planned { windows: windows.clone(), epoch: seen });
+        self.open = Some((epoch, batches));
+        planned
+    }
+}
+
 /// Windows by length, each with its place between 0 and 1. Sorting two kinds by place keeps their shares the same everywhere.
 fn ranked(mut part: Vec<usize>, windows: &impl Windows) -> Vec<(f64, usize)> {
     part.sort_by_key(|&window| (windows.tokens(window), window));

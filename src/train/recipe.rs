@@ -1,10 +1,18 @@
 //! How a model is trained: everything that decides which weights come out.
 
-use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 
-use super::plan::{Mixing, Windows};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::plan::{Mixing, Plan, Windows};
 use crate::train::error::{Error, Result};
 use crate::train::learn::Update;
+
+/// More steps than anybody waits for: at a hundred a second they take a day.
+pub const MOST_STEPS: u64 = 10_000_000;
 
 /// The conditions of a run. Two runs with the same recipe, data and base on the same machine give the same weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,8 +53,36 @@ pub struct Recipe {
     pub keep: Keep,
     /// Evaluations without a new best after which the run ends; 0 for never.
     pub patience: u64,
-    /// What is learned from: files and how many windows of each, and the base.
-    pub inputs: Vec<String>,
+    /// What is learned from, and how windows are laid over it, each with its name.
+    pub inputs: BTreeMap<String, String>,
+}
+
+impl Keep {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::F1, Self::Exact];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Keep::F1 => "f1",
+            Keep::Exact => "exact",
+        }
+    }
+}
+
+impl fmt::Display for Keep {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+impl FromStr for Keep {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|keep| keep.name() == text);
+        known.ok_or_else(|| format!("`{text}` is not a score: expected f1 or exact"))
+    }
 }
 
 /// How a teacher's logits count.
@@ -70,35 +106,31 @@ pub enum Keep {
     Exact,
 }
 
-/// One step's windows, and how much of the data has been seen after it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Planned {
-    /// The windows.
-    pub windows: Vec<usize>,
-    /// 1.0 when each window was seen once.
-    pub epoch: f64,
-}
-
 impl Recipe {
-    /// The windows of every step.
-    pub fn plan(&self, windows: &impl Windows) -> Vec<Planned> {
-        let mut plan = Vec::new();
-        let wanted = self.steps.unwrap_or(u64::MAX) as usize;
+    /// The steps of the run. None at all are refused, and so many that nobody would see the end of them.
+    pub fn plan<'a, W: Windows>(&self, windows: &'a W) -> Result<Plan<'a, W>> {
+        let too_many = |steps: f64| Error::TooManySteps { steps, most: MOST_STEPS };
+        let wanted = self.steps.unwrap_or(u64::MAX);
+        if self.steps.is_some_and(|steps| steps > MOST_STEPS) {
+            return Err(too_many(wanted as f64));
+        }
+        let (mut ends, mut steps) = (Vec::new(), 0);
         for epoch in 0.. {
             let share = if self.steps.is_some() { 1.0 } else { (self.epochs - epoch as f64).min(1.0) };
-            let batches = self.mixing.epoch(windows, epoch);
-            let count = batches.len();
-            if share <= 0.0 || plan.len() >= wanted || count == 0 {
+            if share <= 0.0 || steps >= wanted {
                 break;
             }
-            let taken = (count as f64 * share).round() as usize;
-            plan.extend(batches.into_iter().take(taken).enumerate().map(|(place, windows)| Planned {
-                windows,
-                epoch: epoch as f64 + (place + 1) as f64 / count as f64,
-            }));
+            let batches = self.mixing.epoch(windows, epoch).len();
+            if self.steps.is_none() && self.epochs * batches as f64 > MOST_STEPS as f64 {
+                return Err(too_many(self.epochs * batches as f64));
+            }
+            steps = (steps + (batches as f64 * share).round() as u64).min(wanted);
+            if steps == 0 {
+                return Err(Error::NoSteps { epochs: self.epochs, batches });
+            }
+            ends.push(steps);
         }
-        plan.truncate(wanted);
-        plan
+        Ok(Plan::new(self.mixing.clone(), windows, ends))
     }
 
     /// The optimiser's settings for a step, counted from 0.
@@ -155,25 +187,41 @@ impl Recipe {
 
     /// Refuses to go on with a run that was started under other conditions.
     pub fn require(&self, then: &Recipe) -> Result<()> {
-        let fields = |recipe: &Recipe| match serde_json::to_value(recipe) {
-            Ok(serde_json::Value::Object(fields)) => fields,
-            _ => serde_json::Map::new(),
+        let (before, now) = (then.conditions(), self.conditions());
+        let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+        let text = |conditions: &BTreeMap<String, Value>, name: &str| match conditions.get(name) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Null) | None => "not set".into(),
+            Some(value) => value.to_string(),
         };
-        let before = fields(then);
-        for (what, now) in fields(self) {
-            let then = before.get(&what).cloned().unwrap_or_default();
+        for name in names {
+            let (then, now) = (text(&before, name), text(&now, name));
             if then != now {
-                let (then, now) = (then.to_string(), now.to_string());
-                return Err(Error::OtherRecipe { what, then, now });
+                return Err(Error::OtherRecipe { what: name.clone(), then, now });
             }
         }
         Ok(())
+    }
+
+    /// Everything by name; what is inside of `mixing`, `teaching` and `inputs` by its own.
+    fn conditions(&self) -> BTreeMap<String, Value> {
+        let mut conditions = BTreeMap::new();
+        if let Ok(Value::Object(fields)) = serde_json::to_value(self) {
+            for (name, value) in fields {
+                match value {
+                    Value::Object(inner) => conditions.extend(inner),
+                    value => drop(conditions.insert(name, value)),
+                }
+            }
+        }
+        conditions
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::train::plan::Planned;
 
     pub(in crate::train) fn recipe() -> Recipe {
         Recipe {
@@ -195,7 +243,7 @@ pub(super) mod tests {
             eval_every: 0,
             keep: Keep::F1,
             patience: 0,
-            inputs: vec!["data".into()],
+            inputs: BTreeMap::from([("data".into(), "1".into())]),
         }
     }
 
@@ -215,14 +263,42 @@ pub(super) mod tests {
         }
     }
 
+    fn planned(recipe: &Recipe) -> Vec<Planned> {
+        let mut plan = recipe.plan(&Ten).unwrap();
+        (0..plan.steps()).map(|step| plan.step(step).unwrap()).collect()
+    }
+
     #[test]
     fn a_plan_has_as_many_epochs_or_steps_as_asked() {
-        let plan = recipe().plan(&Ten);
+        let plan = planned(&recipe());
         assert_eq!((plan.len(), plan[4].epoch, plan[9].epoch), (10, 1.0, 2.0));
-        assert_eq!(Recipe { epochs: 0.6, ..recipe() }.plan(&Ten).len(), 3);
-        let steps = Recipe { steps: Some(13), ..recipe() }.plan(&Ten);
+        assert_eq!(planned(&Recipe { epochs: 0.6, ..recipe() }).len(), 3);
+        let steps = planned(&Recipe { steps: Some(13), ..recipe() });
         assert_eq!((steps.len(), steps[12].epoch), (13, 2.6));
         assert_eq!(steps[..10], plan[..]);
+        // Any step can be asked for, as after an interruption.
+        let mut again = recipe().plan(&Ten).unwrap();
+        for step in [7, 3, 9, 0] {
+            assert_eq!(again.step(step).as_ref(), Some(&plan[step as usize]));
+        }
+        assert_eq!(again.step(10), None);
+    }
+
+    #[test]
+    fn no_step_and_too_many_are_refused() {
+        let refused = |recipe: Recipe| recipe.plan(&Ten).err().unwrap();
+        // Five batches: a share that rounds to none.
+        let error = refused(Recipe { epochs: 0.09, ..recipe() });
+        assert!(error.to_string().contains("0.09 epochs of 5 batches make no step"), "{error}");
+        for recipe in [
+            Recipe { epochs: 2f64.powi(31), ..recipe() },
+            Recipe { epochs: f64::MAX, ..recipe() },
+            Recipe { steps: Some(1 << 31), ..recipe() },
+            Recipe { steps: Some(u64::MAX), ..recipe() },
+        ] {
+            assert_eq!(refused(recipe).code(), "too_many_steps");
+        }
+        assert_eq!(Recipe { steps: Some(1_000_000), ..recipe() }.plan(&Ten).unwrap().steps(), 1_000_000);
     }
 
     #[test]
@@ -252,5 +328,15 @@ pub(super) mod tests {
         let other = Recipe { rate: 2e-3, ..recipe() };
         let message = other.require(&recipe()).unwrap_err().to_string();
         assert!(message.contains("rate was 0.001, now 0.002"), "{message}");
+        let seed = Mixing { seed: 2, ..recipe().mixing };
+        let inputs = BTreeMap::from([("data".into(), "2".into())]);
+        for (other, expected) in [
+            (Recipe { mixing: seed, ..recipe() }, "differently: seed was 1, now 2"),
+            (Recipe { inputs, ..recipe() }, "differently: data was 1, now 2"),
+            (Recipe { steps: Some(3), ..recipe() }, "differently: steps was not set, now 3"),
+        ] {
+            let message = other.require(&recipe()).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
     }
 }

@@ -2,22 +2,24 @@
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::examples::Examples;
 use super::folder::{Folder, Progress};
 use super::journal::{DevRecord, Journal, Record, StepRecord};
-use super::recipe::{Keep, Planned};
+use super::plan::{Plan, Planned};
+use super::recipe::Keep;
 use crate::checkpoint::ModelFiles;
-use crate::decode::{Decoding, Scoring};
+use crate::decode::{Decoding, ScoringRules};
 use crate::encoder::{Precision, Runtime};
 use crate::eval::Dataset;
 use crate::eval::run::{self, RunProgress};
 use crate::eval::score::metrics::{Rules, official};
 use crate::eval::score::predictions::Predictions;
 use crate::heads::SpanModel;
-use crate::reader::{Asking, Reader};
-use crate::text::Tokenizer;
+use crate::reader::Reader;
+use crate::request::Options;
 use crate::text::window::Limits;
 use crate::train::error::{Error, Result};
 use crate::train::learn::{Learner, SoftTargets};
@@ -76,43 +78,60 @@ impl Run<'_> {
     /// Trains from where `progress` stands.
     pub fn run(
         mut self,
-        plan: &[Planned],
+        plan: &mut Plan<Examples>,
         progress: &mut Progress,
         watch: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<End> {
-        let steps = plan.len() as u64;
         let mut end = End::Finished;
-        let first = progress.step as usize;
-        for (number, planned) in plan.iter().enumerate().skip(first) {
-            let record = Record::Step(self.step(number as u64, steps, planned, progress)?);
-            self.journal.append(&record)?;
-            let mut flow = watch(Event::Record(&record));
-            let last = progress.step == steps;
-            let every = progress.recipe.eval_every;
-            let due = |every: u64| every > 0 && progress.step.is_multiple_of(every);
-            let save = due(self.save_every);
-            if last || due(every) {
-                if self.evaluate(planned.epoch, progress, watch)?.is_break() {
-                    flow = ControlFlow::Break(());
-                }
-                let patience = progress.recipe.patience;
-                if patience > 0 && progress.since_best >= patience && !last {
-                    end = End::Stopped;
-                }
-                progress.finished = last || end == End::Stopped;
-                self.folder.save(self.learner, progress)?;
-            } else if save || flow.is_break() {
-                self.folder.save(self.learner, progress)?;
-            }
-            if progress.finished {
+        while !progress.finished {
+            // An evaluation that was broken off is made up for before the next step.
+            if !progress.evaluation_due && self.advance(plan, progress, watch)?.is_break() {
+                end = End::Interrupted;
                 break;
             }
-            if flow.is_break() {
-                end = End::Interrupted;
+            if progress.evaluation_due {
+                let flow = self.evaluate(plan, progress, watch)?;
+                let patience = progress.recipe.patience;
+                if progress.evaluation_due {
+                    end = End::Interrupted;
+                } else if progress.step >= plan.steps() {
+                    progress.finished = true;
+                } else if patience > 0 && progress.since_best >= patience {
+                    progress.finished = true;
+                    end = End::Stopped;
+                } else if flow.is_break() {
+                    end = End::Interrupted;
+                }
+                self.folder.save(self.learner, progress)?;
+            }
+            if end != End::Finished {
                 break;
             }
         }
         Ok(end)
+    }
+
+    /// Takes a step and saves the state if that is due, or if whoever watches breaks off.
+    fn advance(
+        &mut self,
+        plan: &mut Plan<Examples>,
+        progress: &mut Progress,
+        watch: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        let steps = plan.steps();
+        if let Some(planned) = plan.step(progress.step) {
+            let record = Record::Step(self.step(progress.step, steps, &planned, progress)?);
+            self.journal.append(&record)?;
+            let due = |every: u64| every > 0 && progress.step.is_multiple_of(every);
+            progress.evaluation_due = progress.step >= steps || due(progress.recipe.eval_every);
+            let flow = watch(Event::Record(&record));
+            if flow.is_break() || due(self.save_every) && !progress.evaluation_due {
+                self.folder.save(self.learner, progress)?;
+            }
+            return Ok(flow);
+        }
+        progress.evaluation_due = true;
+        Ok(ControlFlow::Continue(()))
     }
 
     fn step(
@@ -167,19 +186,26 @@ impl Run<'_> {
         })
     }
 
-    /// Scores the weights and keeps them if they are the best; without questions to score by, the latest are the best.
+    /// Scores the weights and keeps them if they are the best; without questions to score by, the latest are the best. If whoever
+    /// watches breaks off, the evaluation stays due.
     fn evaluate(
         &mut self,
-        epoch: f64,
+        plan: &mut Plan<Examples>,
         progress: &mut Progress,
         watch: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>> {
         let files = self.folder.propose(self.learner)?;
         let Some(dev) = &self.dev else {
             self.folder.decide(true)?;
+            progress.evaluation_due = false;
             return Ok(ControlFlow::Continue(()));
         };
-        let mut record = DevRecord { step: progress.step, epoch, ..dev.score(&files, watch)? };
+        let Some(scores) = dev.score(&files, watch)? else {
+            self.folder.decide(false)?;
+            return Ok(ControlFlow::Break(()));
+        };
+        let epoch = plan.step(progress.step.saturating_sub(1)).map_or(0.0, |planned| planned.epoch);
+        let mut record = DevRecord { step: progress.step, epoch, ..scores };
         let score = match progress.recipe.keep {
             Keep::F1 => record.f1,
             Keep::Exact => record.exact,
@@ -192,6 +218,7 @@ impl Run<'_> {
             progress.since_best += 1;
         }
         self.folder.decide(record.best)?;
+        progress.evaluation_due = false;
         let record = Record::Dev(record);
         self.journal.append(&record)?;
         Ok(watch(Event::Record(&record)))
@@ -199,39 +226,39 @@ impl Run<'_> {
 }
 
 impl Dev<'_> {
-    /// Asks the model every question, by the rules of `spanqa eval`.
+    /// Asks the model every question, by the rules of `spanqa eval`; none if whoever watches breaks off.
     pub fn score(
         &self,
         files: &ModelFiles,
         watch: &mut dyn FnMut(Event) -> ControlFlow<()>,
-    ) -> Result<DevRecord> {
+    ) -> Result<Option<DevRecord>> {
         // A GPU that trains in a half type answers in it; a CPU, which may answer in integers, is asked in full precision.
         let runtime =
             Runtime { precision: self.runtime.precision.or(Some(Precision::F32)), ..self.runtime.clone() };
-        let reader = Reader::open(files, &runtime, self.limits.clone())?;
+        let reader = Reader::open(files, &runtime)?;
         let decoding = Decoding {
-            scoring: Scoring::Squad,
+            scoring: ScoringRules::Squad.into(),
             always_answer: self.rules != Rules::Squad2,
             ..Decoding::default()
         };
-        let asking = Asking { decoding, ..Asking::default() };
+        let options = Options { decoding, limits: self.limits.clone(), ..Options::default() };
         let mut predictions = Predictions::new(&files.name);
-        run::run(
+        let flow = run::run(
             &reader,
             self.dataset,
-            &asking,
+            &Arc::new(options),
             &HashSet::new(),
             &mut |said| {
                 said.into_iter().for_each(|said| predictions.insert(said.id, said.answer));
                 Ok(())
             },
-            &mut |progress| {
-                // An evaluation is not worth breaking off: what it says is asked again after it.
-                let _ = watch(Event::Asked(progress));
-            },
+            &mut |progress| watch(Event::Asked(progress)),
         )?;
+        if flow.is_break() {
+            return Ok(None);
+        }
         let official = official(self.rules, self.dataset, &predictions, None)?;
-        Ok(DevRecord {
+        Ok(Some(DevRecord {
             step: 0,
             epoch: 0.0,
             exact: official.get("exact").or(official.get("exact_match")).unwrap_or(0.0),
@@ -239,7 +266,7 @@ impl Dev<'_> {
             has_answer_f1: official.get("HasAns_f1"),
             no_answer_f1: official.get("NoAns_f1"),
             best: false,
-        })
+        }))
     }
 }
 
@@ -258,19 +285,4 @@ fn parts<'a>(windows: &'a [usize], examples: &Examples, budget: usize) -> Vec<&'
         rest = others;
     }
     parts
-}
-
-/// Refuses a teacher that cuts text into other tokens than the student.
-pub fn check_teacher(teacher: &ModelFiles, ours: &Tokenizer) -> Result<()> {
-    const SAMPLE: &str =
-        "Zürich's 2nd-largest café (est. 1889) sold 1,234.5 kg of coffee: unbelievably good, isn't it?";
-    let theirs = Tokenizer::from_files(teacher)?;
-    let reason = if theirs.template() != ours.template() {
-        "it puts question and context together in another way"
-    } else if theirs.vocab_size() != ours.vocab_size() || theirs.encode(SAMPLE)? != ours.encode(SAMPLE)? {
-        "it has another vocabulary"
-    } else {
-        return Ok(());
-    };
-    Err(Error::OtherTokens { teacher: teacher.name.clone(), reason: reason.into() })
 }

@@ -391,13 +391,3 @@ fn help_version_completions_and_manual_exist() {
     let json: Value = serde_json::from_str(&run(&["doctor", "--json"]).stdout).unwrap();
     assert_eq!(json["spanqa"], env!("CARGO_PKG_VERSION"));
 }
-
-#[test]
-fn doctor_keeps_secrets() {
-    let mut command = spanqa(&["doctor"]);
-    let doctor = Run::from(
-        command.env("HF_TOKEN", "hf_secret").env("HTTPS_PROXY", "http://me:pw@host").output().unwrap(),
-    );
-    assert!(doctor.stdout.contains("HF_TOKEN: set"), "{}", doctor.stdout);
-    assert!(!doctor.stdout.contains("hf_secret") && !doctor.stdout.contains("pw@"), "{}", doctor.stdout);
-}

@@ -156,7 +156,91 @@ fn every_shape_of_a_request_is_answered() {
     // The same question of the same text has the same reply, however it was put.
     assert_eq!(records[0]["null_odds"], records[6]["null_odds"]);
     assert!(records.iter().all(|record| record.get("title").is_none()));
-    assert!(run.stderr.contains("`parameters` in requests are not used"), "{}", run.stderr);
+}
+
+/// What a request says of its replies holds for it alone; what means nothing is refused.
+#[test]
+fn parameters_belong_to_their_request() {
+    let ask = |parameters: Value| {
+        let inputs = json!({"question": "who?", "context": "the king and the old cat of the sea"});
+        json!({"inputs": inputs, "parameters": parameters})
+    };
+    let lines = [
+        ask(json!({"top_k": 2, "handle_impossible_answer": false})),
+        ask(json!({"handle_impossible_answer": false})),
+        ask(json!({"top_p": 2})),
+        ask(json!({"top_k": 0})),
+        ask(json!([])),
+        ask(json!({"max_seq_len": 20})),
+    ];
+    let input: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let run = batch(&["--quiet"], input.as_bytes());
+    assert_eq!(run.code, Some(2));
+    let records = run.records();
+    let answers = |record: &Value| record["answers"].as_array().unwrap().len();
+    assert_eq!((answers(&records[0]), answers(&records[1])), (2, 1));
+    let codes: Vec<&Value> = records[2..].iter().map(|record| &record["error"]["code"]).collect();
+    assert_eq!(codes[..3], ["bad_parameters", "bad_parameters", "wrong_type"]);
+    assert_eq!(codes[3], "no_room_for_context");
+}
+
+/// Whoever opens the stream says whether requests may name files.
+#[test]
+fn files_can_be_forbidden() {
+    let folder = folder();
+    let sea = write(folder.path(), "sea.txt", "the sea");
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let line = |file: &str| format!("{}\n", json!({"question": "who?", "file": file}));
+    let (sea, pipe) = (line(&sea), line(&pipe.display().to_string()));
+    assert_eq!(batch(&["--quiet"], sea.as_bytes()).code, Some(0));
+    assert_eq!(codes(&batch(&["--quiet", "--no-files"], sea.as_bytes())), [(1, "missing_field".to_owned())]);
+    // A pipe would keep everybody waiting.
+    assert_eq!(codes(&batch(&["--quiet"], pipe.as_bytes())), [(1, "not_a_file".to_owned())]);
+}
+
+/// Looking whether a pipe can be read would take what is in it.
+#[test]
+#[cfg(unix)]
+fn a_named_pipe_is_read_once_and_whole() {
+    let folder = folder();
+    let pipe = folder.path().join("pipe").display().to_string();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::write(pipe, requests(3)).unwrap()
+    });
+    let mut child = spanqa(&arguments(&["--quiet", &pipe])).stdout(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("it waits for ever");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut records = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut records).unwrap();
+    assert_eq!(records.lines().count(), 3);
+    writer.join().unwrap();
+}
+
+#[test]
+fn every_row_below_a_bad_header_gets_its_record() {
+    let folder = folder();
+    let table = folder.path().join("q.csv").display().to_string();
+    std::fs::write(&table, b"question,context,caf\xe9\nwho?,the king,1\nwhere?,in town,2\n").unwrap();
+    let run = batch(&["--quiet", &table], b"");
+    let expected = [(1, "not_utf8"), (2, "bad_header"), (3, "bad_header")];
+    assert_eq!(codes(&run), expected.map(|(line, code)| (line, code.to_owned())));
+    std::fs::write(&table, b"question,\"context\nwho?,the king\n").unwrap();
+    assert_eq!(codes(&batch(&["--quiet", &table], b"")), [(1, "open_quote".to_owned())]);
+}
+
+#[test]
+fn any_number_of_answers_may_be_asked_for() {
+    let run = batch(&["--quiet", "-k", "100000000000"], requests(3).as_bytes());
+    assert_eq!((run.code, run.records().len()), (Some(0), 3));
 }
 
 #[test]
@@ -626,7 +710,7 @@ fn what_cannot_be_resumed_is_refused() {
 
     let swapped: String = requests(12).lines().rev().map(|line| format!("{line}\n")).collect();
     std::fs::write(&job.input, swapped).unwrap();
-    job.run(&["--resume"]).fails_with("does not belong to this input: it differs at line 1");
+    job.run(&["--resume"]).fails_with("does not belong to this input: it has another id or line at line 1");
     assert_eq!(std::fs::read(&job.partial).unwrap(), &job.expected[..half]);
 
     std::fs::write(&job.partial, "something else\nentirely").unwrap();
@@ -643,6 +727,77 @@ fn what_cannot_be_resumed_is_refused() {
     assert!(!job.folder.path().join("fresh.partial").exists());
 }
 
+/// The same ids with other questions, documents or flags are other requests.
+#[test]
+fn resuming_notices_what_has_changed() {
+    let changed = |number: usize, field: &str, value: Value| -> String {
+        let line = |at: usize| {
+            let mut line = request(at);
+            if at == number {
+                line[field] = value.clone();
+            }
+            format!("{line}\n")
+        };
+        (0..12).map(line).collect()
+    };
+    let other = |field| changed(2, field, json!(words(99, 40)));
+    // An output that is not complete has a journal beside it.
+    let job = Job::new(&requests(12), &[]);
+    let mut stopped = job.partial.as_os_str().to_owned();
+    stopped.push(".journal");
+    let journal = PathBuf::from(stopped);
+    let broken: String = requests(6) + "{\n" + &requests(12);
+    std::fs::write(&job.input, broken).unwrap();
+    assert_eq!(job.run(&["--fail-fast"]).code, Some(2));
+    assert_eq!(std::fs::read_to_string(&journal).unwrap().lines().count(), 1 + 6);
+    let kept = std::fs::read(&job.partial).unwrap();
+    for field in ["question", "context"] {
+        std::fs::write(&job.input, other(field)).unwrap();
+        job.run(&["--resume"]).fails_with("its question or its documents have changed at line 3");
+    }
+    std::fs::write(&job.input, requests(12)).unwrap();
+    let run = job.run(&["--resume", "-k", "2"]);
+    run.fails_with("was made with --top-k 1, not 2");
+    assert!(run.stderr.contains("`--resume-anyway`"), "{}", run.stderr);
+    assert_eq!(std::fs::read(&job.partial).unwrap(), kept);
+    std::fs::write(&job.input, other("context")).unwrap();
+    assert_eq!(job.run(&["--resume", "--resume-anyway", "--quiet"]).code, Some(0));
+    let expected: Vec<&[u8]> = job.expected.split_inclusive(|&byte| byte == b'\n').collect();
+    assert_eq!(std::fs::read(&job.output).unwrap(), expected.concat());
+    assert!(!journal.exists());
+
+    // A complete one shows its questions and quotations.
+    std::fs::write(&job.input, other("question")).unwrap();
+    job.run(&["--resume"]).fails_with("it asks another question at line 3");
+    std::fs::write(&job.input, changed(2, "context", json!("sea"))).unwrap();
+    job.run(&["--resume"]).fails_with("its document has changed at line 3");
+}
+
+#[test]
+fn a_table_that_does_not_tell_whose_its_rows_are_is_not_resumed() {
+    let columns = ["--output-format", "csv", "--columns", "answered,windows"];
+    let job = Job::new(&requests(4), &columns);
+    std::fs::write(&job.output, &job.expected).unwrap();
+    let run = job.run(&[&columns[..], &["--resume"]].concat());
+    run.fails_with("has neither the column id nor question");
+}
+
+/// A complete output stays as readable as it was.
+#[test]
+#[cfg(unix)]
+fn permissions_survive_resuming() {
+    use std::os::unix::fs::PermissionsExt;
+    let job = Job::new(&requests(4), &[]);
+    assert_eq!(job.run(&["--quiet"]).code, Some(0));
+    let mode = |mode| std::fs::set_permissions(&job.output, PermissionsExt::from_mode(mode)).unwrap();
+    for wanted in [0o644, 0o640] {
+        mode(wanted);
+        assert_eq!(job.run(&["--quiet", "--resume"]).code, Some(0));
+        let found = std::fs::metadata(&job.output).unwrap().permissions().mode() & 0o777;
+        assert_eq!(found, wanted);
+    }
+}
+
 #[test]
 fn a_complete_output_grows_with_its_input() {
     let job = Job::new(&requests(20), &[]);
@@ -657,6 +812,22 @@ fn a_complete_output_grows_with_its_input() {
     std::fs::write(&job.input, requests(12)).unwrap();
     assert_eq!(job.run(&["--quiet", "--resume"]).code, Some(0));
     assert_eq!(std::fs::read_to_string(&job.output).unwrap().lines().count(), 12);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_resumed_file_keeps_its_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+    let job = Job::new(&requests(3), &[]);
+    for mode in [0o644, 0o640, 0o600] {
+        std::fs::write(&job.output, &job.expected).unwrap();
+        std::fs::set_permissions(&job.output, std::fs::Permissions::from_mode(mode)).unwrap();
+        for more in [&["--resume", "--quiet"][..], &["--quiet"]] {
+            assert_eq!(job.run(more).code, Some(0));
+            let now = std::fs::metadata(&job.output).unwrap().permissions().mode() & 0o777;
+            assert_eq!(now, mode, "{now:o} with {more:?}");
+        }
+    }
 }
 
 #[test]
@@ -704,43 +875,46 @@ fn shared_work_is_done_once() {
 
     use spanqa::checkpoint::ModelFiles;
     use spanqa::encoder::Runtime;
-    use spanqa::reader::{Asking, Reader};
+    use spanqa::reader::{Question, Reader};
+    use spanqa::request::Options;
     use spanqa::request::reply::DocumentId;
-    use spanqa::stream::{Ask, Done, Queue, Shelf, Work, answer_stream};
+    use spanqa::stream::{Done, Queue, Shelf, Work, answer_stream};
     use spanqa::text::window::Limits;
 
     let files = ModelFiles::from_dir(&fixture("tiny/minilm")).unwrap();
-    let reader =
-        Reader::open(&files, &Runtime::default(), Limits { max_tokens: 40, overlap: 8, ..Limits::default() })
-            .unwrap();
+    let reader = Reader::open(&files, &Runtime::default()).unwrap();
+    let limits = Limits { max_tokens: 40, overlap: 8, ..Limits::default() };
+    let options = Arc::new(Options { limits, ..Options::default() });
     let shelf = Shelf::new(2000);
-    let passage = |text: &str| shelf.passage(&reader, DocumentId::Index(0), text.into()).unwrap();
-    let (king, again, cat) = (passage("the king"), passage("the king"), passage("old cat"));
+    let document = |text: &str| shelf.document(&reader, DocumentId::Index(0), text.into()).unwrap();
+    let (king, again, cat) = (document("the king"), document("the king"), document("old cat"));
     assert!(Arc::ptr_eq(&king, &again) && !Arc::ptr_eq(&king, &cat));
-    passage(&words(1, 400));
-    assert!(!Arc::ptr_eq(&king, &passage("the king")), "the shelf must not grow");
+    document(&words(1, 400));
+    assert!(!Arc::ptr_eq(&king, &document("the king")), "the shelf must not grow");
 
     let shelf = Shelf::new(1 << 30);
     let long = words(2, 4000);
-    let wanted = || shelf.passage(&reader, DocumentId::Index(0), long.clone()).unwrap();
+    let wanted = || shelf.document(&reader, DocumentId::Index(0), long.clone()).unwrap();
     let found: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(wanted)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    assert!(found.iter().all(|passage| Arc::ptr_eq(passage, &found[0])));
+    assert!(found.iter().all(|document| Arc::ptr_eq(document, &found[0])));
 
     let work = Queue::new(usize::MAX);
     let asks =
         [("who?", &king), ("who?", &again), ("where?", &king), ("", &king), ("who?", &cat), ("", &king)];
-    for (ticket, (question, passage)) in asks.into_iter().enumerate() {
-        let ask =
-            Ask { id: (ticket as u64).into(), question: question.into(), passages: vec![passage.clone()] };
-        assert!(work.push(1, Work { ticket, ask: Ok(ask), ticket_bytes: 0 }).is_ok());
+    for (ticket, (question, document)) in asks.into_iter().enumerate() {
+        let question = Question::new(ticket as u64, question, vec![document.clone()]).with(&options);
+        assert!(work.push(1, Work { ticket, question: Ok(question), ticket_bytes: 0 }).is_ok());
     }
+    // Under other options it is another question.
+    let other = Question::new(6, "who?", vec![king.clone()]).with(&Arc::default());
+    assert!(work.push(1, Work { ticket: 6, question: Ok(other), ticket_bytes: 0 }).is_ok());
     work.end();
     let mut read = 0;
-    let mut replies = vec![None; asks.len()];
-    answer_stream(&reader, &Asking::default(), &work, usize::MAX, &mut |done| {
+    let mut replies = vec![None; asks.len() + 1];
+    answer_stream(&reader, &work, usize::MAX, &mut |done| {
         match done {
             Done::Read { windows, .. } => read += windows,
             Done::Reply(ticket, reply) => replies[ticket] = Some(reply.map_err(|error| error.code())),
@@ -748,7 +922,7 @@ fn shared_work_is_done_once() {
         ControlFlow::Continue(())
     })
     .unwrap();
-    assert_eq!(read, 3);
+    assert_eq!(read, 4);
     let replies: Vec<_> = replies.into_iter().map(Option::unwrap).collect();
     assert_eq!([&replies[3], &replies[5]].map(|reply| reply.clone().err()), [Some("empty_question"); 2]);
     let (first, second) = (replies[0].clone().unwrap(), replies[1].clone().unwrap());

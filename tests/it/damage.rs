@@ -231,6 +231,37 @@ fn weights_that_are_not_numbers_are_noticed() {
     ask(folder.path()).fails_with("not finite numbers in f32");
 }
 
+/// A device never ends and a pipe may never begin: neither is a file of a model.
+#[cfg(unix)]
+#[test]
+fn links_to_devices_are_no_files_of_a_model() {
+    for name in ["config.json", "vocab.txt", "tokenizer_config.json", "model.safetensors"] {
+        let folder = tiny_model();
+        let path = folder.path().join(name);
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        let run = ask(folder.path());
+        match name {
+            "tokenizer_config.json" => assert_ne!(run.code, Some(2), "{run:?}"),
+            "model.safetensors" => run.fails_with("pytorch_model.bin"),
+            _ => run.fails_with(name),
+        }
+    }
+}
+
+/// What is not in a folder listing, because it was named file by file.
+#[cfg(unix)]
+#[test]
+fn a_device_is_refused_however_it_was_named() {
+    use spanqa::checkpoint::{ModelFile, ModelFiles};
+    let zero = || ModelFile::OnDisk("/dev/zero".into());
+    for error in [zero().read().unwrap_err(), zero().map().unwrap_err()] {
+        assert!(error.to_string().contains("not a regular file"), "{error}");
+    }
+    let files = ["config.json", "vocab.txt", "model.safetensors"].map(|name| (name.to_owned(), zero()));
+    assert!(ModelFiles::new("m", None, files).identity().is_err());
+}
+
 #[test]
 fn models_are_verified_and_packed() {
     let folder = tiny_model();

@@ -68,6 +68,36 @@ fn one_document_in_many_shapes() {
 }
 
 #[test]
+fn rows_join_their_article_and_context_wherever_they_stand() {
+    let row = |id: usize, title: &str, context: &str| {
+        serde_json::json!({"id": id, "title": title, "context": context, "question": "q", "answers": []})
+            .to_string()
+    };
+    let shape = |rows: Vec<String>| -> Vec<Vec<(String, usize)>> {
+        let paragraph = |p: &spanqa::eval::Paragraph| (p.context.clone(), p.questions.len());
+        let dataset = read(&rows.join("\n"));
+        dataset.articles.iter().map(|article| article.paragraphs.iter().map(paragraph).collect()).collect()
+    };
+    let counts = |list: &[(&str, usize)]| list.iter().map(|(c, n)| ((*c).to_owned(), *n)).collect::<Vec<_>>();
+    // Sixty rows of two titles and four contexts, in turns.
+    let rows = (0..60).map(|n| row(n, ["A", "B"][n % 2], ["a", "b", "c", "d"][n % 4])).collect();
+    assert_eq!(shape(rows), [counts(&[("a", 15), ("c", 15)]), counts(&[("b", 15), ("d", 15)])]);
+    // Without titles a context is an article; with them, one context may belong to two.
+    let rows = (0..9).map(|n| row(n, "", ["a", "b", "c"][n % 3])).collect();
+    assert_eq!(shape(rows), [counts(&[("a", 3)]), counts(&[("b", 3)]), counts(&[("c", 3)])]);
+    let rows = (0..4).map(|n| row(n, ["A", "B"][n % 2], "a")).collect();
+    assert_eq!(shape(rows), [counts(&[("a", 2)]), counts(&[("a", 2)])]);
+    let line = |qid: &str, context: &str| {
+        serde_json::json!({"context": context, "qas": [{"qid": qid, "question": "q", "answers": ["x"]}]})
+            .to_string()
+    };
+    assert_eq!(
+        shape(vec![line("1", "a"), line("2", "b"), line("3", "a")]),
+        [counts(&[("a", 2)]), counts(&[("b", 1)])]
+    );
+}
+
+#[test]
 fn mrqa_lines_with_and_without_header() {
     let header = r#"{"header": {"dataset": "X", "split": "dev"}}"#;
     let line = r#"{"context": "[PAR] One two.", "context_tokens": [["One", 6]], "qas": [{"qid": "q", "question": "What?",

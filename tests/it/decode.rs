@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use serde_json::Value;
-use spanqa::decode::{Decoded, Decoding, Document, Ranking, Scoring, Window};
+use spanqa::decode::{Decoded, Decoding, Document, Hf, Ranking, Scoring, ScoringRules, Window};
 
 use crate::support::{fixture_json, numbers};
 
@@ -110,26 +110,31 @@ fn assert_answers(name: &str, expected: &Value, found: &[((&str, u64, u64), f64)
 
 #[test]
 fn hf_scores_are_the_pipelines() {
-    let aligned = |options: &Value| options["align_to_words"] == true;
-    let checked = each("pipeline", aligned, |name, case, result| {
-        let options = &result["options"];
-        let decoding = Decoding {
-            scoring: Scoring::Hf,
-            top_k: options["top_k"].as_u64().unwrap() as usize,
-            max_answer_tokens: Some(options["max_answer_len"].as_u64().unwrap() as usize),
-            handle_impossible_answer: options["handle_impossible_answer"] == true,
-            ..Decoding::default()
-        };
-        let ranking = case.rank(&decoding);
-        let mut answers = list(case, &ranking);
-        if decoding.handle_impossible_answer {
-            let abstains = result["answers"][0]["text"] == "";
-            assert_eq!(ranking.answered, !abstains, "{name}");
-            answers = with_null(answers, ranking.no_answer_score);
-            answers.truncate(decoding.top_k);
-        }
-        assert_answers(name, &result["answers"], &answers);
-    });
+    let checked = each(
+        "pipeline",
+        |_| true,
+        |name, case, result| {
+            let options = &result["options"];
+            let decoding = Decoding {
+                scoring: Scoring::Hf(Hf {
+                    handle_impossible_answer: options["handle_impossible_answer"] == true,
+                    align_to_words: options["align_to_words"] == true,
+                }),
+                top_k: options["top_k"].as_u64().unwrap() as usize,
+                max_answer_tokens: Some(options["max_answer_len"].as_u64().unwrap() as usize),
+                ..Decoding::default()
+            };
+            let ranking = case.rank(&decoding);
+            let mut answers = list(case, &ranking);
+            if options["handle_impossible_answer"] == true {
+                let abstains = result["answers"][0]["text"] == "";
+                assert_eq!(ranking.answered, !abstains, "{name}");
+                answers = with_null(answers, ranking.no_answer_score);
+                answers.truncate(decoding.top_k);
+            }
+            assert_answers(name, &result["answers"], &answers);
+        },
+    );
     assert!(checked > 70, "{checked}");
 }
 
@@ -142,9 +147,8 @@ fn squad_scores_are_run_qas() {
             [-2.0, 0.0, 2.0].into_iter().zip(result["predictions"].as_array().unwrap())
         {
             let decoding = Decoding {
-                scoring: Scoring::Squad,
+                scoring: Scoring::Squad { null_threshold: threshold },
                 top_k: 20,
-                null_threshold: threshold,
                 ..Decoding::default()
             };
             let ranking = case.rank(&decoding);
@@ -226,15 +230,12 @@ fn the_toy_cases_hold() {
             let number = |key: &str| span[key].as_i64().unwrap() as usize;
             (number("w"), number("s"), number("e"))
         };
-        let rank = |scoring, handle_impossible_answer| {
-            let top_k = 40;
-            read.rank(&Decoding { scoring, top_k, handle_impossible_answer, ..Decoding::default() })
-        };
+        let rank = |scoring| read.rank(&Decoding { scoring, top_k: 40, ..Decoding::default() });
 
         for impossible in [false, true] {
             let expected =
                 &case[if impossible { "pipeline_impossible_True" } else { "pipeline_impossible_False" }];
-            let ranking = rank(Scoring::Hf, impossible);
+            let ranking = rank(Scoring::Hf(Hf { handle_impossible_answer: impossible, ..Hf::default() }));
             for span in expected["spans"].as_array().unwrap() {
                 let found = ranking.spans.iter().find(|found| place(found) == expected_place(span)).unwrap();
                 assert_score(name, &span["score"], found.score);
@@ -245,7 +246,7 @@ fn the_toy_cases_hold() {
         }
 
         let squad = &case["run_qa_v2"];
-        let ranking = rank(Scoring::Squad, false);
+        let ranking = rank(ScoringRules::Squad.into());
         assert_eq!(ranking.null_odds.map(f64::from), squad["score_diff"].as_f64(), "{name}");
         assert_eq!(ranking.answered, squad["answer_empty_at_threshold_0"] == false, "{name}");
         assert_eq!(place(&ranking.spans[0]), expected_place(&squad["best_non_null"]), "{name}");
@@ -258,7 +259,7 @@ fn the_toy_cases_hold() {
             }
         }
 
-        let ranking = rank(Scoring::Haystack, false);
+        let ranking = rank(Scoring::Haystack);
         for (span, expected) in
             ranking.spans.iter().zip(case["haystack2_top3_after_overlap"].as_array().unwrap())
         {
@@ -269,7 +270,7 @@ fn the_toy_cases_hold() {
         assert_score(name, &case["haystack2_no_answer"], read.rank(&top).no_answer_score);
 
         let joint = &case["joint"];
-        let ranking = rank(Scoring::Joint, false);
+        let ranking = rank(Scoring::default());
         assert_eq!(ranking.null_odds.map(f64::from), squad["score_diff"].as_f64(), "{name}");
         assert_score(name, &joint["p_best_given_all_with_min_null"], ranking.spans[0].score);
         let all = read.rank(&Decoding { always_answer: true, ..Decoding::default() });

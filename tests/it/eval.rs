@@ -149,10 +149,29 @@ fn an_interrupted_run_continues_to_the_same_files() {
             let read = |run: &str| std::fs::read_to_string(folder.path().join(run).join(name)).unwrap();
             assert!(read("whole") == read("broken"), "{name} after a cut at {cut}");
         }
+        // The speed is that of the questions asked in this run.
+        let speed = &json(Path::new(&broken), "results.json")["speed"];
+        let number = |name: &str| speed[name].as_f64();
+        let asked = number("seconds").zip(number("questions_per_second")).map(|(time, rate)| time * rate);
+        let asked = asked.map_or(0, |asked| asked.round() as usize);
+        assert_eq!(asked, 40 - before, "{speed}");
     }
     model(&["--limit", "39", "--report", &broken, "--resume"]).fails_with("its set of questions is");
     model(&["--limit", "40", "--report", &broken, "--resume", "--window", "40"])
-        .fails_with("its settings is");
+        .fails_with("its window is 384, not 40");
+    model(&["--limit", "40", "--report", &broken, "--resume", "--null-threshold", "-1.5"])
+        .fails_with("its null threshold is 0, not -1.5");
+    model(&["--limit", "40", "--report", &broken, "--resume", "--dtype", "int8"])
+        .fails_with("its dtype is not set, not int8");
+    // Questions as they were, and a context that changed.
+    let mut dataset = fixture_json("metrics/squad2.json");
+    let context = &mut dataset["data"][0]["paragraphs"][0]["context"];
+    *context = format!("{} More.", context.as_str().unwrap()).into();
+    let changed = at("changed.json");
+    std::fs::write(&changed, dataset.to_string()).unwrap();
+    let tiny = path("tiny/minilm");
+    let arguments = ["eval", &changed, "--model", &tiny, "--max-question-tokens", "20", "--limit", "40"];
+    run(&[&arguments[..], &["--report", &broken, "--resume"]].concat()).fails_with("its set of questions is");
 }
 
 #[test]
@@ -189,6 +208,7 @@ fn data_without_unanswerable_questions_is_always_answered() {
     let text = run(&[&base[..], &["--format", "text", "--quiet"]].concat());
     assert!(text.stdout.contains("scored by SQuAD v1.1 rules"), "{text:?}");
     assert!(!text.stdout.contains("threshold"), "{text:?}");
+    assert!(text.stdout.contains("in brackets: 95 % bootstrap interval"), "{text:?}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use spanqa::encoder::batch::Batch;
 use spanqa::encoder::{self, DeviceChoice, Encoder, Precision, Runtime, Tap};
 use spanqa::heads::pool::{PoolConfig, Pooling};
 use spanqa::heads::{CrossEncoder, EmbeddingModel, QaModel};
+use spanqa::text::Tokenizer;
 
 use crate::support::{batch_of, fixture, fixture_json, folder_of, gap, integers, numbers};
 
@@ -200,4 +201,17 @@ fn attention_is_not_to_be_had_from_the_kernels() {
     let batch = batch_of(&windows("minilm"));
     let found = encoder.forward(&batch, Some(&mut Tap::with_attention()));
     assert!(cfg!(feature = "accelerate") || matches!(found, Err(encoder::Error::NoAttention { .. })));
+}
+
+#[test]
+fn a_single_text_stands_between_special_tokens() {
+    for (family, first, last) in
+        [("minilm", 2, 3), ("distilbert", 2, 3), ("roberta", 0, 2), ("xlm-roberta", 0, 2)]
+    {
+        let tokenizer = Tokenizer::from_files(&tiny(family)).unwrap();
+        let text = tokenizer.encode("the king of the hill").unwrap().ids;
+        let (ids, segments) = tokenizer.single_template().unwrap().join(&text);
+        assert_eq!(ids, [&[first], &text[..], &[last]].concat(), "{family}");
+        assert_eq!(segments, vec![0; ids.len()], "{family}");
+    }
 }

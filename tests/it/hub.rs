@@ -9,7 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use spanqa::source::{Error, HubSettings, Origin, Resolved, SourceOptions, Token, resolve};
+use spanqa::source::{
+    DownloadEvent, Error, HubSettings, Origin, Resolved, SourceOptions, Token, Watcher, resolve,
+};
 
 use crate::hints::hint;
 
@@ -186,16 +188,18 @@ impl State {
             }
             ["api", "models", "a", "b", ..] => Reply::status(404).with("X-Error-Code", "RevisionNotFound"),
             ["api", ..] => Reply::status(404).with("X-Error-Code", "RepoNotFound"),
-            ["a", "b", "resolve", revision, name] if *revision == commit => match files.get(*name) {
-                None => Reply::status(404).with("X-Error-Code", "EntryNotFound"),
-                Some(content) if name.ends_with(".safetensors") => Reply::status(302)
-                    .with("X-Linked-Etag", format!("\"{}\"", sha256(content)))
-                    .with("X-Linked-Size", content.len().to_string())
-                    .with("Location", format!("{}/cdn/{name}", self.cdn)),
-                Some(content) => {
-                    Reply::body(content.clone()).with("ETag", format!("\"{}\"", &sha256(content)[..40]))
+            ["a", "b", "resolve", revision, name @ ..] if *revision == commit => {
+                match files.get(&name.join("/")) {
+                    None => Reply::status(404).with("X-Error-Code", "EntryNotFound"),
+                    Some(content) if request.path.ends_with(".safetensors") => Reply::status(302)
+                        .with("X-Linked-Etag", format!("\"{}\"", sha256(content)))
+                        .with("X-Linked-Size", content.len().to_string())
+                        .with("Location", format!("{}/cdn/{}", self.cdn, name.join("/"))),
+                    Some(content) => {
+                        Reply::body(content.clone()).with("ETag", format!("\"{}\"", &sha256(content)[..40]))
+                    }
                 }
-            },
+            }
             ["cdn", name] => {
                 let content = &files[*name];
                 match request.from {
@@ -363,6 +367,55 @@ fn sharded_weights_come_with_all_their_shards() {
     hub.state.files.lock().unwrap().remove("part-2.safetensors");
     let error = resolve("a/b", &options(&hub, cache().path())).unwrap_err();
     assert!(error.to_string().contains("part-2.safetensors"), "{error}");
+}
+
+#[test]
+fn an_embedding_model_comes_with_its_pooling_and_nothing_else_of_its_folders() {
+    const POOLING: &str = "1_Pooling/config.json";
+    let (hub, dir) = (Hub::good(), cache());
+    for name in ["modules.json", "sentence_bert_config.json", POOLING, "onnx/model.onnx", "../config.json"] {
+        hub.state.files.lock().unwrap().insert(name.into(), name.into());
+    }
+    let options = options(&hub, dir.path());
+    let fetched = resolve("a/b", &options).unwrap();
+    let cached = resolve("a/b", &SourceOptions { offline: true, ..options.clone() }).unwrap();
+    let folder = resolve(cached.folder.as_ref().unwrap().to_str().unwrap(), &options).unwrap();
+    for model in [fetched, cached, folder] {
+        let names: Vec<&str> = model.files.iter().map(|(name, _)| name).collect();
+        let rest = ["config.json", WEIGHTS, "modules.json", "sentence_bert_config.json"];
+        assert_eq!(names, [&[POOLING][..], &rest, &["tokenizer_config.json", "vocab.txt"]].concat());
+        assert_eq!(content(&model, POOLING), POOLING.as_bytes());
+    }
+    assert!(hub.requests().iter().all(|request| !request.path.contains("..")));
+
+    // Without it the model is not whole, unless the hub does not have it either.
+    std::fs::remove_file(repo_dir(dir.path()).join("snapshots").join(COMMIT).join(POOLING)).unwrap();
+    let offline = SourceOptions { offline: true, ..options.clone() };
+    let error = resolve("a/b", &offline).unwrap_err();
+    assert!(error.to_string().contains("lacks 1_Pooling/config.json"), "{error}");
+    hub.state.files.lock().unwrap().remove(POOLING);
+    resolve("a/b", &options).unwrap();
+    resolve("a/b", &offline).unwrap();
+}
+
+#[test]
+fn whoever_asked_is_told_how_far_a_download_has_come() {
+    let (hub, dir) = (Hub::good(), cache());
+    let told: Arc<Mutex<Vec<(String, DownloadEvent)>>> = Arc::default();
+    let watcher = {
+        let told = told.clone();
+        Watcher::new(move |download| told.lock().unwrap().push((download.file.to_owned(), download.event)))
+    };
+    resolve("a/b", &SourceOptions { watcher, ..options(&hub, dir.path()) }).unwrap();
+    let told = told.lock().unwrap();
+    let of_weights: Vec<DownloadEvent> =
+        told.iter().filter(|(file, _)| file == WEIGHTS).map(|(_, event)| *event).collect();
+    let size = weights().len() as u64;
+    assert_eq!(of_weights.first(), Some(&DownloadEvent::Started));
+    assert_eq!(of_weights[1], DownloadEvent::Bytes { have: 0, size });
+    assert_eq!(of_weights[of_weights.len() - 2], DownloadEvent::Bytes { have: size, size });
+    assert_eq!(of_weights.last(), Some(&DownloadEvent::Ended));
+    assert_eq!(told.iter().filter(|(_, event)| *event == DownloadEvent::Ended).count(), 4, "four files");
 }
 
 #[test]

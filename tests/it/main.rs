@@ -5,15 +5,20 @@ mod batch;
 mod damage;
 mod datasets;
 mod decode;
+#[cfg(unix)]
+mod docs;
 mod eval;
 #[cfg(feature = "cuda")]
 mod gpu;
 mod heads;
+mod help;
 mod hints;
 mod hub;
 mod metrics;
 mod model;
 mod reader;
+mod rooms;
 mod support;
+mod terminal;
 mod tokenizers;
 mod train;

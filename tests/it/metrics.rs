@@ -16,7 +16,7 @@ fn text(value: &Value) -> &str {
 
 fn question(golds: &[&str]) -> Question {
     let golds = golds.iter().map(|gold| Gold { text: (*gold).into(), start: None }).collect();
-    Question { id: "1".into(), text: "Which?".into(), golds }
+    Question { id: "1".into(), text: "Which?".into(), golds, number: 0 }
 }
 
 fn score(pair: &Value) -> Score {
@@ -35,6 +35,16 @@ fn the_published_vectors_hold() {
         let found = Rules::Squad2.score(text(&case["pred"]), &question);
         let expected = Score { exact: case["em"].as_f64().unwrap(), f1: case["f1"].as_f64().unwrap() };
         assert_eq!(found, expected, "{case}");
+    }
+}
+
+#[test]
+fn rules_have_names() {
+    for name in ["squad1", "squad2", "mlqa:de"] {
+        assert_eq!(name.parse::<Rules>().unwrap().to_string(), name);
+    }
+    for name in ["", "squad", "mlqa", "mlqa:", "mlqa:xx", "SQUAD2"] {
+        assert!(name.parse::<Rules>().is_err(), "{name}");
     }
 }
 

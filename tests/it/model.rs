@@ -382,9 +382,11 @@ fn logits_that_are_not_finite_come_back() {
 #[test]
 #[cfg(feature = "second-opinion")]
 fn candle_transformers_agrees() {
-    use crate::support::integers;
     use candle_core::{DType, Device, Tensor};
     use candle_transformers::models::bert::{BertModel, Config};
+
+    use crate::support::integers;
+
     let folder = fixture("tiny/minilm");
     let config: Config = serde_json::from_slice(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
     let weights = candle_nn::VarBuilder::from_buffered_safetensors(

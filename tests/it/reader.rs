@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
-use serde_json::json;
-use spanqa::decode::{Decoding, Scoring};
+use spanqa::decode::{Decoding, ScoringRules};
 use spanqa::encoder::batch::Batch;
 use spanqa::heads::{SpanModel, WindowLogits};
-use spanqa::reader::{Asking, Event, Passage, Query, Reader};
+use spanqa::reader::{Cancel, Document, Event, Question, Reader};
+use spanqa::request::Options;
 use spanqa::request::reply::{DocumentId, Reason, Reply};
 use spanqa::source::{SourceOptions, resolve};
 use spanqa::text::Tokenizer;
@@ -98,20 +98,25 @@ fn tokenizer() -> Tokenizer {
     Tokenizer::from_files(&resolve("builtin", &SourceOptions::default()).unwrap().files).unwrap()
 }
 
-fn reader(limits: Limits) -> Reader {
-    Reader::new(tokenizer(), Box::new(KeywordModel::default()), "keyword", limits).unwrap()
+fn reader() -> Reader {
+    Reader::new(tokenizer(), Box::new(KeywordModel::default()), "keyword").unwrap()
 }
 
-fn passages(reader: &Reader, texts: &[&str]) -> Vec<Passage> {
-    let passage =
+fn documents(reader: &Reader, texts: &[&str]) -> Vec<Arc<Document>> {
+    let document =
         |(index, text): (usize, &&str)| reader.prepare(DocumentId::Index(index), (*text).to_owned());
-    texts.iter().enumerate().map(|text| passage(text).unwrap()).collect()
+    texts.iter().enumerate().map(|text| document(text).unwrap().into()).collect()
 }
 
-fn ask(reader: &Reader, question: &str, texts: &[&str], asking: &Asking) -> reader::Result<Reply> {
-    let passages = passages(reader, texts);
-    let query = Query { id: json!("1").to_string().into(), question, passages: passages.iter().collect() };
-    reader.answer(&[query], asking, &mut |_| {}).unwrap().remove(0)
+fn ask(reader: &Reader, question: &str, texts: &[&str], options: &Options) -> reader::Result<Reply> {
+    let question = Question::new("1", question, documents(reader, texts)).with(&Arc::new(options.clone()));
+    reader.answer(&[question], &mut |_| {}).unwrap().remove(0)
+}
+
+/// A question to each document alone.
+fn each(documents: &[Arc<Document>], question: &str, options: &Arc<Options>) -> Vec<Question> {
+    let ask = |document: &Arc<Document>| Question::new("1", question, vec![document.clone()]).with(options);
+    documents.iter().map(ask).collect()
 }
 
 /// A long text without the words of any question here, with something in its middle.
@@ -121,11 +126,11 @@ fn haystack(before: usize, needle: &str, after: usize) -> String {
 
 #[test]
 fn the_answer_is_found_wherever_it_stands() {
-    let reader = reader(Limits::default());
+    let reader = reader();
     for (before, after) in [(0, 0), (0, 900), (40, 40), (450, 450), (900, 0), (63, 200), (64, 200), (65, 200)]
     {
         let text = haystack(before, "zebra", after);
-        let reply = ask(&reader, "zebra?", &[&text], &Asking::default()).unwrap();
+        let reply = ask(&reader, "zebra?", &[&text], &Options::default()).unwrap();
         assert!(reply.answered);
         assert_eq!((reply.answers[0].text.as_str(), reply.answers[0].start), ("zebra", before * 19));
         assert!(reply.windows > 1 || before + after < 100);
@@ -134,10 +139,10 @@ fn the_answer_is_found_wherever_it_stands() {
 
 #[test]
 fn documents_compete_in_one_distribution() {
-    let reader = reader(Limits::default());
-    let asking = Asking { decoding: Decoding { top_k: 2, ..Decoding::default() }, ..Asking::default() };
+    let reader = reader();
+    let options = Options { decoding: Decoding { top_k: 2, ..Decoding::default() }, ..Options::default() };
     let texts = ["nothing here", "", "a giraffe and a zebra", "a zebra"];
-    let reply = ask(&reader, "zebra", &texts, &asking).unwrap();
+    let reply = ask(&reader, "zebra", &texts, &options).unwrap();
     let found: Vec<_> = reply.answers.iter().map(|answer| (answer.document.clone(), answer.start)).collect();
     assert_eq!(found, [(DocumentId::Index(3), 2), (DocumentId::Index(2), 16)]);
     assert_eq!(reply.windows, 3);
@@ -145,22 +150,22 @@ fn documents_compete_in_one_distribution() {
     assert!(total <= 1.0 && total > 0.99, "{total}");
     // The order of the documents changes nothing but their numbers.
     let reversed: Vec<&str> = texts.iter().rev().copied().collect();
-    let other = ask(&reader, "zebra", &reversed, &asking).unwrap();
+    let other = ask(&reader, "zebra", &reversed, &options).unwrap();
     assert_eq!(other.answers[0].score, reply.answers[0].score);
     assert_eq!(other.answers[0].document, DocumentId::Index(0));
 }
 
 #[test]
 fn nothing_to_read_is_a_reply_and_nothing_to_ask_is_an_error() {
-    let reader = reader(Limits::default());
+    let reader = reader();
     for texts in [&["", " \n\t "][..], &[], &["\u{a0}\u{3000}"]] {
-        let reply = ask(&reader, "zebra", texts, &Asking::default()).unwrap();
+        let reply = ask(&reader, "zebra", texts, &Options::default()).unwrap();
         assert_eq!((reply.answered, reply.reason, reply.windows), (false, Some(Reason::EmptyContext), 0));
         assert_eq!((reply.no_answer_score, reply.null_odds), (1.0, None));
     }
     for question in ["", "  ", "\u{200b}"] {
         assert!(matches!(
-            ask(&reader, question, &["a"], &Asking::default()),
+            ask(&reader, question, &["a"], &Options::default()),
             Err(reader::Error::Text(text::Error::EmptyQuestion))
         ));
     }
@@ -168,14 +173,15 @@ fn nothing_to_read_is_a_reply_and_nothing_to_ask_is_an_error() {
 
 #[test]
 fn a_long_question_is_cut_and_says_so() {
-    let reader = reader(Limits::default());
+    let reader = reader();
     let question = format!("zebra {}", "why ".repeat(5000));
-    let reply = ask(&reader, &question, &["a zebra"], &Asking::default()).unwrap();
+    let reply = ask(&reader, &question, &["a zebra"], &Options::default()).unwrap();
     assert!(reply.answered && reply.question_truncated);
     assert_eq!(reply.question, question);
-    assert!(reply.notes[0].contains("64 tokens"));
-    let all = Limits { max_question_tokens: 5000, ..Limits::default() };
-    let error = ask(&self::reader(all), &question, &["a zebra"], &Asking::default()).unwrap_err();
+    assert!(reply.notes[0].to_string().contains("64 tokens"));
+    let limits = Limits { max_question_tokens: 5000, ..Limits::default() };
+    let all = Options { limits, ..Options::default() };
+    let error = ask(&reader, &question, &["a zebra"], &all).unwrap_err();
     assert!(
         matches!(error, reader::Error::Text(text::Error::NoRoomForContext { question: 5000, .. })),
         "{error:?}"
@@ -185,12 +191,12 @@ fn a_long_question_is_cut_and_says_so() {
 /// Text that looks like structure is text: it neither ends the question nor becomes part of the template.
 #[test]
 fn special_tokens_in_text_are_text() {
-    let reader = reader(Limits::default());
+    let reader = reader();
     for text in ["[SEP] zebra [CLS]", "zebra [SEP]", "[PAD] [MASK] zebra [UNK]"] {
-        let reply = ask(&reader, "zebra", &[text], &Asking::default()).unwrap();
+        let reply = ask(&reader, "zebra", &[text], &Options::default()).unwrap();
         assert_eq!(reply.answers[0].text, "zebra");
         // A template token in the question would start the context early, and the fake would not find its word.
-        let reply = ask(&reader, "[SEP] [SEP] zebra [CLS]", &["a zebra"], &Asking::default()).unwrap();
+        let reply = ask(&reader, "[SEP] [SEP] zebra [CLS]", &["a zebra"], &Options::default()).unwrap();
         assert_eq!(reply.answers[0].text, "zebra");
         for id in reader.tokenizer().encode(text).unwrap().ids {
             assert!(![100, 101, 102, 103, 0].contains(&id), "{text}: {id}");
@@ -200,10 +206,10 @@ fn special_tokens_in_text_are_text() {
 
 #[test]
 fn replies_explain_themselves() {
-    let reader = reader(Limits::default());
-    let asking = Asking { why: true, ..Asking::default() };
+    let reader = reader();
+    let options = Options { why: true, ..Options::default() };
     let text = haystack(300, "the zebra", 10);
-    let reply = ask(&reader, "zebra", &[&text], &asking).unwrap();
+    let reply = ask(&reader, "zebra", &[&text], &options).unwrap();
     let why = reply.why.unwrap();
     assert_eq!(why.windows.len(), reply.windows);
     let span = &why.spans[0];
@@ -218,12 +224,11 @@ fn replies_explain_themselves() {
 
 #[test]
 fn progress_reaches_the_end() {
-    let reader = reader(Limits::default()).with_batch_tokens(Some(700));
+    let reader = reader().with_batch_tokens(Some(700));
     let text = haystack(400, "zebra", 400);
-    let passages = passages(&reader, &[&text]);
-    let query = Query { id: "1".into(), question: "zebra", passages: passages.iter().collect() };
+    let question = Question::new("1", "zebra", documents(&reader, &[&text]));
     let mut seen = Vec::new();
-    let replies = reader.answer(&[query], &Asking::default(), &mut |progress| seen.push(progress)).unwrap();
+    let replies = reader.answer(&[question], &mut |progress| seen.push(progress)).unwrap();
     let last = seen.last().unwrap();
     assert_eq!((last.done, last.total), (replies[0].as_ref().unwrap().windows, last.done));
     assert!(seen.windows(2).all(|pair| pair[0].done < pair[1].done) && seen.len() > 2);
@@ -235,24 +240,19 @@ fn lanes_run_side_by_side() {
     let model =
         |lanes, failing_call| Arc::new(KeywordModel { lanes, failing_call, ..KeywordModel::default() });
     let with = |model: &Arc<KeywordModel>| {
-        let reader = Reader::new(tokenizer(), Box::new(Shared(model.clone())), "keyword", Limits::default());
+        let reader = Reader::new(tokenizer(), Box::new(Shared(model.clone())), "keyword");
         reader.unwrap().with_batch_tokens(Some(400))
     };
     let texts: Vec<String> = (0..30).map(|number| haystack(number * 5, "zebra", 60)).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let asking = Asking::default();
     let all = |reader: &Reader, watch: &mut dyn FnMut(Event) -> ControlFlow<()>| {
-        let passages = passages(reader, &texts);
-        let queries: Vec<Query> = (passages.iter())
-            .map(|passage| Query { id: "1".into(), question: "zebra", passages: vec![passage] })
-            .collect();
-        reader.answer_each(&queries, &asking, watch)
+        reader.answer_each(&each(&documents(reader, &texts), "zebra", &Arc::default()), watch)
     };
     let replies = |model: &Arc<KeywordModel>| {
         let mut replies: Vec<Option<Reply>> = vec![None; texts.len()];
         all(&with(model), &mut |event| {
-            if let Event::Reply(query, reply) = event {
-                assert!(replies[query].replace(reply.unwrap()).is_none());
+            if let Event::Reply(question, reply) = event {
+                assert!(replies[question].replace(reply.unwrap()).is_none());
             }
             ControlFlow::Continue(())
         })
@@ -291,28 +291,136 @@ fn lanes_run_side_by_side() {
     }
 }
 
+/// Gives a number that is none to every token of windows that hold a word.
+struct Poisoned(u32);
+
+impl SpanModel for Poisoned {
+    fn usable_positions(&self) -> usize {
+        512
+    }
+
+    fn vocabulary(&self) -> usize {
+        usize::MAX
+    }
+
+    fn logits(&self, batch: &Batch) -> encoder::Result<Vec<WindowLogits>> {
+        let mut logits = KeywordModel::default().logits(batch)?;
+        for (window, logits) in batch.ranges().zip(&mut logits) {
+            if batch.ids[window].contains(&self.0) {
+                logits.end.fill(f32::NAN);
+            }
+        }
+        Ok(logits)
+    }
+
+    fn dtype(&self) -> &'static str {
+        "f16"
+    }
+}
+
+#[test]
+fn logits_that_are_no_numbers_fail_their_own_question() {
+    let poison = tokenizer().encode("poison").unwrap().ids[0];
+    let reader = Reader::new(tokenizer(), Box::new(Poisoned(poison)), "poisoned").unwrap();
+    let long = haystack(200, "poison", 200);
+    let documents = documents(&reader, &["a zebra", &long, "the zebra", "poison", "zebra"]);
+    let replies = reader.answer(&each(&documents, "zebra", &Arc::default()), &mut |_| {}).unwrap();
+    for (place, reply) in replies.iter().enumerate() {
+        match reply {
+            Ok(reply) => assert!([0, 2, 4].contains(&place) && reply.answered),
+            Err(reader::Error::NotFinite { dtype }) => assert!([1, 3].contains(&place) && *dtype == "f16"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn options_ride_on_the_question() {
+    let reader = reader();
+    let document = documents(&reader, &["a zebra and a zebra"]).remove(0);
+    let with = |unit, top_k| {
+        let decoding = Decoding { top_k, always_answer: true, ..Decoding::default() };
+        let options = Options { unit, decoding, ..Options::default() };
+        Question::new("1", "zebra", vec![document.clone()]).with(&options.into())
+    };
+    let questions = [with(OffsetUnit::Char, 2), with(OffsetUnit::Byte, 1), with(OffsetUnit::Utf16, 3)];
+    let replies = reader.answer(&questions, &mut |_| {}).unwrap();
+    let counts: Vec<usize> = replies.iter().map(|reply| reply.as_ref().unwrap().answers.len()).collect();
+    assert_eq!(counts, [2, 1, 3]);
+}
+
+#[test]
+fn questions_can_be_taken_back_or_be_too_late() {
+    for lanes in [0, 2] {
+        let model = KeywordModel { lanes, ..KeywordModel::default() };
+        let reader =
+            Reader::new(tokenizer(), Box::new(model), "keyword").unwrap().with_batch_tokens(Some(400));
+        let texts: Vec<String> = (0..12).map(|number| haystack(number * 20, "zebra", 60)).collect();
+        let documents = documents(&reader, &texts.iter().map(String::as_str).collect::<Vec<_>>());
+        let cancel = Cancel::default();
+        let mut questions = each(&documents, "zebra", &Arc::default());
+        questions[3].cancel = Some(cancel.clone());
+        questions[5].deadline = Some(std::time::Instant::now());
+        questions[7].deadline = Some(std::time::Instant::now() + std::time::Duration::from_secs(3600));
+        cancel.cancel();
+        let replies = reader.answer(&questions, &mut |_| {}).unwrap();
+        for (place, reply) in replies.iter().enumerate() {
+            match (place, reply) {
+                (3, Err(reader::Error::Cancelled)) | (5, Err(reader::Error::DeadlineExceeded)) => {}
+                (_, Ok(reply)) => assert!(reply.answered && ![3, 5].contains(&place)),
+                (_, Err(error)) => panic!("{lanes} {place}: {error}"),
+            }
+        }
+    }
+}
+
+/// `run_qa` takes its best starts and ends from the whole window, so with its rules all logits are asked for.
+#[test]
+fn squad_rules_read_the_whole_window() {
+    #[derive(Clone, Default)]
+    struct Reads(Arc<std::sync::Mutex<Vec<(std::ops::Range<usize>, usize)>>>);
+    impl SpanModel for Reads {
+        fn usable_positions(&self) -> usize {
+            512
+        }
+
+        fn vocabulary(&self) -> usize {
+            usize::MAX
+        }
+
+        fn logits(&self, batch: &Batch) -> encoder::Result<Vec<WindowLogits>> {
+            self.0.lock().unwrap().extend(batch.read.iter().cloned().zip(batch.lengths.iter().copied()));
+            KeywordModel::default().logits(batch)
+        }
+    }
+    let reads = Reads::default();
+    let reader = Reader::new(tokenizer(), Box::new(reads.clone()), "reads").unwrap();
+    for rules in [ScoringRules::Squad, ScoringRules::Joint] {
+        let decoding = Decoding { scoring: rules.into(), ..Decoding::default() };
+        ask(&reader, "a zebra", &["the zebra"], &Options { decoding, ..Options::default() }).unwrap();
+    }
+    assert_eq!(*reads.0.lock().unwrap(), [(0..7, 7), (4..6, 7)]);
+}
+
 /// No length of question and text makes anything panic, and every reply is in order.
 #[test]
 fn no_length_panics() {
     let tight = Limits { max_tokens: 64, overlap: 20, max_question_tokens: 40 };
-    let readers = [reader(Limits::default()), reader(tight)];
+    let reader = reader();
     let word = |index: usize| ["zebra", "lion", "e\u{301}", "東京", "😀", "don't"][index % 6];
     let text = |words: usize| (0..words).map(word).collect::<Vec<_>>().join(" ");
     let contexts: Vec<String> =
         [0, 1, 2, 15, 16, 17, 60, 250, 370, 371, 372, 380, 700, 3000].map(text).into();
-    for reader in &readers {
-        let passages = passages(reader, &contexts.iter().map(String::as_str).collect::<Vec<_>>());
+    let documents = documents(&reader, &contexts.iter().map(String::as_str).collect::<Vec<_>>());
+    for limits in [Limits::default(), tight] {
         for words in [0, 1, 2, 30, 39, 40, 41, 63, 64, 65, 200, 380, 600] {
             let question = text(words);
-            let asked: Vec<Query> = passages
-                .iter()
-                .map(|passage| Query { id: "1".into(), question: &question, passages: vec![passage] })
-                .collect();
-            for scoring in [Scoring::Joint, Scoring::Squad, Scoring::Hf, Scoring::Haystack] {
-                let decoding = Decoding { scoring, top_k: 3, ..Decoding::default() };
-                let asking = Asking { decoding, ..Asking::default() };
-                for (reply, context) in
-                    reader.answer(&asked, &asking, &mut |_| {}).unwrap().into_iter().zip(&contexts)
+            let all = [ScoringRules::Joint, ScoringRules::Squad, ScoringRules::Hf, ScoringRules::Haystack];
+            for rules in all {
+                let decoding = Decoding { scoring: rules.into(), top_k: 3, ..Decoding::default() };
+                let options = Options { decoding, limits: limits.clone(), ..Options::default() };
+                let asked = each(&documents, &question, &options.into());
+                for (reply, context) in reader.answer(&asked, &mut |_| {}).unwrap().into_iter().zip(&contexts)
                 {
                     let Ok(reply) = reply else {
                         assert_eq!(words, 0);
@@ -338,12 +446,12 @@ proptest! {
         let text = words.join(" ");
         let question = words[words.len() / 2].clone() + " x";
         let limits = Limits { max_tokens: 80, overlap: 16, max_question_tokens: 20 };
-        let one = reader(limits.clone()).with_batch_tokens(Some(budget));
-        let other = reader(limits);
+        let one = reader().with_batch_tokens(Some(budget));
+        let other = reader();
         for unit in [OffsetUnit::Byte, OffsetUnit::Char, OffsetUnit::Utf16] {
             let decoding = Decoding { top_k: 4, always_answer: true, ..Decoding::default() };
-            let asking = Asking { unit, decoding, ..Asking::default() };
-            let (left, right) = (ask(&one, &question, &[&text], &asking), ask(&other, &question, &[&text], &asking));
+            let options = Options { unit, decoding, limits: limits.clone(), ..Options::default() };
+            let (left, right) = (ask(&one, &question, &[&text], &options), ask(&other, &question, &[&text], &options));
             let (left, right) = (left.unwrap(), right.unwrap());
             prop_assert_eq!(serde_json::to_string(&left).unwrap(), serde_json::to_string(&right).unwrap());
             for answer in &left.answers {

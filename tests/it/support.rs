@@ -161,7 +161,13 @@ pub fn random_model(family: &str, width: usize) -> tempfile::TempDir {
 /// The binary under test, cut off from the user's settings and from the network.
 pub fn spanqa(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spanqa"));
-    command.args(arguments).env_clear().stdin(Stdio::null());
+    command.args(arguments);
+    isolated(command)
+}
+
+/// A program without the user's settings and without the network.
+pub fn isolated(mut command: Command) -> Command {
+    command.env_clear().stdin(Stdio::null());
     for (name, value) in std::env::vars_os() {
         let keep = ["PATH", "SystemRoot", "TMPDIR", "TEMP", "TMP", "LLVM_PROFILE_FILE"];
         if keep.iter().any(|kept| name == *kept) {

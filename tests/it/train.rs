@@ -1,6 +1,7 @@
 //! Learning: gradients and steps against PyTorch, on tiny random models of all five families, and the command from end to end.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -9,12 +10,18 @@ use serde_json::{Value, json};
 use spanqa::checkpoint::ModelFiles;
 use spanqa::encoder::Runtime;
 use spanqa::encoder::batch::Batch;
+use spanqa::eval::score::metrics::Rules;
 use spanqa::eval::{Dataset, Options};
 use spanqa::heads::WindowLogits;
 use spanqa::text::Tokenizer;
 use spanqa::text::window::Limits;
 use spanqa::train::examples::Examples;
+use spanqa::train::folder::{Folder, Progress};
+use spanqa::train::journal::Journal;
 use spanqa::train::learn::{Learner, Learning, SoftTargets, Target, Update};
+use spanqa::train::plan::Mixing;
+use spanqa::train::recipe::{Keep, Recipe};
+use spanqa::train::run::{Dev, End, Event, Run as Training};
 
 use crate::support::{Run, batch_of, fixture, fixture_json, numbers, spanqa};
 
@@ -212,9 +219,9 @@ fn threads_do_not_show_in_the_bits() {
     assert!(one == run(2) && one == run(5));
 }
 
-/// Dropout is part of the function whose slopes are taken: its mask on the way back is that of the way there.
+/// Dropout is part of the function whose gradient is taken: the backward pass has the mask of the forward pass.
 #[test]
-fn slopes_go_through_dropout() {
+fn gradients_go_through_dropout() {
     let golden = Golden::of("minilm");
     let (batch, targets) = golden.batch();
     let loss_with = |learner: &mut Learner| learner.accumulate(&batch, &targets, None, (0.25, 9)).unwrap();
@@ -532,6 +539,129 @@ fn an_interrupt_saves_the_state() {
     assert!(short.out("model").join("training/state.safetensors").exists());
 }
 
+/// Whoever asks a run to stop while it evaluates does not wait for the end of that: the evaluation comes when the run goes on.
+#[test]
+fn an_evaluation_that_is_broken_off_is_made_up_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |name: &str, count: usize| {
+        Dataset::open(&questions(folder.path(), name, count), Options::default()).unwrap()
+    };
+    let (data, dev) = (open("data", 20), open("dev", 12));
+    let files = ModelFiles::from_dir(&fixture("tiny/minilm")).unwrap();
+    let tokenizer = Tokenizer::from_files(&files).unwrap();
+    let limits = Limits { max_tokens: 60, overlap: 20, ..Limits::default() };
+    let runtime = Runtime { threads: Some(1), ..Runtime::default() };
+    let (examples, counts) = Examples::new(&[data], &tokenizer, 64, &limits).unwrap();
+    let recipe = Recipe {
+        epochs: 1.0,
+        steps: Some(4),
+        mixing: Mixing { batch_tokens: 300, null_share: None, seed: 1 },
+        micro_tokens: 300,
+        rate: 1e-3,
+        warmup: 0.1,
+        weight_decay: 0.01,
+        beta2: 0.999,
+        clip: 1.0,
+        layer_decay: 1.0,
+        dropout: 0.1,
+        freeze_embeddings: false,
+        freeze_layers: 0,
+        fresh_head: false,
+        teaching: None,
+        eval_every: 2,
+        keep: Keep::F1,
+        patience: 0,
+        inputs: BTreeMap::new(),
+    };
+    let train = |out: &str, stop: bool| {
+        let path = folder.path().join(out);
+        let mut learner = Learner::load(&files, &runtime, Learning::default()).unwrap();
+        let (folder, mut progress) = if path.exists() {
+            let (folder, state, progress) = Folder::resume(&path).unwrap();
+            learner.restore(&state).unwrap();
+            (folder, progress)
+        } else {
+            (Folder::create(&path, &files).unwrap(), Progress::new(recipe.clone(), counts.clone()))
+        };
+        let (journal, _) = Journal::open(&path.join("metrics.jsonl"), progress.step).unwrap();
+        let dev =
+            Dev { dataset: &dev, rules: Rules::Squad2, limits: limits.clone(), runtime: runtime.clone() };
+        let run = Training {
+            learner: &mut learner,
+            examples: &examples,
+            teacher: None,
+            dev: Some(dev),
+            folder: &folder,
+            journal,
+            save_every: 0,
+        };
+        let watch = &mut |event: Event| match event {
+            Event::Asked(_) if stop => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
+        run.run(&mut recipe.plan(&examples).unwrap(), &mut progress, watch).unwrap()
+    };
+    let events = |out: &str| -> Vec<(Value, Value)> {
+        let text = std::fs::read_to_string(folder.path().join(out).join("metrics.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.map(|line| (line["step"].clone(), line["f1"].clone())).collect()
+    };
+    assert_eq!(train("whole", false), End::Finished);
+    // The second run is at the same evaluation still.
+    for _ in 0..2 {
+        assert_eq!(train("cut", true), End::Interrupted);
+        assert_eq!(events("cut"), [(json!(1), Value::Null), (json!(2), Value::Null)]);
+        assert!(!folder.path().join("cut/training/candidate.safetensors").exists());
+    }
+    assert_eq!(train("cut", false), End::Finished);
+    assert_eq!(events("whole"), events("cut"));
+    for file in ["model.safetensors", "training/state.safetensors"] {
+        let [whole, cut] = ["whole", "cut"].map(|out| stored(&folder.path().join(out).join(file)));
+        assert!(whole == cut, "{file} differs");
+    }
+}
+
+#[test]
+fn a_question_that_is_too_long_is_left_out_and_named() {
+    let short = Short::new(&[]);
+    let path = short.out("data.json");
+    let mut data: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let questions = data["data"][0]["paragraphs"][0]["qas"].as_array_mut().unwrap();
+    for number in [4, 7] {
+        questions[number]["question"] = "why ".repeat(70).into();
+    }
+    std::fs::write(&path, data.to_string()).unwrap();
+    let run = short.run("model", &[]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let note =
+        "2 questions are left out: beside them a window has no room for the context; the first is data4";
+    assert!(run.stderr.contains(note), "{}", run.stderr);
+    let summary: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!((&summary["data"][0]["questions"], &summary["data"][0]["too_long"]), (&json!(28), &json!(2)));
+
+    // Where none fits, that is the error.
+    let questions = data["data"][0]["paragraphs"][0]["qas"].as_array_mut().unwrap();
+    questions.truncate(5);
+    questions.drain(..4);
+    std::fs::write(&path, data.to_string()).unwrap();
+    short.run("none", &[]).fails_with("tokens");
+}
+
+#[test]
+fn no_steps_and_endless_ones_are_refused() {
+    let mut short = Short::new(&[]);
+    let steps = short.arguments.iter().position(|argument| argument == "--steps").unwrap();
+    short.arguments.drain(steps..steps + 2);
+    for (extra, message) in [
+        (["--epochs", "0.001"], "make no step"),
+        (["--epochs", "2147483648"], "steps, and 10000000 are the most"),
+        (["--steps", "4294967296"], "about 4.3e9 steps"),
+    ] {
+        short.run("model", &extra).fails_with(message);
+        assert!(!short.out("model").exists());
+    }
+}
+
 #[test]
 fn scores_that_do_not_rise_end_the_run() {
     let short = Short::new(&["--patience", "1"]).with("--rate", "1e-12");
@@ -574,6 +704,18 @@ fn what_cannot_be_done_is_said_with_a_way_out() {
         "weight_decay was 0.01, now 0.5",
         "flags and files",
     );
+    // As many windows as before, and another answer in one of them.
+    let path = short.out("data.json");
+    let data = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, data.replacen("\"answers\":[{", "\"answers\":[{\"text\":\"coast\"},{", 1)).unwrap();
+    fails("model", &["--resume"], "differently: data set 1 was", "flags and files");
+    std::fs::write(&path, &data).unwrap();
+    let path = short.out("dev.json");
+    let dev = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, dev.replacen("Which", "What", 1)).unwrap();
+    fails("model", &["--resume"], "differently: data set to evaluate on was 6 questions", "flags and files");
+    std::fs::write(&path, &dev).unwrap();
+    assert_eq!(short.run("model", &["--resume"]).code, Some(0));
     let wild = Short::new(&["--warmup", "0"]).with("--rate", "1e30");
     refuses(&wild, "model", &[], "training came apart at step", "lower `--rate`");
     fails("cold", &["--freeze-layers", "9"], "9 layers cannot be frozen", "at most 2");

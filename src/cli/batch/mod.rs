@@ -13,43 +13,49 @@
 mod frames;
 mod input;
 mod output;
-mod prepare;
-mod record;
 mod report;
-mod table;
-mod turn;
+mod resume;
+mod run;
+mod writer;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::{Context, Result};
-use spanqa::reader::{Asking, Reader};
-use spanqa::request::Fields;
-use spanqa::request::reply::Reply;
+use spanqa::checkpoint::Identity;
+use spanqa::reader::Reader;
+use spanqa::request::lines::Format;
+use spanqa::request::parser::{Parsed, Parser};
+use spanqa::request::record::{COLUMNS, Layout, LayoutError};
+use spanqa::request::{Fields, Options, Settings};
 use spanqa::source::Origin;
-use spanqa::stream::{Done, Queue, Shelf, Work, answer_stream};
+use spanqa::text::offsets::OffsetUnit;
 
 use super::inputs::DEFAULT_MAX_BYTES;
-use super::options::{ReaderArgs, UnitArg};
-use super::{Outcome, Usage, hints, notice, signals};
-use input::{InputFormat, Inputs, Line};
-use output::{Partial, Was};
-use prepare::{Parsed, Parser, Preparing, Ticket};
-use record::{Layout, OutputFormat};
+use super::options::{ReaderArgs, UNITS, choice};
+use super::{Outcome, Usage, is_broken_pipe, notice, signals};
+use input::Inputs;
+use output::Partial;
 use report::{ProgressArg, Report};
-use turn::Turn;
+use resume::{Earlier, Start, Trace};
+use run::Run;
+use writer::{Failures, Order, Writer};
+
+/// The formats of requests and records.
+const FORMATS: &[(&str, &str)] = &[
+    ("jsonl", "A JSON object a line"),
+    ("csv", "A table with commas and a header"),
+    ("tsv", "A table with tabs and a header"),
+];
 
 /// Answer a stream of requests: JSON lines or a table in, a record for each question out
 ///
 /// A request is a line such as {"id": 7, "question": "...", "context": "..."}. Instead of "context" it may have "contexts" (a list
 /// that is read as one), "file" or "files"; instead of "question" it may have "questions" (a list, one record each, told apart by
 /// "question_index"). Rows of SQuAD and Hugging Face data sets and transformers' {"inputs": {...}} are understood, too. Halves of
-/// surrogate pairs in JSON strings become U+FFFD. Blank lines are skipped.
+/// surrogate pairs in JSON strings become U+FFFD. Blank lines are skipped. "parameters" beside "inputs" mean what they meant there.
 ///
 /// Every request gets its record, in the order of the input, with its own "id" or else the number of its line. One that cannot be
 /// answered gets {"line", "id"?, "error": {"code", "message", "hint"}}. Requests are answered as they come; memory does not depend
@@ -61,8 +67,8 @@ pub struct Args {
     /// Files with requests, plain, .gz or .zst; - or nothing for standard input
     files: Vec<PathBuf>,
     /// What the input is [default: by the file's name, else jsonl]
-    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Requests")]
-    input_format: Option<InputFormat>,
+    #[arg(long, value_parser = choice::<Format>(FORMATS), value_name = "FORMAT", help_heading = "Requests")]
+    input_format: Option<Format>,
     /// The field or column that holds the question
     #[arg(long, value_name = "NAME", default_value = "question", help_heading = "Requests")]
     question_field: String,
@@ -75,6 +81,9 @@ pub struct Args {
     /// Bytes that a request, or a file that it names, may have
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_BYTES, help_heading = "Requests")]
     max_bytes: u64,
+    /// Do not read files that requests name
+    #[arg(long, help_heading = "Requests")]
+    no_files: bool,
     /// Stop at the first request that cannot be answered
     #[arg(long, help_heading = "Requests")]
     fail_fast: bool,
@@ -84,6 +93,9 @@ pub struct Args {
     /// Go on with an --output that was interrupted, or whose input has grown
     #[arg(long, requires = "output", conflicts_with = "unordered", help_heading = "Records")]
     resume: bool,
+    /// With --resume: keep the records that are there though requests or flags have changed since
+    #[arg(long, requires = "resume", help_heading = "Records")]
+    resume_anyway: bool,
     /// Write records as soon as they are ready, in any order
     #[arg(long, help_heading = "Records")]
     unordered: bool,
@@ -91,14 +103,14 @@ pub struct Args {
     #[arg(long, help_heading = "Records")]
     keep_fields: bool,
     /// How to write records
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Jsonl, help_heading = "Records")]
-    output_format: OutputFormat,
+    #[arg(long, value_parser = choice::<Format>(FORMATS), value_name = "FORMAT", default_value_t = Format::Jsonl, help_heading = "Records")]
+    output_format: Format,
     /// Columns of a table, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = "Records")]
     columns: Vec<String>,
     /// What start, end and column count
-    #[arg(long, value_enum, value_name = "UNIT", default_value_t = UnitArg::Char, help_heading = "Records")]
-    offset_unit: UnitArg,
+    #[arg(long, value_parser = choice::<OffsetUnit>(UNITS), value_name = "UNIT", default_value_t = OffsetUnit::Char, help_heading = "Records")]
+    offset_unit: OffsetUnit,
     /// Explain replies: windows, their null logits and best spans, token scores
     #[arg(long, help_heading = "Records")]
     why: bool,
@@ -112,20 +124,27 @@ pub struct Args {
     reader: ReaderArgs,
 }
 
-/// Bytes of lines that may wait to be understood.
-const WAITING_LINES: usize = 4 << 20;
-/// Bytes of records that may wait to be written.
-const WAITING_RECORDS: usize = 1 << 20;
-/// Bytes of texts and their tokens that are kept in case the next request is about them, too.
-const SHELF: usize = 4 << 20;
+/// A loaded model and how it is to answer.
+struct Opened {
+    reader: Reader,
+    options: Arc<Options>,
+    built_in: bool,
+    identity: Identity,
+}
+
+/// An output file on its way.
+struct Output {
+    partial: Partial,
+    /// Absent where records come in any order, which no run can go on with.
+    trace: Option<Trace>,
+}
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     // What can be wrong with the command itself is said before a model is loaded.
     let inputs = args.inputs()?;
-    let layout = Layout::new(args.output_format, &args.columns, args.keep_fields)?;
+    let layout = args.layout()?;
     let partial = args.output.as_deref().map(|target| Partial::open(target, args.resume)).transpose()?;
-    let opened = args.open();
-    let (reader, asking, built_in) = match opened {
+    let opened = match args.open() {
         Ok(opened) => opened,
         Err(error) => {
             if let Some(partial) = partial {
@@ -134,99 +153,65 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
             return Err(error);
         }
     };
-
-    let group = reader.group_tokens();
-    let run = Run {
-        lines: Arc::new(Queue::new(WAITING_LINES)),
-        work: Arc::new(Queue::new(group)),
-        done: Queue::new(WAITING_RECORDS),
-        stopped: Arc::new(AtomicU8::new(0)),
-        limit: usize::try_from(args.max_bytes).unwrap_or(usize::MAX),
-        group,
-    };
-    let mut parser = Parser {
-        fields: Fields {
-            question: args.question_field.clone(),
-            context: args.context_field.clone(),
-            id: args.id_field.clone(),
-            files: true,
-        },
-        keep: args.keep_fields,
-        inputs: inputs.paths.iter().map(|path| path.display().to_string().into()).collect(),
-        header: None,
-        sequence: 0,
-        parameters: Arc::default(),
-    };
-    let parameters = parser.parameters.clone();
+    let mut output = partial.map(|partial| args.follow(partial, &opened)).transpose()?;
+    let names = inputs.paths.iter().map(|path| path.display().to_string().into()).collect();
+    let mut parser = Parser::new(args.fields(), args.keep_fields, names);
     let mut report = Report::new(args.progress, args.quiet, inputs.size());
+    let limit = usize::try_from(args.max_bytes).unwrap_or(usize::MAX);
+    let run = Run::new(limit, opened.reader.group_tokens());
     // It may wait for input when everything else has ended, so nobody waits for it.
     std::thread::spawn({
         let lines = run.lines.clone();
         move || inputs.read(&lines)
     });
 
-    let mut first = None;
-    let mut file = None;
-    let mut fresh = true;
-    if let Some(partial) = &partial {
-        let mut from = 0;
+    let mut start = Start::default();
+    if let Some(Output { partial, trace: Some(trace) }) = &mut output {
+        parser = parser.with_fingerprints();
         if args.resume {
-            (from, first) = run.skip_done(partial, &layout, &mut parser, reader.name(), &mut report)?;
-            fresh = from == 0;
+            let earlier = Earlier {
+                partial,
+                layout: &layout,
+                model: opened.reader.name(),
+                unit: args.offset_unit,
+                anyway: args.resume_anyway,
+            };
+            start = earlier.lay_beside(&run.lines, &mut parser, trace, &mut report.tally)?;
+            report.starts_at(start.position);
         }
-        file = Some(partial.writer(from)?);
     }
+    let mut file = output.as_ref().map(|output| output.partial.writer(start.bytes)).transpose()?;
     let out: &mut dyn Write = match &mut file {
         Some(file) => file,
         None => out,
     };
-    if fresh {
+    if start.bytes == 0 {
         out.write_all(&layout.header()?)?;
         out.flush()?;
     }
-
     signals::watch(run.stopper()).context("cannot watch for interrupts")?;
-    let mut writer = Writer {
-        layout: &layout,
-        out,
-        report: &mut report,
-        next: first
-            .as_ref()
-            .and_then(|parsed| parsed.tickets.first())
-            .map_or(parser.sequence, |ticket| ticket.sequence),
-        held: BTreeMap::new(),
-        unordered: args.unordered,
-        fail_fast: args.fail_fast,
-        // A request that stopped a run is not done: after it was mended, --resume has to see it again.
-        write_fatal: args.output.is_none(),
-        notes: Vec::new(),
+    let ended = {
+        let mut writer = Writer {
+            layout: &layout,
+            out,
+            report: &mut report,
+            trace: output.as_mut().and_then(|output| output.trace.as_mut()),
+            order: if args.unordered { Order::Any } else { Order::from(next_record(&parser, &start.first)) },
+            failures: args.failures(),
+            notes: Vec::new(),
+        };
+        run.stages(&opened.reader, &opened.options, parser, start.first, &mut writer)
     };
-    let ended = run.stages(&reader, &asking, parser, first, &mut writer);
-    args.reader.runtime.report(&reader, args.quiet);
-    let stopped = run.stopped.load(Ordering::SeqCst);
-    if ended.as_ref().is_err_and(super::is_broken_pipe) {
-        return ended.map(|_| Outcome::Success);
-    }
     drop(file);
-    report.summary();
-    if parameters.load(Ordering::Relaxed) {
-        report.note("`parameters` in requests are not used; flags such as --top-k say how to answer");
-    }
-    let left = partial.as_ref().map(|partial| partial.path().display().to_string());
-    if let (Some(left), true) = (&left, stopped != 0 || ended.is_err()) {
-        report.note(&format!("what was done is in {left}; `--resume` goes on from there"));
-    }
-    ended?;
-    if stopped != 0 {
-        return Ok(Outcome::Stopped(stopped));
-    }
-    if let Some(partial) = partial {
-        partial.complete()?;
-    }
-    if built_in && !args.quiet {
-        notice::built_in_model(|text| eprintln!("note: {text}"));
-    }
-    Ok(if report.tally.errors > 0 { Outcome::Failed } else { Outcome::Success })
+    args.close(ended, run.stopped(), &opened, output, &mut report)
+}
+
+/// The place of the first record that this run writes.
+fn next_record(parser: &Parser, first: &Option<Parsed>) -> u64 {
+    first
+        .as_ref()
+        .and_then(|parsed| parsed.tickets.first())
+        .map_or(parser.records(), |ticket| ticket.sequence)
 }
 
 impl Args {
@@ -241,7 +226,7 @@ impl Args {
                 }
             } else if path.is_dir() {
                 return Err(Usage::new(format!("{name} is a folder"), "name the files in it").into());
-            } else if let Err(error) = File::open(path) {
+            } else if let Err(error) = can_be_read(path) {
                 let hint = "check the path and its permissions";
                 return Err(Usage::new(format!("cannot read {name}: {error}"), hint).into());
             }
@@ -250,302 +235,117 @@ impl Args {
         Ok(Inputs { paths, format: self.input_format, limit })
     }
 
-    /// Loads the model. Says whether it is the built-in one.
-    fn open(&self) -> Result<(Reader, Asking, bool)> {
+    /// How records are written.
+    fn layout(&self) -> Result<Layout> {
+        Layout::new(self.output_format, &self.columns, self.keep_fields).map_err(|error| {
+            let hint = match &error {
+                LayoutError::ColumnsWithoutTable => {
+                    "add `--output-format csv` or `--output-format tsv`".to_owned()
+                }
+                LayoutError::UnknownColumn { .. } => format!(
+                    "`--keep-fields` makes fields of requests columns; records have {}",
+                    COLUMNS.join(", ")
+                ),
+            };
+            Usage::new(error.to_string(), hint).into()
+        })
+    }
+
+    /// Loads the model.
+    fn open(&self) -> Result<Opened> {
         let resolved = self.reader.resolve(self.quiet)?;
-        let asking = Asking {
+        let options = Options {
             decoding: self.reader.decoding.decoding(&resolved, false)?,
-            unit: self.offset_unit.into(),
+            limits: self.reader.limits.limits(),
+            unit: self.offset_unit,
             why: self.why,
         };
         let reader = self.reader.open(&resolved, self.quiet)?;
-        Ok((reader, asking, resolved.origin == Origin::BuiltIn))
+        let built_in = resolved.origin == Origin::BuiltIn;
+        Ok(Opened { reader, options: options.into(), built_in, identity: resolved.files.identity()? })
     }
-}
 
-/// What the stages share.
-struct Run {
-    lines: Arc<Queue<Line>>,
-    work: Arc<Queue<Work<Ticket>>>,
-    done: Queue<Done<Ticket>>,
-    /// The exit code of whatever asked for an early end, or [`ENOUGH`].
-    stopped: Arc<AtomicU8>,
-    /// Bytes that a document may have.
-    limit: usize,
-    /// Tokens that are answered together.
-    group: usize,
-}
-
-/// The run ends early, but not because of a signal.
-const ENOUGH: u8 = u8::MAX;
-
-impl Run {
-    /// Something that ends the run early: nothing new is begun, the windows in flight are finished.
-    fn stopper(&self) -> impl Fn(u8) + Send + 'static {
-        let (stopped, lines, work) = (self.stopped.clone(), self.lines.clone(), self.work.clone());
-        move |code| {
-            // What came first is what counts.
-            let _ = stopped.compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst);
-            lines.abandon();
-            work.abandon();
+    fn fields(&self) -> Fields {
+        Fields {
+            question: self.question_field.clone(),
+            context: self.context_field.clone(),
+            id: self.id_field.clone(),
+            files: !self.no_files,
         }
     }
 
-    /// Lays the requests beside the records of an earlier run. Returns where in the file to go on, and the request to go on with
-    /// unless it is the next line.
-    fn skip_done(
+    /// Notes beside an output what a later run has to know.
+    fn follow(&self, partial: Partial, opened: &Opened) -> Result<Output> {
+        let trace = match self.unordered {
+            true => None,
+            false => Some(Trace::open(&partial, self.settings(opened), self.resume, self.resume_anyway)?),
+        };
+        Ok(Output { partial, trace })
+    }
+
+    /// The flags that records depend on, with their values.
+    fn settings(&self, opened: &Opened) -> Settings {
+        let mut settings = opened.options.settings();
+        let own = [
+            ("model", opened.identity.to_string()),
+            ("keep-fields", self.keep_fields.to_string()),
+            ("no-files", self.no_files.to_string()),
+            ("output-format", self.output_format.to_string()),
+            ("columns", self.columns.join(",")),
+            ("question-field", self.question_field.clone()),
+            ("context-field", self.context_field.clone()),
+            ("id-field", self.id_field.clone()),
+        ];
+        settings.extend(own.map(|(flag, value)| (flag.to_owned(), value)));
+        settings
+    }
+
+    fn failures(&self) -> Failures {
+        match (self.fail_fast, &self.output) {
+            (false, _) => Failures::Recorded,
+            (true, None) => Failures::Last,
+            (true, Some(_)) => Failures::Left,
+        }
+    }
+
+    /// Says what came of it all, and gives a complete output its name.
+    fn close(
         &self,
-        partial: &Partial,
-        layout: &Layout,
-        parser: &mut Parser,
-        model: &str,
+        ended: Result<()>,
+        stopped: u8,
+        opened: &Opened,
+        output: Option<Output>,
         report: &mut Report,
-    ) -> Result<(u64, Option<Parsed>)> {
-        let mut records = partial.records(layout)?;
-        if !records.header()? {
-            return Ok((0, None));
+    ) -> Result<Outcome> {
+        self.reader.runtime.report(&opened.reader, self.quiet);
+        if ended.as_ref().is_err_and(is_broken_pipe) {
+            return Ok(Outcome::Success);
         }
-        let mut from = records.taken();
-        while let Some(line) = self.lines.pop() {
-            let Some(parsed) = parser.parse(line) else { continue };
-            let mut found = Vec::new();
-            for ticket in &parsed.tickets {
-                match records.next(ticket, model)? {
-                    Some(was) => found.push(was),
-                    None => return Ok((from, Some(parsed))),
-                }
-            }
-            from = records.taken();
-            for was in found {
-                report.tally.requests += 1;
-                report.tally.resumed += 1;
-                match was {
-                    Was::Answered => report.tally.answered += 1,
-                    Was::NotAnswered => report.tally.no_answer += 1,
-                    Was::Error => report.tally.errors += 1,
-                    Was::Unknown => {}
-                }
+        report.summary();
+        if let Some(output) = &output
+            && (stopped != 0 || ended.is_err())
+        {
+            let left = output.partial.path().display();
+            report.note(&format!("what was done is in {left}; `--resume` goes on from there"));
+        }
+        ended?;
+        if stopped != 0 {
+            return Ok(Outcome::Stopped(stopped));
+        }
+        if let Some(Output { partial, trace }) = output {
+            partial.complete()?;
+            if let Some(trace) = trace {
+                trace.remove();
             }
         }
-        Ok((from, None))
-    }
-
-    /// Runs all stages until the input ends or something stops them.
-    fn stages(
-        &self,
-        reader: &Reader,
-        asking: &Asking,
-        mut parser: Parser,
-        first: Option<Parsed>,
-        writer: &mut Writer,
-    ) -> Result<()> {
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let _end = self.work.end_with();
-                let lines = std::iter::from_fn(|| self.lines.pop()).filter_map(|line| parser.parse(line));
-                let (shelf, turn) = (Shelf::new(SHELF), Turn::default());
-                Preparing { reader, shelf, limit: self.limit, queue: &self.work, turn }
-                    .run(first.into_iter().chain(lines), rayon::current_num_threads());
-            });
-            let answering = scope.spawn(|| {
-                let _end = self.done.end_with();
-                answer_stream(reader, asking, &self.work, self.group, &mut |done| {
-                    let wanted = self.done.push(weight(&done), done).is_ok();
-                    match wanted && self.stopped.load(Ordering::SeqCst) == 0 {
-                        true => ControlFlow::Continue(()),
-                        false => ControlFlow::Break(()),
-                    }
-                })
-            });
-            let written = writer.write_all(&self.done);
-            // Whatever made this stage end early, the others have no reason to go on.
-            self.lines.abandon();
-            self.work.abandon();
-            self.done.abandon();
-            if written.is_err() {
-                let _ = self.stopped.compare_exchange(0, ENOUGH, Ordering::SeqCst, Ordering::SeqCst);
-            }
-            let answered = answering.join();
-            written?;
-            match answered {
-                Ok(answered) => Ok(answered?),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        })
+        if opened.built_in && !self.quiet {
+            notice::built_in_model(|text| eprintln!("note: {text}"));
+        }
+        Ok(if report.tally.errors > 0 { Outcome::Failed } else { Outcome::Success })
     }
 }
 
-/// About the bytes that something takes while it waits to be written.
-fn weight(done: &Done<Ticket>) -> usize {
-    const OVERHEAD: usize = 1 << 10;
-    OVERHEAD
-        + match done {
-            Done::Reply(ticket, Ok(reply)) => ticket.bytes() + reply.question.len(),
-            Done::Reply(ticket, Err(_)) => ticket.bytes(),
-            Done::Read { .. } => 0,
-        }
-}
-
-/// The last stage.
-struct Writer<'a> {
-    layout: &'a Layout,
-    out: &'a mut dyn Write,
-    report: &'a mut Report,
-    /// The record that is to be written next.
-    next: u64,
-    /// Records that are ready before their turn.
-    held: BTreeMap<u64, (Ticket, Result<Reply, Arc<spanqa::stream::Error>>)>,
-    unordered: bool,
-    fail_fast: bool,
-    write_fatal: bool,
-    /// What was remarked already.
-    notes: Vec<String>,
-}
-
-/// Remarks that are made at most.
-const NOTES: usize = 4;
-
-impl Writer<'_> {
-    /// Writes everything that comes.
-    fn write_all(&mut self, done: &Queue<Done<Ticket>>) -> Result<()> {
-        while let Some(next) = done.pop() {
-            match next {
-                Done::Read { windows, tokens, model } => {
-                    self.report.tally.windows += windows as u64;
-                    self.report.tally.tokens += tokens as u64;
-                    self.report.tally.model += model;
-                }
-                Done::Reply(ticket, reply) if self.unordered => self.write(&ticket, reply)?,
-                Done::Reply(ticket, reply) => {
-                    self.held.insert(ticket.sequence, (ticket, reply));
-                    while let Some((ticket, reply)) = self.held.remove(&self.next) {
-                        self.next += 1;
-                        self.write(&ticket, reply)?;
-                    }
-                }
-            }
-            // Nobody waits for a record while nothing else is ready.
-            if done.is_empty() {
-                self.out.flush()?;
-            }
-            self.report.tick();
-        }
-        Ok(self.out.flush()?)
-    }
-
-    fn write(&mut self, ticket: &Ticket, reply: Result<Reply, Arc<spanqa::stream::Error>>) -> Result<()> {
-        let tally = &mut self.report.tally;
-        tally.requests += 1;
-        match &reply {
-            Ok(reply) if reply.answered => tally.answered += 1,
-            Ok(_) => tally.no_answer += 1,
-            Err(_) => tally.errors += 1,
-        }
-        self.report.reached(ticket.position);
-        match reply {
-            Ok(reply) => {
-                for note in &reply.notes {
-                    self.note(note);
-                }
-                self.layout.reply(ticket, &reply, self.out)
-            }
-            Err(error) => {
-                if self.write_fatal || !self.fail_fast {
-                    self.layout.error(ticket, &error, self.out)?;
-                }
-                if self.fail_fast {
-                    self.out.flush()?;
-                    let hint = hints::stream(&error)
-                        .unwrap_or_else(|| "mend the request, or leave --fail-fast out".into());
-                    let place = match &ticket.place {
-                        Some((file, line)) => format!("{file}, line {line}"),
-                        None => format!("line {}", ticket.line),
-                    };
-                    return Err(Usage::new(format!("{place}: {error}"), hint).into());
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn note(&mut self, text: &str) {
-        if self.notes.len() < NOTES && !self.notes.iter().any(|known| known == text) {
-            self.report.note(text);
-            self.notes.push(text.to_owned());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::path::Path;
-
-    use spanqa::checkpoint::ModelFiles;
-    use spanqa::encoder::batch::Batch;
-    use spanqa::heads::{SpanModel, WindowLogits};
-    use spanqa::text::Tokenizer;
-    use spanqa::text::window::Limits;
-
-    use super::prepare::tests::{line, parser};
-    use super::*;
-
-    /// Has a mistake in it.
-    struct Broken(usize);
-
-    impl SpanModel for Broken {
-        fn usable_positions(&self) -> usize {
-            512
-        }
-
-        fn vocabulary(&self) -> usize {
-            usize::MAX
-        }
-
-        fn logits(&self, _: &Batch) -> spanqa::encoder::Result<Vec<WindowLogits>> {
-            panic!("on purpose")
-        }
-
-        fn lanes(&self) -> usize {
-            self.0
-        }
-    }
-
-    /// The other stages do not wait for it for ever, even if there is more input to come.
-    #[test]
-    fn a_stage_that_panics_ends_the_run() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny/minilm");
-        for lanes in [0, 2] {
-            let tokenizer = Tokenizer::from_files(&ModelFiles::from_dir(&folder).unwrap()).unwrap();
-            let model = Box::new(Broken(lanes));
-            let reader = Reader::new(tokenizer, model, "broken", Limits::default()).unwrap();
-            let run = Run {
-                lines: Arc::new(Queue::new(1000)),
-                work: Arc::new(Queue::new(1000)),
-                done: Queue::new(1000),
-                stopped: Arc::default(),
-                limit: 1000,
-                group: 1000,
-            };
-            let line = line(1, r#"{"question": "who?", "context": "the king"}"#);
-            assert!(run.lines.push(1, line).is_ok());
-            let layout = Layout::new(OutputFormat::Jsonl, &[], false).unwrap();
-            let mut report = Report::new(ProgressArg::Off, true, None);
-            let mut writer = Writer {
-                layout: &layout,
-                out: &mut Vec::new(),
-                report: &mut report,
-                next: 0,
-                held: BTreeMap::new(),
-                unordered: false,
-                fail_fast: false,
-                write_fatal: true,
-                notes: Vec::new(),
-            };
-            let ended = catch_unwind(AssertUnwindSafe(|| {
-                run.stages(&reader, &Asking::default(), parser(), None, &mut writer)
-            }));
-            assert!(ended.is_err(), "{lanes} lanes");
-        }
-    }
+/// Whether a file is there and may be read. A pipe is not opened to see: what it holds would be gone.
+fn can_be_read(path: &std::path::Path) -> io::Result<()> {
+    if path.metadata()?.is_file() { File::open(path).map(drop) } else { Ok(()) }
 }

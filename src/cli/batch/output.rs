@@ -1,9 +1,7 @@
 //! Where records go. A file is written beside its final name, in whole records and in input order, and renamed when it is complete.
 //!
 //! Whatever kills the process leaves a beginning of the complete file under the name `FILE.partial`, possibly with half a record
-//! at its end. To resume, the requests are read again from the start and laid beside the records that are there: a record belongs
-//! to the request if it has its id or its line. At the first request whose records are not all there the file is cut, and the
-//! run goes on from that request. Nothing else has to be remembered.
+//! at its end. How a later run goes on with it is in [`resume`](super::resume).
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, Seek, SeekFrom};
@@ -11,14 +9,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use spanqa::fs::Error;
+use spanqa::request::lines::Lines;
+use spanqa::request::parser::Ticket;
+use spanqa::request::record::Layout;
+use spanqa::request::reply::DocumentId;
+use spanqa::request::table;
 
-use super::input::Lines;
-use super::prepare::Ticket;
-use super::record::Layout;
-use super::table;
 use crate::cli::Usage;
 
 /// A file that is not complete yet.
@@ -41,10 +39,7 @@ impl Partial {
         }
         if resume && !path.exists() && target.exists() {
             // A complete file may have got more requests since. It stays until its successor is complete, too.
-            let mut copy = tempfile::NamedTempFile::new_in(folder_of(target)).map_err(refused(&path))?;
-            let mut source = File::open(target).map_err(refused(target))?;
-            io::copy(&mut source, &mut copy).map_err(refused(&path))?;
-            copy.persist(&path).map_err(|error| refused(&path)(error.error))?;
+            spanqa::fs::copy(target, &path)?;
         }
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(refused(&path))?;
@@ -88,10 +83,7 @@ impl Partial {
 
     /// Gives the file its name.
     pub fn complete(self) -> Result<()> {
-        // Without this a power cut could leave the name without the contents.
-        self.file.sync_all().map_err(refused(&self.path))?;
-        fs::rename(&self.path, &self.target).map_err(refused(&self.target))?;
-        Ok(())
+        Ok(spanqa::fs::complete(&self.file, &self.path, &self.target).map_err(refused(&self.target))?)
     }
 
     /// Forgets a file that nothing was written to.
@@ -105,13 +97,6 @@ impl Partial {
     /// The name that it has until it is complete.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-}
-
-fn folder_of(target: &Path) -> &Path {
-    match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
     }
 }
 
@@ -130,7 +115,7 @@ pub struct Records {
 
 /// What a record says came of its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Was {
+pub enum Outcome {
     Answered,
     NotAnswered,
     Error,
@@ -138,16 +123,126 @@ pub enum Was {
     Unknown,
 }
 
-/// What a record has to say about whose it is.
+/// What a record says about whose it is, as far as its format goes.
+pub struct Record {
+    id: Option<String>,
+    line: Option<u64>,
+    index: Option<usize>,
+    /// Whether it is a row of a table: cells hold texts, and may leave out what JSON has.
+    row: bool,
+    pub has_id: bool,
+    pub outcome: Outcome,
+    pub question: Option<String>,
+    pub model: Option<String>,
+    /// Of an error.
+    pub code: Option<String>,
+    pub quotes: Vec<Quote>,
+}
+
+/// A quotation in a record.
 #[derive(Deserialize)]
-struct Whose<'a> {
+pub struct Quote {
+    pub text: String,
+    pub start: usize,
+    pub end: usize,
+    pub document: Option<DocumentId>,
+}
+
+/// A JSON record, read back.
+#[derive(Deserialize)]
+struct Object<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
     line: Option<u64>,
+    question: Option<String>,
     question_index: Option<usize>,
     answered: Option<bool>,
-    error: Option<IgnoredAny>,
+    error: Option<Failure>,
     model: Option<String>,
+    #[serde(default)]
+    answers: Vec<Quote>,
+    #[serde(default)]
+    candidates: Vec<Quote>,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    code: String,
+}
+
+impl Record {
+    fn of_object(object: Object) -> Self {
+        Self {
+            id: object.id.map(|id| id.get().to_owned()),
+            line: object.line,
+            index: object.question_index,
+            row: false,
+            has_id: true,
+            outcome: match (&object.error, object.answered) {
+                (Some(_), _) => Outcome::Error,
+                (None, Some(true)) => Outcome::Answered,
+                (None, _) => Outcome::NotAnswered,
+            },
+            question: object.question,
+            model: object.model,
+            code: object.error.map(|error| error.code),
+            quotes: object.answers.into_iter().chain(object.candidates).collect(),
+        }
+    }
+
+    fn of_row(cells: &[String], columns: &[String]) -> Self {
+        let cell = |name: &str| {
+            let at = columns.iter().position(|column| column == name)?;
+            cells.get(at).cloned()
+        };
+        let filled = |name: &str| cell(name).filter(|cell| !cell.is_empty());
+        let number = |name: &str| filled(name)?.parse::<usize>().ok();
+        let failed = cell("code").or(cell("error")).map(|cell| !cell.is_empty());
+        let quote =
+            (number("start").zip(number("end")).zip(cell("answer"))).map(|((start, end), text)| Quote {
+                text,
+                start,
+                end,
+                document: filled("document").map(|name| match name.parse() {
+                    Ok(index) => DocumentId::Index(index),
+                    Err(_) => DocumentId::Path(name),
+                }),
+            });
+        Self {
+            id: cell("id"),
+            line: None,
+            index: number("question_index"),
+            row: true,
+            has_id: columns.iter().any(|column| column == "id"),
+            outcome: match (failed, cell("answered").as_deref()) {
+                (Some(true), _) => Outcome::Error,
+                (_, Some("true")) => Outcome::Answered,
+                (_, Some("false")) => Outcome::NotAnswered,
+                _ => Outcome::Unknown,
+            },
+            question: filled("question"),
+            model: filled("model"),
+            code: filled("code").or(failed.filter(|failed| *failed).map(|_| String::new())),
+            quotes: quote.into_iter().collect(),
+        }
+    }
+
+    /// Whether it is called as the record of that request is.
+    pub fn is_of(&self, ticket: &Ticket) -> bool {
+        if self.row {
+            // A table need not have these columns.
+            return self.id.as_ref().is_none_or(|id| *id == ticket.name().to_string())
+                && self.index.is_none_or(|index| Some(index) == ticket.index);
+        }
+        let name = match self.outcome {
+            // The line stands for itself there.
+            Outcome::Error => {
+                self.line == ticket.line && self.id.as_deref() == ticket.id.as_ref().map(|id| id.json().get())
+            }
+            _ => self.id.as_deref() == Some(ticket.name().json().get()),
+        };
+        name && self.index == ticket.index
+    }
 }
 
 impl Records {
@@ -174,69 +269,20 @@ impl Records {
         }
     }
 
-    /// Takes the record of a request. `None` if it is not there as a whole.
-    pub fn next(&mut self, ticket: &Ticket, model: &str) -> Result<Option<Was>> {
+    /// Takes the next record. `None` if it is not there as a whole.
+    pub fn next(&mut self) -> Result<Option<Record>> {
         let Some(record) = self.whole()? else { return Ok(None) };
         let Ok(record) = String::from_utf8(record) else {
             return Err(self.foreign("is not text"));
         };
-        let was = match self.layout.clone() {
-            Layout::Jsonl => self.object(&record, ticket, model)?,
-            Layout::Table { separator, columns } => self.row(&record, separator, &columns, ticket, model)?,
+        let record = match &self.layout {
+            Layout::Jsonl => serde_json::from_str(&record).ok().map(Record::of_object),
+            Layout::Table { separator, columns } => {
+                let cells = table::cells(&record, *separator);
+                (cells.len() == columns.len()).then(|| Record::of_row(&cells, columns))
+            }
         };
-        Ok(Some(was))
-    }
-
-    fn object(&self, record: &str, ticket: &Ticket, model: &str) -> Result<Was> {
-        let Ok(whose) = serde_json::from_str::<Whose>(record) else {
-            return Err(self.foreign("holds something else than records"));
-        };
-        let id = whose.id.map(RawValue::get);
-        let own = ticket.id.as_ref().map(|id| id.json().get());
-        let same = match whose.error {
-            Some(_) => whose.line == Some(ticket.line) && id == own,
-            None => id == Some(ticket.name().json().get()),
-        };
-        if !same || whose.question_index != ticket.index {
-            return Err(self.mismatch(ticket));
-        }
-        if let Some(other) = whose.model.filter(|other| other != model) {
-            return Err(self.foreign(&format!("was made with the model {other}, not {model},")));
-        }
-        Ok(match (whose.error, whose.answered) {
-            (Some(_), _) => Was::Error,
-            (None, Some(true)) => Was::Answered,
-            (None, _) => Was::NotAnswered,
-        })
-    }
-
-    fn row(
-        &self,
-        record: &str,
-        separator: char,
-        columns: &[String],
-        ticket: &Ticket,
-        model: &str,
-    ) -> Result<Was> {
-        let cells = table::cells(record, separator);
-        let cell = |name: &str| {
-            let at = columns.iter().position(|column| column == name)?;
-            cells.get(at).map(String::as_str)
-        };
-        let failed = cell("code").or(cell("error")).map(|cell| !cell.is_empty());
-        let other = cell("id").is_some_and(|id| id != ticket.name().to_string());
-        if cells.len() != columns.len() || other {
-            return Err(self.mismatch(ticket));
-        }
-        if let Some(other) = cell("model").filter(|other| !other.is_empty() && *other != model) {
-            return Err(self.foreign(&format!("was made with the model {other}, not {model},")));
-        }
-        Ok(match (failed, cell("answered")) {
-            (Some(true), _) => Was::Error,
-            (_, Some("true")) => Was::Answered,
-            (_, Some("false")) => Was::NotAnswered,
-            _ => Was::Unknown,
-        })
+        record.map(Some).ok_or_else(|| self.foreign("holds something else than records"))
     }
 
     /// The next line or row, if its end is there.
@@ -250,14 +296,6 @@ impl Records {
             Some(Ok(line)) if self.lines.ended => Some(line),
             _ => None,
         })
-    }
-
-    fn mismatch(&self, ticket: &Ticket) -> anyhow::Error {
-        self.foreign(&format!(
-            "does not belong to this input: it differs at line {}, request {},",
-            ticket.line,
-            ticket.name()
-        ))
     }
 
     fn foreign(&self, what: &str) -> anyhow::Error {

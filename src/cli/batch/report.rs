@@ -7,6 +7,9 @@ use clap::ValueEnum;
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
+use super::output::Outcome;
+use crate::cli::terminal;
+
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProgressArg {
     /// A bar on a terminal, lines elsewhere
@@ -34,6 +37,20 @@ pub struct Tally {
     pub model: Duration,
 }
 
+impl Tally {
+    /// Counts a record of an earlier run.
+    pub fn resumed(&mut self, outcome: Outcome) {
+        self.requests += 1;
+        self.resumed += 1;
+        match outcome {
+            Outcome::Answered => self.answered += 1,
+            Outcome::NotAnswered => self.no_answer += 1,
+            Outcome::Error => self.errors += 1,
+            Outcome::Unknown => {}
+        }
+    }
+}
+
 /// Tells a person or a program.
 pub struct Report {
     pub tally: Tally,
@@ -45,6 +62,8 @@ pub struct Report {
     size: Option<u64>,
     /// Bytes of requests that have been dealt with.
     position: u64,
+    /// Of these, the ones that an earlier run had dealt with.
+    skipped: u64,
 }
 
 enum Form {
@@ -78,7 +97,7 @@ impl Report {
             }
         }
         let now = Instant::now();
-        Self { tally: Tally::default(), form, quiet, started: now, last: now, size, position: 0 }
+        Self { tally: Tally::default(), form, quiet, started: now, last: now, size, position: 0, skipped: 0 }
     }
 
     /// Says something once, above the bar if there is one.
@@ -87,9 +106,15 @@ impl Report {
             return;
         }
         match &self.form {
-            Form::Bar(bar) => bar.suspend(|| eprintln!("note: {text}")),
-            _ => eprintln!("note: {text}"),
+            Form::Bar(bar) => bar.suspend(|| terminal::note(text)),
+            _ => terminal::note(text),
         }
+    }
+
+    /// Requests up to that byte of the input were dealt with by an earlier run, and time counts from now.
+    pub fn starts_at(&mut self, position: u64) {
+        (self.position, self.skipped) = (position, position);
+        self.started = Instant::now();
     }
 
     /// Requests up to that byte of the input have been dealt with.
@@ -139,10 +164,11 @@ impl Report {
     fn rates(&self) -> Rates {
         let seconds = self.started.elapsed().as_secs_f64().max(1e-3);
         let done = (self.tally.requests - self.tally.resumed) as f64;
+        let fresh = self.position - self.skipped;
         let left = self
             .size
-            .filter(|_| self.position > 0 && done > 0.0)
-            .map(|size| seconds * size.saturating_sub(self.position) as f64 / self.position as f64);
+            .filter(|_| fresh > 0 && done > 0.0)
+            .map(|size| seconds * size.saturating_sub(self.position) as f64 / fresh as f64);
         Rates {
             seconds,
             requests_per_second: done / seconds,

@@ -1,30 +1,31 @@
 //! `spanqa eval --long`: the same questions in longer documents, under three ways to compare windows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::Write;
+use std::sync::Arc;
 
 use anyhow::Result;
 use serde::Serialize;
-use spanqa::decode::Scoring;
+use spanqa::decode::{Hf, Joint, Scoring, ScoringRules};
 use spanqa::eval::Dataset;
-use spanqa::eval::analysis::{self, Given, Row};
+use spanqa::eval::analysis::{self, Given, NullOdds, Row};
 use spanqa::eval::data::long;
-use spanqa::eval::run;
+use spanqa::eval::run::{self, Prediction};
 use spanqa::eval::score::metrics::Rules;
+use spanqa::reader::Reader;
 use spanqa::reader::memo;
-use spanqa::reader::{Asking, Reader};
+use spanqa::request::Options;
 
 use super::Args;
 use crate::cli::compare::Format;
-use crate::cli::options::ScoreArg;
 use crate::cli::progress::QuestionBar;
 use crate::cli::{Outcome, Usage};
 
 /// Rules that are compared, and what sets them apart.
-const RULES: [(Scoring, &str); 3] = [
-    (Scoring::Joint, "one distribution over all windows"),
-    (Scoring::Squad, "raw sums of all windows (run_qa)"),
-    (Scoring::Hf, "softmax in each window (pipeline)"),
+const RULES: [(ScoringRules, &str); 3] = [
+    (ScoringRules::Joint, "one distribution over all windows"),
+    (ScoringRules::Squad, "raw sums of all windows (run_qa)"),
+    (ScoringRules::Hf, "softmax in each window (pipeline)"),
 ];
 
 /// One length under one set of rules.
@@ -43,6 +44,23 @@ struct Measured {
     forced_f1: Option<f64>,
 }
 
+/// Other rules, with what they have in common with these.
+fn same_options(scoring: &Scoring, rules: ScoringRules) -> Scoring {
+    let null_threshold = match scoring {
+        Scoring::Joint(Joint { null_threshold, .. }) | Scoring::Squad { null_threshold } => *null_threshold,
+        Scoring::Hf(_) | Scoring::Haystack => 0.0,
+    };
+    match rules {
+        ScoringRules::Joint => match scoring {
+            Scoring::Joint(joint) => Scoring::Joint(joint.clone()),
+            _ => Scoring::Joint(Joint { null_threshold, ..Joint::default() }),
+        },
+        ScoringRules::Squad => Scoring::Squad { null_threshold },
+        ScoringRules::Hf => Scoring::Hf(Hf { handle_impossible_answer: true, ..Hf::default() }),
+        ScoringRules::Haystack => Scoring::Haystack,
+    }
+}
+
 impl Args {
     /// Runs the comparison. The reader remembers, so that rules cost nothing but decoding.
     pub(super) fn long_documents(&self, out: &mut dyn Write) -> Result<Outcome> {
@@ -54,7 +72,7 @@ impl Args {
             );
         }
         let resolved = self.reader.resolve(self.quiet)?;
-        let decoding = self.reader.decoding.decoding_by(ScoreArg::Joint, &resolved, false)?;
+        let decoding = self.reader.decoding.decoding_by(ScoringRules::Joint, &resolved, false)?;
         let mut measured = Vec::new();
         for &tokens in &self.long {
             let reader = self.reader.open_by(&resolved, self.quiet, memo::open)?;
@@ -63,13 +81,13 @@ impl Args {
             // Only now: a document consists of whole paragraphs, asked about or not.
             self.data.choose(&mut joined)?;
             for (scoring, name) in RULES {
-                let mut asking = Asking { decoding: decoding.clone(), ..Asking::default() };
-                asking.decoding.scoring = scoring;
+                let limits = self.reader.limits.limits();
+                let mut options = Options { decoding: decoding.clone(), limits, ..Options::default() };
                 // What differs should be how windows are compared, and nothing else.
-                asking.decoding.max_answer_tokens = decoding.max_answer_tokens.or(Some(30));
-                asking.decoding.handle_impossible_answer = true;
-                asking.decoding.always_answer |= rules != Rules::Squad2;
-                measured.push(self.measure(&reader, &joined, rules, &asking, tokens, name)?);
+                options.decoding.scoring = same_options(&decoding.scoring, scoring);
+                options.decoding.max_answer_tokens = decoding.max_answer_tokens.or(Some(30));
+                options.decoding.always_answer |= rules != Rules::Squad2;
+                measured.push(self.measure(&reader, &joined, rules, &options.into(), tokens, name)?);
             }
         }
         match Format::or_default(self.format) {
@@ -84,26 +102,16 @@ impl Args {
         reader: &Reader,
         dataset: &Dataset,
         rules: Rules,
-        asking: &Asking,
+        options: &Arc<Options>,
         tokens: usize,
         scoring: &'static str,
     ) -> Result<Measured> {
-        let mut said = HashMap::new();
         let mut bar = QuestionBar::new(dataset.len(), 0, self.quiet);
-        run::run(
-            reader,
-            dataset,
-            asking,
-            &HashSet::new(),
-            &mut |predictions| {
-                said.extend(predictions.into_iter().map(|prediction| (prediction.id.clone(), prediction)));
-                Ok(())
-            },
-            &mut |progress| bar.update(progress),
-        )?;
+        let said = run::all(reader, dataset, options, &mut |progress| bar.update(progress))?;
         bar.finish();
-        let rows = analysis::rows(rules, dataset, |entry| match said.get(&entry.question.id) {
-            Some(said) => Given { answer: &said.answer, best: &said.best, null_odds: None, confidence: None },
+        let by_id: HashMap<&str, &Prediction> = said.iter().map(|said| (said.id.as_str(), said)).collect();
+        let rows = analysis::rows(rules, dataset, |entry| match by_id.get(entry.question.id.as_str()) {
+            Some(said) => Given { null_odds: NullOdds::Unknown, confidence: None, ..said.given() },
             None => Given::default(),
         });
         let mean = |wanted: Option<bool>, value: fn(&Row) -> f64| {
@@ -113,7 +121,7 @@ impl Args {
                 .collect();
             (!chosen.is_empty()).then(|| 100.0 * chosen.iter().sum::<f64>() / chosen.len() as f64)
         };
-        let windows: usize = said.values().map(|said| said.windows).sum();
+        let windows: usize = said.iter().map(|said| said.windows).sum();
         Ok(Measured {
             tokens,
             documents: dataset.articles.iter().map(|article| article.paragraphs.len()).sum(),

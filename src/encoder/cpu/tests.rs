@@ -95,14 +95,14 @@ fn products_are_exact_to_rounding() {
 }
 
 #[test]
-fn integer_products_are_as_near_as_their_steps_allow() {
+fn integer_products_are_as_near_as_their_scales_allow() {
     for isa in Isa::all() {
         for (rows, inputs, outputs) in SHAPES {
             let (input, weights) = (noise(rows * inputs, 4), noise(outputs * inputs, 5));
             let bias = noise(outputs, 6);
             let found = product(isa, &input, &weights, &bias, true, Then::Nothing);
             let expected = exact_product(&input, &weights, &bias);
-            // Half a step of a weight (1/127) and of an activation (2/255), on every product.
+            // Half a scale of a weight (1/127) and of an activation (2/255), on every product.
             let allowed = inputs as f64 * (0.5 / 127.0 + 1.0 / 255.0 + 2e-5) + 1e-5;
             let mut squares = 0.0;
             for (found, (expected, _)) in found.iter().zip(&expected) {

@@ -4,8 +4,10 @@
 //! rounding, so that the same script may differ in the sixteenth digit.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
 
-use crate::eval::data::dataset::{Dataset, Question};
+use crate::eval::data::{Dataset, Question};
 use crate::eval::error::Result;
 use crate::eval::score::mlqa::{self, Language};
 use crate::eval::score::normalize::normalize;
@@ -22,6 +24,29 @@ pub enum Rules {
     Squad2,
     /// MLQA.
     Mlqa(Language),
+}
+
+impl fmt::Display for Rules {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Rules::Squad1 => out.write_str("squad1"),
+            Rules::Squad2 => out.write_str("squad2"),
+            Rules::Mlqa(language) => write!(out, "mlqa:{language}"),
+        }
+    }
+}
+
+impl FromStr for Rules {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("mlqa:")) {
+            ("squad1", _) => Ok(Rules::Squad1),
+            ("squad2", _) => Ok(Rules::Squad2),
+            (_, Some(language)) => Ok(Rules::Mlqa(language.parse()?)),
+            _ => Err(format!("`{text}` are no rules: expected squad1, squad2 or mlqa:LANGUAGE")),
+        }
+    }
 }
 
 /// How right one answer is.
@@ -43,8 +68,8 @@ impl Rules {
         if second || dataset.has_unanswerable() { Rules::Squad2 } else { Rules::Squad1 }
     }
 
-    /// What people call them.
-    pub fn name(self) -> String {
+    /// What people call them. Their name on the command line is what [`Display`](fmt::Display) writes.
+    pub fn title(self) -> String {
         match self {
             Rules::Squad1 => "SQuAD v1.1".into(),
             Rules::Squad2 => "SQuAD v2.0".into(),

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::eval::error::{Error, Result};
 use crate::eval::score::normalize::{ENGLISH, join, without_articles};
 use crate::eval::score::unicode::{is_punctuation, split};
 
@@ -71,11 +70,11 @@ impl fmt::Display for Language {
 }
 
 impl FromStr for Language {
-    type Err = Error;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> Result<Self, String> {
         let known = Self::ALL.into_iter().find(|language| language.code() == text);
-        known.ok_or_else(|| Error::UnknownLanguage { language: text.into() })
+        known.ok_or_else(|| format!("the MLQA rules do not cover the language {text:?}"))
     }
 }
 

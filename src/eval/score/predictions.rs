@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
 
-use crate::eval::data::dataset::Dataset;
+use crate::eval::data::Dataset;
 use crate::eval::error::{Error, Result};
 use crate::fs;
 

@@ -1,0 +1,68 @@
+//! An evaluation for people.
+
+use std::io::Write;
+
+use anyhow::Result;
+use spanqa::eval::analysis::stats::Calibration;
+use spanqa::eval::analysis::{Estimate, Point};
+use spanqa::eval::results::{About, AlwaysAnswering, Evaluation, Speed};
+
+pub(super) fn print(found: &Evaluation, out: &mut dyn Write) -> Result<()> {
+    let About { name, questions, answerable, articles, .. } = found.dataset;
+    writeln!(out, "{name}: {questions} questions about {articles} articles, {answerable} with an answer")?;
+    writeln!(out, "{}, scored by {} rules\n", found.answers, found.rules)?;
+    writeln!(out, "{:<14}{:>9}  {:^24}{:^24}", "", "questions", "exact", "F1")?;
+    for part in &found.parts {
+        let cell = |estimate: &Estimate| {
+            let Estimate { mean, interval } = estimate;
+            format!("{mean:>7.2}  [{:.2}, {:.2}]", interval.low, interval.high)
+        };
+        let (exact, f1) = (cell(&part.exact), cell(&part.f1));
+        writeln!(out, "{:<14}{:>9}  {exact:<24}{f1:<24}", part.name, part.questions)?;
+    }
+    writeln!(out, "in brackets: 95 % bootstrap interval\n")?;
+    if let Some(always) = &found.always_answering {
+        let AlwaysAnswering { has_answer_exact, has_answer_f1 } = always;
+        writeln!(
+            out,
+            "made to answer: exact {has_answer_exact:.2}, F1 {has_answer_f1:.2} where there is an answer"
+        )?;
+    }
+    if let Some(sweep) = &found.thresholds {
+        let point = |point: &Point| match point.threshold {
+            Some(threshold) => format!("threshold {threshold:.3}"),
+            None => "abstaining always".into(),
+        };
+        let (exact, f1) = (&sweep.best_exact, &sweep.best_f1);
+        writeln!(
+            out,
+            "best threshold (optimistic: tuned on the test data): exact {:.2} ({}), F1 {:.2} ({})",
+            exact.exact,
+            point(exact),
+            f1.f1,
+            point(f1)
+        )?;
+    }
+    if let Some(calibration) = &found.calibration {
+        let Calibration { ece, brier, .. } = calibration;
+        writeln!(out, "calibration: ECE {ece:.3}, Brier {brier:.3}")?;
+    }
+    for (title, groups) in [
+        ("question word", &found.groups.question_word),
+        ("answer, words", &found.groups.answer_words),
+        ("context, words", &found.groups.context_words),
+    ] {
+        writeln!(out, "\n{title:<14}{:>9}{:>9}{:>9}", "questions", "exact", "F1")?;
+        for group in groups.iter().filter(|group| group.questions > 0) {
+            writeln!(out, "{:<14}{:>9}{:>9.2}{:>9.2}", group.name, group.questions, group.exact, group.f1)?;
+        }
+    }
+    if let Some(speed) = &found.speed {
+        let Speed { seconds, questions_per_second, tokens_per_second } = speed;
+        writeln!(
+            out,
+            "\n{seconds:.1} s, {questions_per_second:.1} questions/s, {tokens_per_second:.0} tokens/s"
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,19 @@
+//! What the official scripts do not say: how sure the numbers are, where they come from, and what another threshold would do.
+//!
+//! ```text
+//! rows            every question with its answer and what that is worth
+//!   -> sweep      what other thresholds would do
+//!   -> groups     by question word, by length, by article
+//!   -> losses     the questions that lose points
+//!   -> stats      intervals, tests, calibration
+//! ```
+
+pub mod groups;
+pub mod losses;
+mod rows;
+pub mod stats;
+mod sweep;
+
+pub use groups::{Breakdown, Group, breakdown};
+pub use rows::{Estimate, Given, NullOdds, Part, Row, calibration, parts, rows};
+pub use sweep::{Point, Sweep, sweep};

@@ -1,0 +1,84 @@
+//! What the reader is asked: documents that have been tokenised, and questions with the options that ride on them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crate::request::Options;
+use crate::request::reply::{DocumentId, Id};
+use crate::text::Tokens;
+
+/// A document that has been tokenised; any number of questions can be put to it.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// What records call it.
+    pub id: DocumentId,
+    /// Its text.
+    pub text: String,
+    pub(super) tokens: Tokens,
+}
+
+impl Document {
+    /// Whether there is nothing to read in it.
+    pub fn is_blank(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// How many tokens it has.
+    pub fn tokens(&self) -> usize {
+        self.tokens.len()
+    }
+}
+
+/// A question, the documents to look in, and how its reply is to be made.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// What the reply is called.
+    pub id: Id,
+    /// The question.
+    pub text: String,
+    /// Where the answer may be.
+    pub documents: Vec<Arc<Document>>,
+    /// How the reply is made.
+    pub options: Arc<Options>,
+    /// When nobody needs a reply any more.
+    pub deadline: Option<Instant>,
+    /// A way for whoever asked to take the question back.
+    pub cancel: Option<Cancel>,
+}
+
+impl Question {
+    /// A question with the usual options.
+    pub fn new(id: impl Into<Id>, text: impl Into<String>, documents: Vec<Arc<Document>>) -> Self {
+        Self {
+            id: id.into(),
+            text: text.into(),
+            documents,
+            options: Arc::default(),
+            deadline: None,
+            cancel: None,
+        }
+    }
+
+    /// The same question under other options.
+    pub fn with(mut self, options: &Arc<Options>) -> Self {
+        self.options = options.clone();
+        self
+    }
+}
+
+/// Takes a question back. Clones belong together; windows in flight are still finished.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Says that nobody wants the reply any more.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody said so.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}

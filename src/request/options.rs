@@ -1,0 +1,57 @@
+//! How replies are made: what rides on each question.
+
+use std::collections::BTreeMap;
+
+use crate::decode::{Decoding, Scoring};
+use crate::text::offsets::OffsetUnit;
+use crate::text::window::Limits;
+
+/// How a reply is made. What one question asks for has no influence on its neighbours.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Options {
+    /// How answers are chosen.
+    pub decoding: Decoding,
+    /// How much text goes into a window.
+    pub limits: Limits,
+    /// What offsets count.
+    pub unit: OffsetUnit,
+    /// Whether the reply explains itself.
+    pub why: bool,
+}
+
+/// Options by name, as texts: JSON has no infinities, and two runs are to be compared.
+pub type Settings = BTreeMap<String, String>;
+
+impl Options {
+    /// Everything that replies depend on, by the names that it has on the command line.
+    pub fn settings(&self) -> Settings {
+        let Self { decoding, limits, unit, why } = self;
+        let mut settings = BTreeMap::from([
+            ("score", decoding.scoring.rules().to_string()),
+            ("top-k", decoding.top_k.to_string()),
+            ("max-answer-tokens", decoding.longest().to_string()),
+            ("always-answer", decoding.always_answer.to_string()),
+            ("window", limits.max_tokens.to_string()),
+            ("overlap", limits.overlap.to_string()),
+            ("max-question-tokens", limits.max_question_tokens.to_string()),
+            ("offset-unit", unit.to_string()),
+            ("why", why.to_string()),
+        ]);
+        match &decoding.scoring {
+            Scoring::Joint(joint) => {
+                settings.insert("null-threshold", joint.null_threshold.to_string());
+                settings.insert("temperature", joint.temperature.to_string());
+                settings.insert("dedup", joint.dedup.to_string());
+            }
+            Scoring::Squad { null_threshold } => {
+                settings.insert("null-threshold", null_threshold.to_string());
+            }
+            Scoring::Hf(hf) => {
+                settings.insert("handle-impossible-answer", hf.handle_impossible_answer.to_string());
+                settings.insert("align-to-words", hf.align_to_words.to_string());
+            }
+            Scoring::Haystack => {}
+        }
+        settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}

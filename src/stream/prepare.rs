@@ -1,0 +1,271 @@
+//! From requests to questions that are ready to be asked: documents are read and tokenised on all cores.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::shelf::Shelf;
+use super::turn::{Over, Turn};
+use super::{Queue, Result, Work};
+use crate::fs;
+use crate::reader::{Document, Question, Reader};
+use crate::request::parser::{Body, Parsed, Ticket};
+use crate::request::reply::DocumentId;
+use crate::request::{DocumentRef, Error, Options};
+use crate::text::BYTES_PER_TOKEN;
+
+/// Turns requests into work, on several threads and in the order of the requests.
+pub struct Preparing<'a> {
+    reader: &'a Reader,
+    /// How replies are made, unless a request says otherwise.
+    options: Arc<Options>,
+    shelf: Shelf,
+    /// Bytes that a file named in a request may have.
+    limit: usize,
+    queue: &'a Queue<Work<Ticket>>,
+    turn: Turn,
+}
+
+/// Makes the other threads end when one panics: they would wait for its turn, and it for them.
+struct StopIfPanicking<'a, 'b>(&'b Preparing<'a>);
+
+impl Drop for StopIfPanicking<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.turn.end();
+            self.0.queue.abandon();
+        }
+    }
+}
+
+/// Bytes of documents and their tokens that are kept in case the next request is about them, too.
+const SHELF: usize = 4 << 20;
+
+/// Tokens of work that a thread prepares before its turn to hand them on.
+const AHEAD: usize = 1 << 16;
+
+impl<'a> Preparing<'a> {
+    /// Prepares questions for a reader and pushes them into a queue. Files that requests name may have `limit` bytes.
+    pub fn new(
+        reader: &'a Reader,
+        options: Arc<Options>,
+        limit: usize,
+        queue: &'a Queue<Work<Ticket>>,
+    ) -> Self {
+        Self { reader, options, shelf: Shelf::new(SHELF), limit, queue, turn: Turn::default() }
+    }
+
+    /// Prepares requests until they end or nobody wants them.
+    pub fn run(&self, requests: impl Iterator<Item = Parsed> + Send, threads: usize) {
+        let requests = Mutex::new(requests.zip(0..));
+        let next = || requests.lock().unwrap_or_else(PoisonError::into_inner).next();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let _stop = StopIfPanicking(self);
+                    while let Some((request, number)) = next() {
+                        if self.prepare(request, number).is_err() {
+                            self.turn.end();
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+    }
+
+    /// Hands on one piece of work for each record of a request, when it is its turn.
+    fn prepare(&self, request: Parsed, number: u64) -> Result<(), Over> {
+        // One large request at a time is enough.
+        if bytes(&request) > AHEAD * BYTES_PER_TOKEN {
+            self.turn.wait_for(number)?;
+        }
+        let mut ahead = (Vec::new(), 0);
+        let mut hand_on = |work: Work<Ticket>| {
+            let (held, weight) = &mut ahead;
+            *weight += work.weight();
+            held.push(work);
+            // Whatever is prepared before its turn waits in memory.
+            if *weight < AHEAD && !self.turn.has_come(number) {
+                return Ok(());
+            }
+            *weight = 0;
+            self.deliver(held, number)
+        };
+        let asked = request.request.and_then(|body| {
+            let options = body.parameters.apply(&self.options)?;
+            Ok((body, options))
+        });
+        match asked {
+            Err(problem) => {
+                for ticket in request.tickets {
+                    hand_on(work(ticket, Err(problem.clone().into())))?;
+                }
+            }
+            Ok((Body { mut documents, items, .. }, options)) => {
+                let mut known: Vec<Option<Arc<Document>>> = vec![None; documents.len()];
+                for (ticket, item) in request.tickets.into_iter().zip(items) {
+                    let range = item.documents;
+                    let mut load = |index: usize| -> Result<Arc<Document>> {
+                        if let Some(loaded) = &known[index] {
+                            return Ok(loaded.clone());
+                        }
+                        // A document that fails does so for each question that needs it.
+                        let loaded = self.load(&mut documents[index], index - range.start)?;
+                        known[index] = Some(loaded.clone());
+                        Ok(loaded)
+                    };
+                    let loaded: Result<Vec<Arc<Document>>> = range.clone().map(&mut load).collect();
+                    let question = loaded
+                        .map(|loaded| Question::new(ticket.name(), item.question, loaded).with(&options));
+                    hand_on(work(ticket, question))?;
+                }
+            }
+        }
+        self.deliver(&mut ahead.0, number)?;
+        self.turn.pass();
+        Ok(())
+    }
+
+    /// Waits for the turn of a request and pushes what has been prepared of it.
+    fn deliver(&self, held: &mut Vec<Work<Ticket>>, number: u64) -> Result<(), Over> {
+        self.turn.wait_for(number)?;
+        for work in held.drain(..) {
+            self.queue.push(work.weight(), work).map_err(|_| Over)?;
+        }
+        Ok(())
+    }
+
+    fn load(&self, document: &mut DocumentRef, index: usize) -> Result<Arc<Document>> {
+        match document {
+            DocumentRef::Text(text) => {
+                Ok(self.shelf.document(self.reader, DocumentId::Index(index), std::mem::take(text))?)
+            }
+            DocumentRef::File(path) => {
+                let text = read_text(path, self.limit)?;
+                Ok(self.shelf.document(self.reader, DocumentId::Path(path.display().to_string()), text)?)
+            }
+        }
+    }
+}
+
+/// About the text of a request that has to be tokenised.
+fn bytes(request: &Parsed) -> usize {
+    let size = |document: &DocumentRef| match document {
+        DocumentRef::Text(text) => text.len(),
+        DocumentRef::File(path) => path.metadata().map_or(0, |about| about.len() as usize),
+    };
+    request.request.as_ref().map_or(0, |body| body.documents.iter().map(size).sum())
+}
+
+fn work(ticket: Ticket, question: Result<Question>) -> Work<Ticket> {
+    Work { ticket_bytes: ticket.bytes(), ticket, question }
+}
+
+fn read_text(path: &Path, limit: usize) -> Result<String> {
+    let refused = |source| fs::Error::Read { path: path.to_owned(), source };
+    let name = path.display().to_string();
+    // A pipe would be waited for, with everybody behind it; a device may never end.
+    if !path.metadata().map_err(refused)?.is_file() {
+        return Err(Error::NotAFile { path: name }.into());
+    }
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells a file of the largest size from a larger one.
+    let most = (limit as u64).saturating_add(1);
+    File::open(path).map_err(refused)?.take(most).read_to_end(&mut bytes).map_err(refused)?;
+    if bytes.len() > limit {
+        return Err(Error::DocumentTooLarge { path: name, limit }.into());
+    }
+    String::from_utf8(bytes)
+        .map_err(|error| Error::DocumentNotUtf8 { path: name, at: error.utf8_error().valid_up_to() }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::checkpoint::ModelFiles;
+    use crate::encoder::Runtime;
+    use crate::request::Fields;
+    use crate::request::lines::{Format, Line};
+    use crate::request::parser::Parser;
+
+    fn reader() -> Reader {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny/minilm");
+        Reader::open(&ModelFiles::from_dir(&folder).unwrap(), &Runtime::default()).unwrap()
+    }
+
+    /// Long and short requests, and one with more questions than a thread prepares ahead.
+    fn requests(count: u64) -> impl Iterator<Item = Parsed> + Send {
+        let mut parser = Parser::new(Fields::default(), false, vec!["-".into()]);
+        (0..count).filter_map(move |number| {
+            let context = "the old king ".repeat(if number % 5 == 0 { 4000 } else { 3 });
+            let questions = vec!["who?"; if number == 10 { 40 } else { 1 }];
+            let request =
+                serde_json::json!({"questions": questions, "context": format!("{number} {context}")});
+            let content = Ok(request.to_string().into_bytes());
+            parser.parse(Line {
+                number,
+                input: 0,
+                in_input: number,
+                format: Format::Jsonl,
+                position: 0,
+                content,
+            })
+        })
+    }
+
+    fn preparing<'a>(reader: &'a Reader, queue: &'a Queue<Work<Ticket>>) -> Preparing<'a> {
+        Preparing::new(reader, Arc::default(), 1 << 20, queue)
+    }
+
+    #[test]
+    fn work_comes_in_the_order_of_the_requests() {
+        let (reader, queue) = (reader(), Queue::new(1000));
+        let mut seen = Vec::new();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                preparing(&reader, &queue).run(requests(60), 4);
+                queue.end();
+            });
+            seen.extend(std::iter::from_fn(|| queue.pop()).map(|work| work.ticket.sequence));
+        });
+        assert!(seen.iter().copied().eq(0..99), "{seen:?}");
+    }
+
+    /// Also threads that wait for requests or for their turn.
+    #[test]
+    fn a_panic_reaches_everybody() {
+        let (reader, queue, lines) = (reader(), Queue::new(1000), Queue::new(1000));
+        let ended = std::thread::scope(|scope| {
+            let preparing = scope.spawn(|| {
+                let _end = queue.end_with();
+                let requests = requests(30).chain(std::iter::from_fn(|| lines.pop()));
+                preparing(&reader, &queue).run(
+                    requests.inspect(|request| {
+                        // The last one: the other threads wait for lines by then.
+                        assert_ne!(request.tickets[0].sequence, 68, "on purpose");
+                    }),
+                    4,
+                );
+            });
+            while queue.pop().is_some() {}
+            lines.abandon();
+            preparing.join()
+        });
+        assert!(ended.is_err());
+    }
+
+    #[test]
+    fn threads_end_when_nobody_wants_work() {
+        let (reader, queue) = (reader(), Queue::new(1));
+        std::thread::scope(|scope| {
+            let preparing = scope.spawn(|| preparing(&reader, &queue).run(requests(u64::MAX), 4));
+            assert!(queue.pop().is_some());
+            queue.abandon();
+            preparing.join().unwrap();
+        });
+    }
+}
