@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
-use spanqa::encoder::{Model, Precision, Runtime, SpanModel};
+use spanqa::encoder::{Precision, Runtime};
 use spanqa::eval::files;
 use spanqa::eval::score::metrics::Rules;
+use spanqa::heads::{QaModel, SpanModel};
 use spanqa::text::Tokenizer;
 use spanqa::train::examples::{Counts, Examples};
 use spanqa::train::folder::{Folder, Progress};
@@ -220,7 +221,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     args.say(&learner, &data.learn, &counts, &progress, steps);
 
     let exact = Runtime { precision: runtime.precision.or(Some(Precision::F32)), ..runtime.clone() };
-    let teacher = teacher.map(|teacher| Model::load(&teacher.files, &exact)).transpose()?;
+    let teacher = teacher.map(|teacher| QaModel::load(&teacher.files, &exact)).transpose()?;
     let stopped = args.watch_signals()?;
     let mut bar = TrainBar::new(steps, progress.step, args.quiet);
     let run = Run {
