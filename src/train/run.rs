@@ -121,7 +121,7 @@ impl Run<'_> {
         let steps = plan.steps();
         if let Some(planned) = plan.step(progress.step) {
             let record = Record::Step(self.step(progress.step, steps, &planned, progress)?);
-            self.journal.append(&record)?;
+            self.journal.append(std::slice::from_ref(&record))?;
             let due = |every: u64| every > 0 && progress.step.is_multiple_of(every);
             progress.evaluation_due = progress.step >= steps || due(progress.recipe.eval_every);
             let flow = watch(Event::Record(&record));
@@ -220,7 +220,7 @@ impl Run<'_> {
         self.folder.decide(record.best)?;
         progress.evaluation_due = false;
         let record = Record::Dev(record);
-        self.journal.append(&record)?;
+        self.journal.append(std::slice::from_ref(&record))?;
         Ok(watch(Event::Record(&record)))
     }
 }

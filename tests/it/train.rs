@@ -17,7 +17,7 @@ use spanqa::text::Tokenizer;
 use spanqa::text::window::Limits;
 use spanqa::train::examples::Examples;
 use spanqa::train::folder::{Folder, Progress};
-use spanqa::train::journal::Journal;
+use spanqa::train::journal;
 use spanqa::train::learn::{Learner, Learning, SoftTargets, Target, Update};
 use spanqa::train::plan::Mixing;
 use spanqa::train::recipe::{Keep, Recipe};
@@ -583,7 +583,7 @@ fn an_evaluation_that_is_broken_off_is_made_up_for() {
         } else {
             (Folder::create(&path, &files).unwrap(), Progress::new(recipe.clone(), counts.clone()))
         };
-        let (journal, _) = Journal::open(&path.join("metrics.jsonl"), progress.step).unwrap();
+        let (journal, _) = journal::open(&path.join("metrics.jsonl"), progress.step).unwrap();
         let dev =
             Dev { dataset: &dev, rules: Rules::Squad2, limits: limits.clone(), runtime: runtime.clone() };
         let run = Training {
