@@ -15,6 +15,7 @@ mod reply;
 mod round;
 
 use std::ops::ControlFlow;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rayon::prelude::*;
@@ -23,7 +24,7 @@ pub use self::error::{Error, Result};
 use self::plan::{Job, read_ahead};
 pub use self::question::{Cancel, Document, Question};
 use self::round::Round;
-use crate::checkpoint::ModelFiles;
+use crate::checkpoint::{Identity, ModelFiles};
 use crate::encoder::batch::pack;
 use crate::encoder::{DeviceChoice, Model, Runtime, SpanModel};
 use crate::request::reply::{DocumentId, Reply};
@@ -34,6 +35,10 @@ pub struct Reader {
     tokenizer: Tokenizer,
     model: Box<dyn SpanModel>,
     name: String,
+    /// What the model was loaded from.
+    files: Option<ModelFiles>,
+    /// Found out when a reply has to explain itself.
+    identity: OnceLock<Option<Identity>>,
     batch_tokens: Option<usize>,
 }
 
@@ -70,7 +75,8 @@ impl Reader {
     pub fn open(files: &ModelFiles, runtime: &Runtime) -> Result<Self> {
         // The tokenizer takes as long as the weights of a small model; neither needs the other.
         let (tokenizer, model) = rayon::join(|| Tokenizer::from_files(files), || Model::load(files, runtime));
-        Self::new(tokenizer?, Box::new(model?), &files.name)
+        let reader = Self::new(tokenizer?, Box::new(model?), &files.name)?;
+        Ok(Self { files: Some(files.clone()), ..reader })
     }
 
     /// Joins a tokenizer and any model.
@@ -82,7 +88,14 @@ impl Reader {
                 rows: model.vocabulary(),
             });
         }
-        Ok(Self { tokenizer, model, name: name.into(), batch_tokens: None })
+        Ok(Self {
+            tokenizer,
+            model,
+            name: name.into(),
+            files: None,
+            identity: OnceLock::new(),
+            batch_tokens: None,
+        })
     }
 
     /// Sets how many tokens go through the model together, if not what suits the model. Replies do not depend on it.
@@ -110,6 +123,12 @@ impl Reader {
     /// What the model is called.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Which model it is, beyond its name; `None` if that cannot be told.
+    pub fn identity(&self) -> Option<&Identity> {
+        let find = || self.files.as_ref()?.identity().ok();
+        self.identity.get_or_init(find).as_ref()
     }
 
     /// How long each kind of computation has taken so far: see [`SpanModel::times`].

@@ -2,6 +2,8 @@
 
 use super::plan::Job;
 use super::{Document, Question, Reader};
+
+use crate::checkpoint::Identity;
 use crate::decode::{self, Decoded, Ranked};
 use crate::request::Options;
 use crate::request::reply::{
@@ -43,7 +45,7 @@ impl Reader {
             model: self.name.clone(),
             question_truncated: job.truncated,
             reason: windows.iter().all(Vec::is_empty).then_some(Reason::EmptyContext),
-            why: options.why.then(|| explain(question, job, &ranking.spans)),
+            why: options.why.then(|| explain(question, job, &ranking.spans, self.identity().cloned())),
             notes: notes(options, job),
         }
     }
@@ -88,7 +90,7 @@ const NEIGHBOURS: usize = 6;
 /// Spans shown for each window.
 const SPANS_PER_WINDOW: usize = 3;
 
-fn explain(question: &Question, job: &Job, spans: &[Ranked]) -> Why {
+fn explain(question: &Question, job: &Job, spans: &[Ranked], model: Option<Identity>) -> Why {
     let unit = question.options.unit;
     let mut windows = Vec::new();
     for (document, place_of) in question.documents.iter().zip(&job.places) {
@@ -138,5 +140,5 @@ fn explain(question: &Question, job: &Job, spans: &[Ranked]) -> Why {
             tokens: tokens.collect(),
         }
     });
-    Why { question_tokens: job.question.len(), windows, spans: spans.collect() }
+    Why { model, question_tokens: job.question.len(), windows, spans: spans.collect() }
 }

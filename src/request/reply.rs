@@ -4,7 +4,10 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+
 use serde_json::value::{RawValue, to_raw_value};
+
+use crate::checkpoint::Identity;
 
 /// What a request is called: a JSON string or number, kept exactly as its sender wrote it, so that it can be matched again. A
 /// number that passed through a float would not always come back.
@@ -206,6 +209,9 @@ impl fmt::Display for DocumentId {
 /// How a reply came about.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Why {
+    /// Which model it was, beyond its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Identity>,
     /// Question tokens that were used.
     pub question_tokens: usize,
     /// Every window that was read.
