@@ -13,6 +13,7 @@ use spanqa::eval::score::predictions::Predictions;
 
 use super::Outcome;
 use super::data::DataArgs;
+use super::terminal::{name, one_line};
 
 /// Compare two sets of answers question by question
 ///
@@ -122,7 +123,9 @@ impl Args {
                 let expected = expected.first().copied().unwrap_or("no answer");
                 writeln!(
                     out,
-                    "  {f1:+.2}  {question}  [{id}]\n         expected {expected:?}, A {first:?}, B {second:?}"
+                    "  {f1:+.2}  {}  [{}]\n         expected {expected:?}, A {first:?}, B {second:?}",
+                    one_line(question),
+                    name(id)
                 )?;
             }
         }

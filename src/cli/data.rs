@@ -9,8 +9,8 @@ use spanqa::eval::score::mlqa::Language;
 use spanqa::eval::{Dataset, Options};
 use spanqa::random::Random;
 
-use super::Usage;
 use super::options::choice;
+use super::{Usage, terminal};
 
 /// A data set, or a part of one.
 #[derive(Args, Debug, Clone)]
@@ -57,7 +57,7 @@ impl DataArgs {
     pub fn open_whole(&self, quiet: bool) -> Result<(Dataset, Rules)> {
         let dataset = Dataset::open(&self.dataset, Options { strict: self.strict })?;
         if !quiet {
-            dataset.flaws.remarks().iter().for_each(|remark| eprintln!("note: {remark}"));
+            dataset.flaws.remarks().iter().for_each(terminal::note);
         }
         let rules = self.rules(&dataset)?;
         Ok((dataset, rules))

@@ -279,7 +279,7 @@ mod tests {
         let dataset = dataset();
         let rows = rows(Rules::Squad2, &dataset, |entry| {
             let n: usize = entry.question.id.parse().unwrap();
-            if n % 2 == 0 { given("x", Some(1.0)) } else { given("", None) }
+            if n.is_multiple_of(2) { given("x", Some(1.0)) } else { given("", None) }
         });
         assert_eq!(best_threshold(&rows), 1.0);
     }

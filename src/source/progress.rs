@@ -30,9 +30,11 @@ pub enum DownloadEvent {
     Ended,
 }
 
+type Tell = dyn Fn(Download) + Send + Sync;
+
 /// Is told of every event; the default does nothing.
 #[derive(Clone, Default)]
-pub struct Watcher(Option<Arc<dyn Fn(Download) + Send + Sync>>);
+pub struct Watcher(Option<Arc<Tell>>);
 
 impl Watcher {
     /// A watcher that calls a function.

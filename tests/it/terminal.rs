@@ -61,6 +61,29 @@ fn names_in_a_models_folder_are_harmless_too() {
 }
 
 #[test]
+fn ids_and_questions_of_a_data_set_are_harmless_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, value: serde_json::Value| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, value.to_string()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let id = "a\x1b[2J";
+    let questions = serde_json::json!([
+        {"id": id, "question": "who\x1b[31m?", "answers": [{"text": "the cat", "answer_start": 5}]}
+    ]);
+    let paragraph = serde_json::json!({"context": "the cat sat", "qas": questions});
+    let data = serde_json::json!({"version": "1", "data": [{"title": "t", "paragraphs": [paragraph]}]});
+    let data = write("data.json", data);
+    let (first, second) = (serde_json::json!({id: "the cat"}), serde_json::json!({id: "sat\x1b[31m"}));
+    let (first, second) = (write("a.json", first), write("b.json", second));
+    let run = run(&["compare", &first, &second, &data, "--format", "text"]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert!(run.stdout.contains("[a\\x1b[2J]") && harmless(&run.stdout), "{run:?}");
+    assert!(run.stderr.contains("a\\x1b[2J") && harmless(&run.stderr), "{run:?}");
+}
+
+#[test]
 fn doctor_keeps_secrets() {
     for (name, value) in [
         ("HF_TOKEN", "hf_secret"),

@@ -17,6 +17,7 @@ use spanqa::request::Options;
 
 use super::Args;
 use crate::cli::progress::QuestionBar;
+use crate::cli::terminal;
 
 /// The file that remembers an unfinished run.
 const JOURNAL: &str = "run.jsonl";
@@ -106,7 +107,10 @@ impl Args {
         let mut answers = Answers::from_run(format!("{model}, {scoring} rules"), dataset, &said);
         for said in answers.run.iter().filter(|_| !self.quiet) {
             if let Some(reason) = &said.failure {
-                eprintln!("note: question {} counts as not answered: {reason}", said.id);
+                terminal::note(format!(
+                    "question {} counts as not answered: {reason}",
+                    terminal::name(&said.id)
+                ));
             }
         }
         answers.threshold = (!options.decoding.always_answer)

@@ -11,7 +11,7 @@ use spanqa::train::learn::Learner;
 use spanqa::train::page::{self, Facts};
 
 use super::Args;
-use crate::cli::version;
+use crate::cli::{terminal, version};
 
 impl Args {
     /// Says what is about to happen.
@@ -33,7 +33,7 @@ impl Args {
                  ({without_answer} without one)",
                 dataset.name
             );
-            counts.remarks().iter().for_each(|remark| eprintln!("note: {}: {remark}", dataset.name));
+            counts.remarks().iter().for_each(|remark| terminal::note(format!("{}: {remark}", dataset.name)));
         }
         if learner.head_is_fresh() {
             eprintln!("note: the span head starts from random numbers");

@@ -13,6 +13,7 @@ use spanqa::train::plan::Mixing;
 use spanqa::train::recipe::{Recipe, Teaching};
 
 use super::{Args, Usage};
+use crate::cli::terminal;
 
 /// What sets the draw of held-out articles apart from other draws with the same seed.
 const HELD_OUT: u64 = 0x4e1d;
@@ -58,7 +59,11 @@ impl Args {
     fn open(&self, path: &Path, sample: Option<usize>) -> Result<Dataset> {
         let mut dataset = Dataset::open(path, Options::default())?;
         if !self.quiet {
-            dataset.flaws.remarks().iter().for_each(|remark| eprintln!("note: {}: {remark}", path.display()));
+            dataset
+                .flaws
+                .remarks()
+                .iter()
+                .for_each(|remark| terminal::note(format!("{}: {remark}", path.display())));
         }
         if let Some(count) = sample {
             dataset.sample(count, &mut Random::new(self.seed));
