@@ -128,7 +128,7 @@ impl<'a, W: Windows> Plan<'a, W> {
     }
 }
 
-/// Windows by length, each with its place between 0 and 1. Sorting two kinds by place keeps their shares the same everywhere.
+/// Windows by length, each with its place between 0 and 1. Sorting two kinds by place keeps their proportions the same everywhere.
 fn ranked(mut part: Vec<usize>, windows: &impl Windows) -> Vec<(f64, usize)> {
     part.sort_by_key(|&window| (windows.tokens(window), window));
     let count = part.len() as f64;
