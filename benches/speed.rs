@@ -18,7 +18,8 @@ use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde_json::json;
 use spanqa::checkpoint::ModelFiles;
 use spanqa::encoder::batch::Batch;
-use spanqa::encoder::{Model, Precision, Runtime, SpanModel, WindowLogits, speed};
+use spanqa::encoder::{Precision, Runtime, speed};
+use spanqa::heads::{QaModel, SpanModel, WindowLogits};
 use spanqa::reader::{Document, Question, Reader};
 use spanqa::request::reply::DocumentId;
 use spanqa::source::{SourceOptions, resolve};
@@ -130,7 +131,7 @@ fn models() -> Result<()> {
             for threads in threads()? {
                 let runtime =
                     Runtime { precision: Some(precision), threads: Some(threads), ..Runtime::default() };
-                let model = Model::load(&files, &runtime)?;
+                let model = QaModel::load(&files, &runtime)?;
                 let what = format!("{}, {}, {threads} threads", shape.name, precision.name());
                 report(&what, "tokens/s", 5, || {
                     let start = Instant::now();

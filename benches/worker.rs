@@ -14,7 +14,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use spanqa::checkpoint::ModelFiles;
 use spanqa::encoder::batch::{Batch, pack};
-use spanqa::encoder::{DeviceChoice, Model, Precision, Runtime, SpanModel, speed};
+use spanqa::encoder::{DeviceChoice, Precision, Runtime, speed};
+use spanqa::heads::{QaModel, SpanModel};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -79,7 +80,7 @@ fn main() -> Result<()> {
         }),
         reference: matches!(arguments.dtype, Dtype::Reference),
     };
-    let model = Model::load(&files, &runtime)?;
+    let model = QaModel::load(&files, &runtime)?;
     let load_seconds = start.elapsed().as_secs_f64();
     answer(json!({"ready": true, "load_seconds": load_seconds, "detail": model.describe()}));
 
@@ -102,7 +103,7 @@ fn answer(reply: Value) {
 }
 
 struct Worker {
-    model: Model,
+    model: QaModel,
     windows: Vec<Window>,
     batch_tokens: usize,
 }

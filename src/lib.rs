@@ -42,6 +42,7 @@ pub mod encoder;
 pub mod error;
 pub mod eval;
 pub mod fs;
+pub mod heads;
 pub mod journal;
 pub mod random;
 pub mod reader;

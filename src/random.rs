@@ -37,6 +37,11 @@ impl Random {
         (radius * (std::f64::consts::TAU * self.uniform()).cos()) as f32
     }
 
+    /// `count` numbers between -1 and 1.
+    pub fn noise(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| (2.0 * self.uniform() - 1.0) as f32).collect()
+    }
+
     /// `count` different numbers below `bound`, ascending.
     pub fn choose(&mut self, count: usize, bound: usize) -> Vec<usize> {
         let mut all: Vec<usize> = (0..bound).collect();

@@ -35,6 +35,8 @@ pub struct EncoderConfig {
     pub prefix: &'static str,
     /// What transformers calls this encoder with a span head.
     pub architecture: &'static str,
+    /// Outputs of the checkpoint's head, where config.json says how many.
+    pub labels: Option<usize>,
 }
 
 /// How one family writes its config.json.
@@ -139,11 +141,8 @@ impl EncoderConfig {
                 return Err(refuse(key, "true".into()));
             }
         }
-        let labels = json.get("num_labels").and_then(Value::as_u64);
-        let named_labels = json.get("id2label").and_then(Value::as_object).map(|labels| labels.len() as u64);
-        if let Some(found) = labels.or(named_labels).filter(|found| *found != 2) {
-            return Err(refuse("num_labels", found.to_string()));
-        }
+        let labels = json.get("num_labels").and_then(Value::as_u64).map(|labels| labels as usize);
+        let named_labels = json.get("id2label").and_then(Value::as_object).map(serde_json::Map::len);
 
         let (hidden, heads) = (number(dialect.hidden)?, number(dialect.heads)?);
         if hidden % heads != 0 {
@@ -180,7 +179,20 @@ impl EncoderConfig {
             names: dialect.names,
             prefix: dialect.prefix,
             architecture,
+            labels: labels.or(named_labels),
         })
+    }
+
+    /// Refuses a checkpoint whose config.json says that its head has other than so many outputs.
+    pub(crate) fn expect_labels(&self, files: &ModelFiles, expected: usize) -> Result<()> {
+        match self.labels.filter(|labels| *labels != expected) {
+            None => Ok(()),
+            Some(found) => Err(Error::Unsupported {
+                file: files.require("config.json")?.label(),
+                what: "num_labels".into(),
+                found: found.to_string(),
+            }),
+        }
     }
 
     /// The longest window the position table allows.
@@ -238,12 +250,17 @@ mod tests {
             ("position_embedding_type", json!("relative_key"), "relative_key"),
             ("hidden_act", json!("gelu_new"), "gelu_new"),
             ("is_decoder", json!(true), "true"),
-            ("num_labels", json!(3), "3"),
-            ("id2label", json!({"0": "a", "1": "b", "2": "c"}), "3"),
         ] {
             let message = with(key, value).unwrap_err().to_string();
             assert!(message.contains(found), "{message}");
         }
+    }
+
+    #[test]
+    fn labels_are_counted() {
+        assert_eq!(parse(&bert()).unwrap().labels, None);
+        assert_eq!(with("num_labels", json!(3)).unwrap().labels, Some(3));
+        assert_eq!(with("id2label", json!({"0": "a"})).unwrap().labels, Some(1));
     }
 
     #[test]

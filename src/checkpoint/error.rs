@@ -36,13 +36,19 @@ pub enum Error {
         /// Its value.
         found: String,
     },
-    /// A checkpoint for another task.
+    /// A checkpoint for another task was asked a question.
     #[error("{file} has no question-answering head (qa_outputs){}", other_heads(heads))]
     NoHead {
         /// The weights file.
         file: String,
         /// Heads of other tasks that it has.
         heads: Vec<String>,
+    },
+    /// A checkpoint for another task was asked to score a pair.
+    #[error("{file} has no classifier")]
+    NoClassifier {
+        /// The weights file.
+        file: String,
     },
     /// A tensor that the encoder needs is not there.
     #[error("{file} lacks the tensor {tensor} (it holds {known} others)")]
@@ -79,6 +85,7 @@ impl Error {
             Self::BadFile { .. } => "bad_model_file",
             Self::Unsupported { .. } => "unsupported_model",
             Self::NoHead { .. } => "no_span_head",
+            Self::NoClassifier { .. } => "no_classifier",
             Self::MissingTensor { .. } => "missing_tensor",
             Self::WrongShape { .. } => "wrong_shape",
             Self::Fs(error) => error.code(),
@@ -92,6 +99,7 @@ impl Error {
             | Self::BadFile { .. }
             | Self::Unsupported { .. }
             | Self::NoHead { .. }
+            | Self::NoClassifier { .. }
             | Self::MissingTensor { .. }
             | Self::WrongShape { .. } => ErrorClass::Model,
             Self::Fs(error) => error.class(),

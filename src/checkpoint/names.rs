@@ -62,6 +62,3 @@ pub const DISTILBERT_NAMES: NameTable = NameTable {
     output_norm: "output_layer_norm",
     ..BERT_NAMES
 };
-
-/// The span head, which all families call alike.
-pub const HEAD: &str = "qa_outputs";

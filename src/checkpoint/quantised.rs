@@ -1,5 +1,5 @@
-//! Stores a checkpoint's large matrices as 8-bit integers with one factor per row: a quarter of the size, for the model that
-//! travels inside the binary.
+//! Stores a checkpoint's large matrices as 8-bit integers with one quantisation scale per row: a quarter of the size, for the model
+//! that travels inside the binary.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,45 +13,55 @@ use crate::checkpoint::ModelFiles;
 use crate::checkpoint::error::Result;
 
 /// Matrices with fewer numbers are not worth rounding.
-const WORTH_PACKING: usize = 1 << 14;
+const WORTH_QUANTISING: usize = 1 << 14;
 
-/// What the packed model lacks: parts that a span head never looks at.
-const UNUSED: [&str; 3] = ["pooler.", "cls.", "position_ids"];
+/// What no encoder uses.
+const UNUSED: [&str; 2] = ["cls.", "position_ids"];
 
-/// Writes the weights of `files` in 8-bit form to `output`, whole or not at all. Returns the file's size.
+/// What classification uses, and a checkpoint without a classifier need not keep.
+const POOLER: &str = "pooler.";
+
+/// Writes the weights of `files` in 8-bit form to `output`, whole or not at all. Matrices that are 8-bit integers already stay as
+/// they are. Returns the file's size.
 pub fn pack(files: &ModelFiles, output: &Path) -> Result<u64> {
     // Reading the config first refuses what could not be loaded again anyway.
     EncoderConfig::from_files(files)?;
     let weights = Weights::open(files)?;
-    let mut stored = Vec::new();
-    let mut store = |name: &str, dtype, shape, bytes| {
-        stored.push(Stored { name: name.into(), dtype, shape, bytes });
+    let classifies = weights.names().any(|name| name.contains("classifier."));
+    let used = |name: &str| {
+        !UNUSED.iter().any(|unused| name.contains(unused)) && (classifies || !name.contains(POOLER))
     };
-    let names: Vec<String> = weights.names().map(str::to_owned).collect();
-    for name in names.iter().filter(|name| !UNUSED.iter().any(|unused| name.contains(unused))) {
+    let is_scale = |name: &str| name.strip_suffix(SCALE_SUFFIX).is_some_and(|of| weights.shape(of).is_some());
+    let mut stored = Vec::new();
+    let mut store = |name: String, dtype, shape, bytes| stored.push(Stored { name, dtype, shape, bytes });
+    // Scales are stored with their matrix.
+    for name in weights.names().filter(|name| used(name) && !is_scale(name)) {
         let shape = weights.shape(name).unwrap_or_default().to_vec();
-        match shape[..] {
-            [rows, columns] if rows * columns >= WORTH_PACKING => {
-                let (bytes, scales) = quantise(&weights.matrix(name, rows, columns)?, columns);
-                store(name, Dtype::I8, shape, bytes);
-                let scales_name = format!("{name}{SCALE_SUFFIX}");
-                store(&scales_name, Dtype::F32, vec![rows], little_endian(&scales));
-            }
+        let numbers = match shape[..] {
             [rows, columns] => {
-                let numbers = weights.matrix(name, rows, columns)?;
-                store(name, Dtype::F32, shape, little_endian(&numbers));
+                let quantised = match weights.codes(name) {
+                    Some(codes) => Some((codes.to_vec(), weights.scales(name, rows)?)),
+                    None if rows * columns >= WORTH_QUANTISING => {
+                        Some(quantise(&weights.matrix(name, rows, columns)?, columns))
+                    }
+                    None => None,
+                };
+                if let Some((codes, scales)) = quantised {
+                    store(name.into(), Dtype::I8, shape, codes);
+                    store(format!("{name}{SCALE_SUFFIX}"), Dtype::F32, vec![rows], little_endian(&scales));
+                    continue;
+                }
+                weights.matrix(name, rows, columns)?
             }
-            [length] => {
-                let numbers = weights.vector(std::slice::from_ref(name), length)?;
-                store(name, Dtype::F32, shape, little_endian(&numbers));
-            }
-            _ => {}
-        }
+            [length] => weights.vector(&[name.to_owned()], length)?,
+            _ => continue,
+        };
+        store(name.into(), Dtype::F32, shape, little_endian(&numbers));
     }
     write(output, &stored, HashMap::from([("format".to_owned(), "pt".to_owned())]))
 }
 
-/// Rounds each row to -127..=127 times a factor.
+/// Rounds each row to -127..=127 times a scale of its own.
 fn quantise(numbers: &[f32], columns: usize) -> (Vec<u8>, Vec<f32>) {
     let mut bytes = Vec::with_capacity(numbers.len());
     let mut scales = Vec::with_capacity(numbers.len() / columns);
@@ -69,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_rounded_to_within_half_a_step() {
+    fn rows_are_rounded_to_within_half_a_scale() {
         let numbers = [0.5, -1.0, 0.25, 0.0, 0.0, 0.0, 300.0, 2.0, -7.0];
         let (bytes, scales) = quantise(&numbers, 3);
         assert_eq!(bytes[1] as i8, -127);

@@ -1,8 +1,8 @@
 //! The tensors of a checkpoint by name, read where they lie and widened to f32 when asked for.
 //!
 //! Safetensors files are mapped, not copied: a vocabulary of a quarter of a million rows costs nothing until rows of it are
-//! looked up. A two-dimensional tensor may also be stored as 8-bit integers with one factor per row in a companion tensor
-//! called `<name>.scale`; that is how the built-in model is kept small.
+//! looked up. A two-dimensional tensor may also be stored as 8-bit integers with one quantisation scale per row in a companion
+//! tensor called `<name>.scale`; that is how the built-in model is kept small.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -13,11 +13,10 @@ use candle_core::pickle::PthTensors;
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
-use super::names::HEAD;
 use crate::checkpoint::error::{Error, Result};
 use crate::checkpoint::{FileBytes, ModelFile, ModelFiles};
 
-/// The suffix of the tensor that holds the factors of an 8-bit one.
+/// The suffix of the tensor that holds the quantisation scales of an 8-bit one.
 pub(crate) const SCALE_SUFFIX: &str = ".scale";
 
 /// All tensors of one checkpoint.
@@ -43,6 +42,16 @@ struct Stored {
     shard: usize,
     shape: Vec<usize>,
     place: Place,
+}
+
+impl Stored {
+    fn kind(&self) -> Kind {
+        match self.place {
+            Place::Bytes { kind, .. } => kind,
+            // Widened when it is unpacked.
+            Place::Archive => Kind::F32,
+        }
+    }
 }
 
 enum Place {
@@ -179,8 +188,19 @@ impl Weights {
     }
 
     /// Whether matrices are stored as 8-bit integers, as `spanqa models pack` leaves them.
-    pub fn are_packed(&self) -> bool {
-        self.tensors.values().any(|stored| matches!(stored.place, Place::Bytes { kind: Kind::I8, .. }))
+    pub fn are_quantised(&self) -> bool {
+        self.tensors.values().any(|stored| stored.kind() == Kind::I8)
+    }
+
+    /// The bytes of a tensor that is stored as 8-bit integers; `None` for any other.
+    pub(crate) fn codes(&self, name: &str) -> Option<&[u8]> {
+        let stored = self.tensors.get(name)?;
+        match (&stored.place, &self.shards[stored.shard]) {
+            (Place::Bytes { kind: Kind::I8, range }, Shard::Safetensors { bytes, .. }) => {
+                Some(&bytes[range.clone()])
+            }
+            _ => None,
+        }
     }
 
     /// The shape of a tensor.
@@ -196,17 +216,20 @@ impl Weights {
         found.map(str::to_owned).ok_or_else(|| self.missing(&suffix))
     }
 
-    /// The module of the span head, wherever the checkpoint keeps it.
-    pub(crate) fn head_module(&self) -> Result<String> {
-        let suffix = format!("{HEAD}.weight");
-        let found = self.names().find(|name| name.ends_with(&suffix));
-        found.and_then(|name| name.strip_suffix(".weight")).map(str::to_owned).ok_or_else(|| Error::NoHead {
-            file: self.label(),
-            heads: self.names().filter(|name| !name.contains("embeddings")).filter_map(head_like).collect(),
-        })
+    /// The module whose name ends in `module`, with all that stands before it in this checkpoint.
+    pub(crate) fn module(&self, module: &str) -> Option<String> {
+        let suffix = format!("{module}.weight");
+        let starts_a_name = |before: &str| before.is_empty() || before.ends_with('.');
+        let found = |name: &&str| name.strip_suffix(&suffix).is_some_and(starts_a_name);
+        self.names().find(found)?.strip_suffix(".weight").map(str::to_owned)
     }
 
-    /// A one-dimensional tensor of `length` numbers. `names` are alternatives, the first one being today's.
+    /// Refuses a checkpoint without that tensor.
+    pub(crate) fn require(&self, name: &str) -> Result<()> {
+        if self.tensors.contains_key(name) { Ok(()) } else { Err(self.missing(name)) }
+    }
+
+    /// A one-dimensional tensor of `length` numbers. `names` are alternatives, the present name first.
     pub(crate) fn vector(&self, names: &[String], length: usize) -> Result<Vec<f32>> {
         self.read(names, &[length])
     }
@@ -239,7 +262,8 @@ impl Weights {
         self.rows(name, rows, columns)
     }
 
-    fn expect_shape(&self, name: &str, expected: &[usize]) -> Result<()> {
+    /// Refuses a tensor that is not there or has another shape.
+    pub(crate) fn expect_shape(&self, name: &str, expected: &[usize]) -> Result<()> {
         let stored = self.tensors.get(name).ok_or_else(|| self.missing(name))?;
         if stored.shape != expected {
             return Err(Error::WrongShape {
@@ -260,19 +284,26 @@ impl Weights {
             }
             (_, shard) => (Kind::F32, RowData::Owned(unpack(shard, name)?)),
         };
-        let scale = if kind == Kind::I8 {
-            self.read(&[format!("{name}{SCALE_SUFFIX}")], &[rows])?
-        } else {
-            Vec::new()
-        };
+        let scale = if kind == Kind::I8 { self.scales(name, rows)? } else { Vec::new() };
         Ok(Rows { data, kind, columns, rows, scale })
+    }
+
+    /// The quantisation scales of a tensor of 8-bit integers. They are numbers themselves: scales of scales could go on for ever.
+    pub(crate) fn scales(&self, name: &str, rows: usize) -> Result<Vec<f32>> {
+        let scales = format!("{name}{SCALE_SUFFIX}");
+        if let Some(stored) = self.tensors.get(&scales).filter(|stored| stored.kind() == Kind::I8) {
+            let file = self.shards[stored.shard].file();
+            return Err(file.bad(format!("{scales} holds 8-bit integers, expected f32, f16 or bf16")));
+        }
+        self.read(&[scales], &[rows])
     }
 
     fn missing(&self, name: &str) -> Error {
         Error::MissingTensor { file: self.label(), tensor: name.into(), known: self.tensors.len() }
     }
 
-    fn label(&self) -> String {
+    /// How messages call the file.
+    pub(crate) fn label(&self) -> String {
         self.shards.first().map(|shard| shard.file().label()).unwrap_or_default()
     }
 }
@@ -307,15 +338,6 @@ fn unpack(shard: &Shard, name: &str) -> Result<Vec<f32>> {
         Ok(Ok(None)) | Err(_) => Err(file.bad(format!("{name} cannot be unpacked"))),
         Ok(Err(error)) => Err(file.bad(format!("{name} cannot be unpacked: {error}"))),
     }
-}
-
-/// The module of a tensor that looks like another task's head, for the message about a missing one.
-fn head_like(name: &str) -> Option<String> {
-    let module = name.strip_suffix(".weight")?;
-    ["classifier", "lm_head", "cls.predictions.decoder", "pooler.dense", "pre_classifier", "score"]
-        .iter()
-        .any(|head| module.ends_with(head))
-        .then(|| module.to_owned())
 }
 
 /// A two-dimensional tensor whose rows are widened when they are looked up.

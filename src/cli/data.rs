@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use spanqa::eval::score::metrics::Rules;
 use spanqa::eval::score::mlqa::Language;
 use spanqa::eval::{Dataset, Options};
 use spanqa::random::Random;
 
+use super::options::choice;
 use super::{Usage, terminal};
 
 /// A data set, or a part of one.
@@ -20,7 +20,7 @@ pub struct DataArgs {
     #[arg(value_name = "DATASET")]
     dataset: PathBuf,
     /// Whose rules score answers [default: squad2 if a question has no answer or the file says so, else squad1]
-    #[arg(long, value_parser = rules(), value_name = "RULES")]
+    #[arg(long, value_parser = choice::<Rules>(RULES), value_name = "RULES")]
     rules: Option<Rules>,
     /// Score by the rules of MLQA, for contexts in this language: ar, de, en, es, hi, vi or zh
     #[arg(long, value_name = "CODE", conflicts_with = "rules")]
@@ -43,11 +43,7 @@ pub struct DataArgs {
 }
 
 /// The rules that need no language; MLQA's have a flag of their own.
-fn rules() -> impl TypedValueParser<Value = Rules> {
-    let names = [("squad1", "SQuAD v1.1"), ("squad2", "SQuAD v2.0")];
-    PossibleValuesParser::new(names.map(|(name, help)| PossibleValue::new(name).help(help)))
-        .try_map(|name| name.parse())
-}
+const RULES: &[(&str, &str)] = &[("squad1", "SQuAD v1.1"), ("squad2", "SQuAD v2.0")];
 
 impl DataArgs {
     /// Reads the data set, says what is odd about it, and leaves out what is not wanted.

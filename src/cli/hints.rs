@@ -77,6 +77,7 @@ fn checkpoint(error: &checkpoint::Error) -> Option<String> {
         Error::NoHead { .. } => {
             "use a checkpoint that was fine-tuned for question answering; `spanqa models list` names some"
         }
+        Error::NoClassifier { .. } => "use a cross-encoder: a classifier of text pairs with one output",
         Error::MissingTensor { .. } | Error::WrongShape { .. } => {
             "config.json and the weights do not belong together, or the export is incomplete"
         }
@@ -128,7 +129,6 @@ fn encoder(error: &encoder::Error) -> Option<String> {
             "`spanqa doctor` shows what this binary can use; `--device cpu` always works"
         }
         Error::Threads { .. } => "try `--threads 1`",
-        Error::NotFinite { .. } => NOT_FINITE,
         Error::Tensor(_) => "`spanqa doctor` prints what a bug report needs",
         Error::Checkpoint(error) => return checkpoint(error),
         _ => return None,

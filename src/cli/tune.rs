@@ -11,11 +11,11 @@ use spanqa::checkpoint::Identity;
 use spanqa::decode::Scoring;
 use spanqa::eval::Dataset;
 use spanqa::eval::analysis::{self, Point, Row};
-use spanqa::eval::files;
 use spanqa::eval::profile::{Profile, TunedOn};
 use spanqa::eval::run::{self, Prediction};
 use spanqa::eval::score::metrics::Rules;
 use spanqa::eval::tune::{self, Choice, Confidences, Quality, TEMPERATURES, Tuning};
+use spanqa::fs;
 use spanqa::reader::Reader;
 use spanqa::reader::memo;
 use spanqa::request::Options;
@@ -90,7 +90,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let tuning = tune::tune(&dataset, &rows, &confidences, args.folds, args.data.seed)?;
     let profile = args.profile(&resolved.files.identity()?, &resolved.files.name, &dataset, &tuning);
     if let Some(path) = &args.output {
-        files::write(path, profile.toml().as_bytes())?;
+        fs::write(path, profile.toml().as_bytes())?;
     }
     let result = Summary {
         model: &profile.model,

@@ -3,8 +3,9 @@
 use std::io::Write;
 
 use anyhow::Result;
+use spanqa::encoder::Runtime;
 use spanqa::encoder::batch::Batch;
-use spanqa::encoder::{Model, Runtime, SpanModel};
+use spanqa::heads::{QaModel, SpanModel};
 use spanqa::source::{SourceOptions, resolve};
 use spanqa::text::Tokenizer;
 
@@ -43,7 +44,7 @@ pub fn run(model: &str, options: &SourceOptions, out: &mut dyn Write) -> Result<
     }
     writeln!(out, "round trip ok: {} samples, {pieces} tokens, every one sits in its text", SAMPLES.len())?;
 
-    let model = Model::load(files, &Runtime::default())?;
+    let model = QaModel::load(files, &Runtime::default())?;
     let config = model.config();
     writeln!(
         out,
@@ -54,7 +55,12 @@ pub fn run(model: &str, options: &SourceOptions, out: &mut dyn Write) -> Result<
     let mut batch = Batch::default();
     let ids: Vec<u32> = template.ids().collect();
     batch.push(&ids, &vec![0; ids.len()]);
-    model.logits(&batch)?;
+    let logits = model.logits(&batch)?;
+    let numbers = || logits.iter().flat_map(|window| window.start.iter().chain(&window.end));
+    anyhow::ensure!(
+        numbers().all(|logit| logit.is_finite()),
+        spanqa::reader::Error::NotFinite { dtype: model.dtype() }
+    );
     anyhow::ensure!(
         tokenizer.vocab_size() <= config.vocabulary,
         spanqa::reader::Error::VocabularyMismatch {

@@ -7,24 +7,24 @@ use std::ops::Range;
 pub struct Batch {
     /// Token ids.
     pub ids: Vec<u32>,
-    /// Segment ids: 0 for the question's part, 1 for the context's, in families that tell them apart.
+    /// Segment ids: 0 for the first text of a pair, 1 for the second, in families that tell them apart.
     pub segments: Vec<u32>,
     /// Position of each token in its window, from 0.
     pub positions: Vec<u32>,
     /// Tokens per window.
     pub lengths: Vec<usize>,
-    /// The tokens of each window whose logits will be looked at, beside the first one.
+    /// The tokens of each window whose rows will be looked at, beside the first one.
     pub read: Vec<Range<usize>>,
 }
 
 impl Batch {
-    /// Appends a window all of whose logits are wanted.
+    /// Appends a window all of whose rows are wanted.
     pub fn push(&mut self, ids: &[u32], segments: &[u32]) {
         self.push_to_read(ids, segments, 0..ids.len());
     }
 
-    /// Appends a window of which only the logits of the first token and of those in `read` are wanted. A model may leave the others
-    /// out: they are negative infinity then.
+    /// Appends a window of which only the rows of the first token and of those in `read` are wanted. An encoder may leave the others
+    /// out.
     pub fn push_to_read(&mut self, ids: &[u32], segments: &[u32], read: Range<usize>) {
         self.read.push(read);
         self.ids.extend_from_slice(ids);

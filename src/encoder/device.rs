@@ -146,7 +146,7 @@ pub enum Precision {
     F16,
     /// 16 bits, narrow precision.
     Bf16,
-    /// Integers: weights with one step per output, activations with one step per token. CPU only.
+    /// Integers: weights with one quantisation scale per output, activations with one per token. CPU only.
     Int8,
 }
 

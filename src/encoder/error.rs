@@ -56,11 +56,11 @@ pub enum Error {
         /// What the system said.
         reason: String,
     },
-    /// The model computed something that is not a number.
-    #[error("the model gave logits that are not finite numbers in {dtype}")]
-    NotFinite {
-        /// The type it ran in.
-        dtype: &'static str,
+    /// Attention probabilities were asked of an encoder that keeps none.
+    #[error("the encoder ({encoder}) keeps no attention probabilities")]
+    NoAttention {
+        /// What computes.
+        encoder: String,
     },
     /// The tensor library failed.
     #[error("tensor computation failed: {0}")]
@@ -80,7 +80,7 @@ impl Error {
             Self::CardFailed { .. } => "device_failed",
             Self::CardTooSmall { .. } => "device_out_of_memory",
             Self::Threads { .. } => "no_threads",
-            Self::NotFinite { .. } => "not_finite",
+            Self::NoAttention { .. } => "no_attention",
             Self::Tensor(_) => "tensor_failed",
             Self::Checkpoint(error) => error.code(),
         }
@@ -89,8 +89,8 @@ impl Error {
     /// Who has to do something about it.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::DtypeUnavailable { .. } => ErrorClass::Caller,
-            Self::OutOfTable { .. } | Self::NotFinite { .. } | Self::Tensor(_) => ErrorClass::Model,
+            Self::DtypeUnavailable { .. } | Self::NoAttention { .. } => ErrorClass::Caller,
+            Self::OutOfTable { .. } | Self::Tensor(_) => ErrorClass::Model,
             Self::DeviceUnavailable { .. }
             | Self::CardFailed { .. }
             | Self::CardTooSmall { .. }

@@ -2,8 +2,17 @@
 
 use rayon::prelude::*;
 
+use crate::checkpoint;
 use crate::checkpoint::config::EncoderConfig;
+use crate::checkpoint::weights::Weights;
 use crate::encoder::error::Result;
+
+/// Refuses a checkpoint that has fewer layers than its config.json says, before there is room for so many.
+pub(crate) fn check_depth(config: &EncoderConfig, weights: &Weights, prefix: &str) -> checkpoint::Result<()> {
+    let names = config.names;
+    let first = |layer| format!("{prefix}{}{layer}.{}.weight", names.layer, names.query);
+    (0..config.layers).try_for_each(|layer| weights.require(&first(layer)))
+}
 
 /// A layer, made of linear modules and normalisations of some kind.
 pub(crate) struct Layer<L, N> {
@@ -21,10 +30,12 @@ impl<L: Send, N: Send> Layer<L, N> {
     /// inputs; `norm` takes a module.
     pub(crate) fn load_all(
         config: &EncoderConfig,
+        weights: &Weights,
         prefix: &str,
         linear: impl Fn(&[String], usize, usize) -> Result<L> + Sync,
         norm: impl Fn(&str) -> Result<N> + Sync,
     ) -> Result<Vec<Self>> {
+        check_depth(config, weights, prefix)?;
         let load = |number: usize| Self::load(config, prefix, number, &linear, &norm);
         // Collected before it is looked through, so that of several errors the first layer's is reported.
         let layers: Vec<Result<Self>> = (0..config.layers).into_par_iter().map(load).collect();

@@ -1,12 +1,23 @@
-//! The neural part: plain integers in, plain numbers out. The only folder that knows about tensors.
+//! Encoders: packed token ids in, a row of numbers for every token that is read out. The only folder that knows about tensors.
+//!
+//! ```text
+//! Batch -> cpu::Engine | cuda::Engines | tensors::Engine -> WindowRows: hidden states, or a Projection of them
+//! ```
+//!
+//! What the rows mean is the business of [`heads`](crate::heads). Training runs the same equations forwards and backwards:
+//! [`cpu::Backprop`] and [`tensors::Autograd`] compute gradients of the numbers whose [`places`] say where they lie.
 
 pub mod batch;
 pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
 pub(crate) mod device;
+pub(crate) mod dropout;
 pub mod error;
 pub(crate) mod layer;
+mod output;
+pub(crate) mod places;
+mod projection;
 mod tables;
 pub(crate) mod tensors;
 
@@ -14,80 +25,22 @@ use std::time::Duration;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+pub use cpu::kernels;
+#[doc(hidden)]
+pub use cpu::speed;
 pub use device::{Cards, DeviceChoice, Precision};
 pub use error::{Error, Result};
+pub use output::{Tap, WindowRows};
+pub use projection::Projection;
 
-use crate::checkpoint::ModelFiles;
-use crate::checkpoint::{EncoderConfig, Weights};
+use crate::checkpoint::{self, EncoderConfig, ModelFiles, Weights};
 use crate::encoder::batch::Batch;
-use cpu::Engine;
-pub use cpu::{kernels, speed};
-use tensors::Encoder;
 
 /// The tokens of a batch on a CPU: enough to keep every core busy, few enough to stay in cache.
-const CPU_BATCH_TOKENS: usize = 2048;
+pub(crate) const CPU_BATCH_TOKENS: usize = 2048;
 
 /// The tokens of a batch where a GPU runs one tensor operation after the other.
 const TENSOR_BATCH_TOKENS: usize = 16_384;
-
-/// Something that scores the tokens of windows: the seam between text and tensors.
-pub trait SpanModel: Send + Sync {
-    /// The longest window it takes.
-    fn usable_positions(&self) -> usize;
-
-    /// One past the highest token id it takes.
-    fn vocabulary(&self) -> usize;
-
-    /// The logits of each window of the batch, in order and exactly as long as the window. They do not depend on what else is in
-    /// the batch. Those that [nobody reads](Batch::read) may be negative infinity.
-    fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>>;
-
-    /// Batches that it works on at the same time, on cores of its own; 0 if it needs those of the caller.
-    fn lanes(&self) -> usize {
-        0
-    }
-
-    /// Tokens that suit a batch: enough to keep everything busy, few enough to stay near.
-    fn batch_tokens(&self) -> usize {
-        CPU_BATCH_TOKENS
-    }
-
-    /// How long each kind of computation has taken so far, summed over threads; empty if nobody counts.
-    fn times(&self) -> Vec<(&'static str, Duration)> {
-        Vec::new()
-    }
-
-    /// The type that it computes in, for messages.
-    fn dtype(&self) -> &'static str {
-        "f32"
-    }
-
-    /// What a person should know about how it ran.
-    fn notes(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// Where it runs: never [`DeviceChoice::Auto`].
-    fn device(&self) -> DeviceChoice {
-        DeviceChoice::Cpu
-    }
-}
-
-/// What a model says about one window.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct WindowLogits {
-    /// For each token, how much it looks like the start of the answer.
-    pub start: Vec<f32>,
-    /// For each token, how much it looks like the end of the answer.
-    pub end: Vec<f32>,
-}
-
-/// Collects what a forward pass computes on its way; absent in normal runs.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Tap {
-    /// The normalised embeddings, then each layer's output, as flat `[tokens, hidden]` arrays.
-    pub hidden_states: Vec<Vec<f32>>,
-}
 
 /// How a model runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -99,12 +52,13 @@ pub struct Runtime {
     pub precision: Option<Precision>,
     /// Threads for the CPU; `None` for one per core.
     pub threads: Option<usize>,
-    /// Compute with plain tensor operations even where the CPU engine would do: the yardstick of tests.
+    /// Compute with plain tensor operations even where the CPU engine would do: the yardstick of tests, and
+    /// what can show attention probabilities.
     pub reference: bool,
 }
 
-/// A checkpoint ready to run.
-pub struct Model {
+/// A checkpoint's encoder, ready to run.
+pub struct Encoder {
     backend: Backend,
     device: DeviceChoice,
     pool: ThreadPool,
@@ -113,12 +67,12 @@ pub struct Model {
 /// What computes the encoder's equations.
 enum Backend {
     /// Kernels of our own.
-    Engine(Engine),
+    Cpu(cpu::Engine),
     /// Kernels of our own on CUDA cards.
     #[cfg(feature = "cuda")]
     Cuda(cuda::Engines),
     /// Tensor operations: other GPUs, half precision on the CPU, and the reference.
-    Tensors(Encoder),
+    Tensors(tensors::Engine),
 }
 
 impl Backend {
@@ -126,22 +80,24 @@ impl Backend {
         config: EncoderConfig,
         weights: &Weights,
         device: DeviceChoice,
-        precision: Option<Precision>,
-        reference: bool,
+        runtime: &Runtime,
+        projection: Option<Projection>,
     ) -> Result<Self> {
+        let reference = runtime.reference;
         let unavailable =
             |dtype: Precision| Error::DtypeUnavailable { dtype: dtype.name(), device: device.to_string() };
         let usual = match device {
             DeviceChoice::Cuda(_) => Precision::F16,
-            DeviceChoice::Cpu if weights.are_packed() && !reference => Precision::Int8,
+            DeviceChoice::Cpu if weights.are_quantised() && !reference => Precision::Int8,
             _ => Precision::F32,
         };
-        let precision = precision.unwrap_or(usual);
+        let precision = runtime.precision.unwrap_or(usual);
         #[cfg(feature = "cuda")]
         if let DeviceChoice::Cuda(cards) = device
             && !reference
             && precision != Precision::Int8
-            && let Some(engines) = cuda::Engines::load(&config, weights, cards, precision)?
+            && let Some(engines) =
+                cuda::Engines::load(&config, weights, cards, precision, projection.as_ref())?
         {
             return Ok(Backend::Cuda(engines));
         }
@@ -150,78 +106,93 @@ impl Backend {
             && !reference
             && (precision == Precision::Int8 || precision == Precision::F32 && !cfg!(feature = "accelerate"));
         match precision {
-            _ if kernels => Engine::load(config, weights, precision).map(Backend::Engine),
+            _ if kernels => cpu::Engine::load(config, weights, precision, projection).map(Backend::Cpu),
             Precision::Int8 | Precision::Tf32 => Err(unavailable(precision)),
-            _ => Encoder::load(config, weights, device.for_tensors()?, precision).map(Backend::Tensors),
+            _ => tensors::Engine::load(config, weights, device.for_tensors()?, precision, projection)
+                .map(Backend::Tensors),
         }
     }
 }
 
-impl Model {
-    /// Loads a checkpoint onto a device.
-    pub fn load(files: &ModelFiles, runtime: &Runtime) -> Result<Self> {
-        let config = EncoderConfig::from_files(files)?;
-        let weights = Weights::open(files)?;
+impl Encoder {
+    /// Loads a checkpoint onto a device, whatever head it has or has not.
+    pub fn open(files: &ModelFiles, runtime: &Runtime) -> Result<Self> {
+        Self::load(EncoderConfig::from_files(files)?, &Weights::open(files)?, runtime, None)
+    }
+
+    /// Loads an encoder whose rows are hidden states, or a projection of them.
+    pub fn load(
+        config: EncoderConfig,
+        weights: &Weights,
+        runtime: &Runtime,
+        projection: Option<Projection>,
+    ) -> Result<Self> {
+        if let Some(projection) = projection.as_ref().filter(|found| found.inputs() != config.hidden) {
+            return Err(checkpoint::Error::WrongShape {
+                file: "the projection".into(),
+                tensor: "weight".into(),
+                expected: vec![projection.outputs(), config.hidden],
+                found: vec![projection.outputs(), projection.inputs()],
+            }
+            .into());
+        }
         let device = runtime.device.settle()?;
         let pool = ThreadPoolBuilder::new()
             .num_threads(runtime.threads.unwrap_or(0))
             .build()
             .map_err(|error| Error::Threads { reason: error.to_string() })?;
-        let backend =
-            pool.install(|| Backend::load(config, &weights, device, runtime.precision, runtime.reference))?;
+        let backend = pool.install(|| Backend::load(config, weights, device, runtime, projection))?;
         Ok(Self { backend, device, pool })
     }
 
     /// The shape of the encoder.
     pub fn config(&self) -> &EncoderConfig {
         match &self.backend {
-            Backend::Engine(engine) => engine.config(),
+            Backend::Cpu(engine) => engine.config(),
             #[cfg(feature = "cuda")]
             Backend::Cuda(engines) => engines.config(),
-            Backend::Tensors(encoder) => encoder.config(),
+            Backend::Tensors(engine) => engine.config(),
+        }
+    }
+
+    /// The type that it multiplies in.
+    pub fn precision(&self) -> Precision {
+        match &self.backend {
+            Backend::Cpu(engine) => engine.precision(),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda(engines) => engines.precision(),
+            Backend::Tensors(engine) => engine.precision(),
         }
     }
 
     /// What computes, for people: the number type and the vector unit or device.
     pub fn describe(&self) -> String {
-        match &self.backend {
-            Backend::Engine(engine) => engine.describe(),
+        let on = match &self.backend {
+            Backend::Cpu(engine) => engine.unit().to_owned(),
             #[cfg(feature = "cuda")]
             Backend::Cuda(engines) => engines.describe(),
-            Backend::Tensors(encoder) => format!("{} on {}", encoder.precision().name(), self.device),
-        }
+            Backend::Tensors(_) => self.device.to_string(),
+        };
+        format!("{} on {on}", self.precision().name())
     }
 
-    fn forward(&self, batch: &Batch, tap: Option<&mut Tap>) -> Result<Vec<WindowLogits>> {
+    /// The rows of each window of the batch, in order. They do not depend on what else is in the batch.
+    pub fn forward(&self, batch: &Batch, tap: Option<&mut Tap>) -> Result<Vec<WindowRows>> {
+        let attention = tap.as_ref().is_some_and(|tap| tap.attention.is_some());
+        if attention && !matches!(self.backend, Backend::Tensors(_)) {
+            return Err(Error::NoAttention { encoder: self.describe() });
+        }
         match &self.backend {
             // Its threads only wait for the card, and may be more than those that compute here.
             #[cfg(feature = "cuda")]
             Backend::Cuda(engines) => engines.forward(batch, tap),
-            Backend::Engine(engine) => self.pool.install(|| engine.forward(batch, tap)),
-            Backend::Tensors(encoder) => self.pool.install(|| encoder.forward(batch, tap)),
+            Backend::Cpu(engine) => self.pool.install(|| engine.forward(batch, tap)),
+            Backend::Tensors(engine) => self.pool.install(|| engine.forward(batch, tap)),
         }
     }
 
-    /// Like [`SpanModel::logits`], and shows the intermediate states.
-    pub fn logits_with_tap(&self, batch: &Batch, tap: &mut Tap) -> Result<Vec<WindowLogits>> {
-        self.forward(batch, Some(tap))
-    }
-}
-
-impl SpanModel for Model {
-    fn usable_positions(&self) -> usize {
-        self.config().usable_positions()
-    }
-
-    fn vocabulary(&self) -> usize {
-        self.config().vocabulary
-    }
-
-    fn logits(&self, batch: &Batch) -> Result<Vec<WindowLogits>> {
-        self.forward(batch, None)
-    }
-
-    fn lanes(&self) -> usize {
+    /// Batches that it works on at the same time, on cores of its own; 0 if it needs those of the caller.
+    pub fn lanes(&self) -> usize {
         match &self.backend {
             #[cfg(feature = "cuda")]
             Backend::Cuda(engines) => engines.lanes(),
@@ -231,7 +202,8 @@ impl SpanModel for Model {
         }
     }
 
-    fn batch_tokens(&self) -> usize {
+    /// Tokens that suit a batch: enough to keep everything busy, few enough to stay near.
+    pub fn batch_tokens(&self) -> usize {
         match &self.backend {
             #[cfg(feature = "cuda")]
             Backend::Cuda(engines) => engines.batch_tokens(),
@@ -240,14 +212,16 @@ impl SpanModel for Model {
         }
     }
 
-    fn times(&self) -> Vec<(&'static str, Duration)> {
+    /// How long each kind of computation has taken so far, summed over threads; empty if nobody counts.
+    pub fn times(&self) -> Vec<(&'static str, Duration)> {
         match &self.backend {
-            Backend::Engine(engine) => engine.times(),
+            Backend::Cpu(engine) => engine.times(),
             _ => Vec::new(),
         }
     }
 
-    fn notes(&self) -> Vec<String> {
+    /// What a person should know about how it ran.
+    pub fn notes(&self) -> Vec<String> {
         match &self.backend {
             #[cfg(feature = "cuda")]
             Backend::Cuda(engines) => engines.notes(),
@@ -255,7 +229,8 @@ impl SpanModel for Model {
         }
     }
 
-    fn device(&self) -> DeviceChoice {
+    /// Where it runs: never [`DeviceChoice::Auto`].
+    pub fn device(&self) -> DeviceChoice {
         self.device
     }
 }

@@ -5,8 +5,7 @@ use std::path::Path;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::eval::run::{Candidate, Prediction};
-use crate::fs::Result;
-pub use crate::fs::{write, write_json, write_lines};
+use crate::fs::{Result, write_json};
 
 /// What stands in `null_odds.json` for the lead of "no answer" where there was nothing to quote: the official script wants a number, and
 /// no model gives so high a one.

@@ -18,28 +18,35 @@ pub type Journal = journal::Journal<Prediction>;
 /// What must be the same for two runs to be one.
 #[derive(Debug, Clone, Serialize)]
 pub struct Header {
-    /// The model, by its name and its digest.
-    pub model: String,
+    /// The digest of the model's identity: where it lies and what it is called does not matter.
+    model: String,
     /// The questions and contexts, as a digest.
-    pub questions: String,
+    questions: String,
     /// Everything else that changes predictions.
-    pub settings: Settings,
+    settings: Settings,
+    /// The model, for messages.
+    #[serde(skip)]
+    identity: Identity,
 }
 
 impl Header {
     /// Describes a run.
-    pub fn new(model: &Identity, dataset: &Dataset, settings: Settings) -> Self {
-        Self { model: model.to_string(), questions: dataset.questions_digest(), settings }
+    pub fn new(identity: Identity, dataset: &Dataset, settings: Settings) -> Self {
+        let questions = dataset.questions_digest();
+        Self { model: identity.digest.clone(), questions, settings, identity }
     }
 }
 
 /// Continues where the file stops, and returns what it holds. One that is not there is created; one of another run is refused.
 pub fn resume(path: &Path, header: &Header) -> Result<(Journal, Vec<Prediction>)> {
     Journal::resume(path, header, |Changed { field, found, expected }| {
-        let what = match field.strip_prefix("settings.") {
-            Some(flag) => format!("--{flag}"),
-            None if field == "questions" => "set of questions".into(),
-            None => field,
+        let (what, found, expected) = match field.as_str() {
+            "model" => (field, found.chars().take(12).collect(), header.identity.to_string()),
+            "questions" => ("set of questions".into(), found, expected),
+            _ => match field.strip_prefix("settings.") {
+                Some(flag) => (format!("--{flag}"), found, expected),
+                None => (field, found, expected),
+            },
         };
         Error::OtherRun { path: path.to_owned(), what, found, expected }
     })

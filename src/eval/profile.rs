@@ -107,7 +107,7 @@ impl Profile {
         if let Some(on) = &self.tuned_on {
             text.push_str(&format!(
                 "\n# Scores are of cross-validation by article: each question was judged by settings that were chosen without its article.\n\
-                 # The settings above were then chosen on all of them, so scores of this profile on this data would be too good.\n\
+                 # The settings above were then chosen on all of them, so scores of this profile on this data would be optimistic.\n\
                  [tuned_on]\ndata = {}\nquestions = {}\nfolds = {}\nexact = {:.2}\nf1 = {:.2}\nece = {:.4}\nuntuned_f1 = {:.2}\nuntuned_ece = {:.4}\n",
                 quoted(&on.data), on.questions, on.folds, on.exact, on.f1, on.ece, on.untuned_f1, on.untuned_ece
             ));

@@ -162,7 +162,8 @@ pub fn run(
                 return Ok(flow);
             }
             total.questions = before.questions + questions.len();
-            finished(predictions.into_iter().flatten().collect())?;
+            let predictions: Option<Vec<Prediction>> = predictions.into_iter().collect();
+            finished(predictions.ok_or(reader::Error::ModelStopped)?)?;
         }
         Ok(ControlFlow::Continue(()))
     })

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use crate::checkpoint::ModelFiles;
 use crate::encoder::batch::Batch;
-use crate::encoder::{self, DeviceChoice, Model, Runtime, SpanModel, WindowLogits};
+use crate::encoder::{self, DeviceChoice, Runtime};
+use crate::heads::{QaModel, SpanModel, WindowLogits};
 use crate::reader::Reader;
 use crate::reader::error::Result;
 use crate::text::Tokenizer;
@@ -28,7 +29,7 @@ impl<M: SpanModel> Memo<M> {
 
 /// Opens a reader that remembers, so that asking the same again under other rules costs little more than decoding.
 pub fn open(files: &ModelFiles, runtime: &Runtime) -> Result<Reader> {
-    let model = Memo::new(Model::load(files, runtime)?);
+    let model = Memo::new(QaModel::load(files, runtime)?);
     Reader::new(Tokenizer::from_files(files)?, Box::new(model), &files.name)
 }
 

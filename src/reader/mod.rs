@@ -26,7 +26,8 @@ pub use self::question::{Cancel, Document, Question};
 use self::round::Round;
 use crate::checkpoint::{Identity, ModelFiles};
 use crate::encoder::batch::pack;
-use crate::encoder::{DeviceChoice, Model, Runtime, SpanModel};
+use crate::encoder::{DeviceChoice, Runtime};
+use crate::heads::{QaModel, SpanModel};
 use crate::request::reply::{DocumentId, Reply};
 use crate::text::{Tokenizer, Tokens};
 
@@ -74,7 +75,8 @@ impl Reader {
     /// Loads a model and its tokenizer.
     pub fn open(files: &ModelFiles, runtime: &Runtime) -> Result<Self> {
         // The tokenizer takes as long as the weights of a small model; neither needs the other.
-        let (tokenizer, model) = rayon::join(|| Tokenizer::from_files(files), || Model::load(files, runtime));
+        let (tokenizer, model) =
+            rayon::join(|| Tokenizer::from_files(files), || QaModel::load(files, runtime));
         let reader = Self::new(tokenizer?, Box::new(model?), &files.name)?;
         Ok(Self { files: Some(files.clone()), ..reader })
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Question, Reader};
 use crate::decode::{self, Decoded, Decoding, ScoringRules};
-use crate::encoder::WindowLogits;
+use crate::heads::WindowLogits;
 use crate::reader::error::Result;
 use crate::text::window::WindowShape;
 

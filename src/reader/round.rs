@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::plan::{Job, Window};
 use super::{Event, Progress, Question, Reader, on_all_cores};
-use crate::encoder::WindowLogits;
 use crate::encoder::batch::Batch;
+use crate::heads::WindowLogits;
 use crate::reader::error::{Error, Result};
 
 /// The windows of some questions on their way through the model.

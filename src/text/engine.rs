@@ -24,6 +24,8 @@ pub(super) struct Parts {
 pub(super) trait Engine: Send + Sync {
     fn encode(&self, text: &str) -> tokenizers::Result<Encoding>;
     fn encode_pair(&self, question: &str, context: &str) -> tokenizers::Result<Encoding>;
+    /// One text with the special tokens around it.
+    fn encode_single(&self, text: &str) -> tokenizers::Result<Encoding>;
     fn token(&self, id: u32) -> Option<String>;
 }
 
@@ -41,6 +43,10 @@ where
 
     fn encode_pair(&self, question: &str, context: &str) -> tokenizers::Result<Encoding> {
         Pipeline::encode(self, (question, context), true)
+    }
+
+    fn encode_single(&self, text: &str) -> tokenizers::Result<Encoding> {
+        Pipeline::encode(self, text, true)
     }
 
     fn token(&self, id: u32) -> Option<String> {

@@ -15,5 +15,5 @@ mod wordpiece;
 pub const BYTES_PER_TOKEN: usize = 4;
 
 pub use error::{Error, Result};
-pub use template::PairTemplate;
+pub use template::{PairTemplate, SingleTemplate};
 pub use tokenizer::{Tokenizer, TokenizerOrigin, Tokens};

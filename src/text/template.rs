@@ -1,4 +1,4 @@
-//! What a model wants around a question and a context, learned once from its tokenizer.
+//! What a model wants around a question and a context, or around a single text, learned once from its tokenizer.
 
 use tokenizers::Encoding;
 
@@ -96,6 +96,49 @@ impl PairTemplate {
             context_segment: uniform(middle, context, "context")?,
             suffix: ids[context..suffix].to_vec(),
             suffix_segments: segments[context..suffix].to_vec(),
+        })
+    }
+}
+
+/// The special tokens around a single text: `[CLS]` text `[SEP]`, or `<s>` text `</s>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SingleTemplate {
+    /// Ids before the text.
+    pub prefix: Vec<u32>,
+    /// Ids after it.
+    pub suffix: Vec<u32>,
+    /// Segment id of every token.
+    pub segment: u32,
+}
+
+impl SingleTemplate {
+    /// How many special tokens a window spends.
+    pub fn special_tokens(&self) -> usize {
+        self.prefix.len() + self.suffix.len()
+    }
+
+    /// A window of some tokens of a text: its ids and segments.
+    pub fn join(&self, text: &[u32]) -> (Vec<u32>, Vec<u32>) {
+        let ids = [&self.prefix, text, &self.suffix].concat();
+        let segments = vec![self.segment; ids.len()];
+        (ids, segments)
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.prefix.iter().chain(&self.suffix).copied()
+    }
+
+    /// Reads the template off an encoded text; `None` if it is of another shape.
+    pub(super) fn learn(single: &Encoding) -> Option<Self> {
+        let (ids, owners, segments) = (single.get_ids(), single.get_sequence_ids(), single.get_type_ids());
+        let start = owners.iter().position(Option::is_some)?;
+        let end = owners.iter().rposition(Option::is_some)? + 1;
+        let uniform = segments.iter().all(|segment| *segment == segments[0]);
+        let whole = owners[start..end].iter().all(Option::is_some) && ids.len() == owners.len();
+        (whole && uniform && start > 0 && end < ids.len() && segments.len() == ids.len()).then(|| Self {
+            prefix: ids[..start].to_vec(),
+            suffix: ids[end..].to_vec(),
+            segment: segments[0],
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::engine::{Engine, Parts, guarded};
-use super::{PairTemplate, json, legacy, sentencepiece};
+use super::{PairTemplate, SingleTemplate, json, legacy, sentencepiece};
 use crate::checkpoint;
 use crate::checkpoint::{ModelFile, ModelFiles};
 use crate::text::error::{Error, Result};
@@ -18,6 +18,7 @@ pub struct Tokenizer {
     /// Names of ids whose entry in the engine's vocabulary was made unmatchable.
     names: Vec<(u32, String)>,
     template: PairTemplate,
+    single: Option<SingleTemplate>,
     vocab_size: usize,
     origin: TokenizerOrigin,
     declared_max_length: Option<usize>,
@@ -113,10 +114,14 @@ impl Tokenizer {
         let unsupported = |reason: String| Error::UnsupportedTokenizer { file: file.label(), reason };
         // Any text with tokens will do; a cut-down vocabulary may not know the first ones.
         let mut template = Err("it finds no token in plain text".to_owned());
+        let mut single = None;
         for text in ["a", "the", "1", "."] {
             let pair = guarded(|| engine.encode_pair(text, text)).map_err(|reason| file.bad(reason))?;
             template = PairTemplate::learn(&pair);
             if template.is_ok() {
+                // A model that reads pairs need not know what stands around one text.
+                let encoded = guarded(|| engine.encode_single(text));
+                single = encoded.ok().as_ref().and_then(SingleTemplate::learn);
                 break;
             }
         }
@@ -127,10 +132,21 @@ impl Tokenizer {
             guarded(|| engine.encode(text)).map_err(|reason| file.bad(reason))?;
         }
         structural.extend(template.ids());
+        structural.extend(single.iter().flat_map(SingleTemplate::ids));
         structural.retain(|id| Some(*id) != unknown);
         structural.sort_unstable();
         structural.dedup();
-        Ok(Self { engine, structural, unknown, names, template, vocab_size, origin, declared_max_length })
+        Ok(Self {
+            engine,
+            structural,
+            unknown,
+            names,
+            template,
+            single,
+            vocab_size,
+            origin,
+            declared_max_length,
+        })
     }
 
     /// The tokens of a text, without special tokens. Text that spells a special token (`[SEP]`, `</s>`) is text.
@@ -164,6 +180,11 @@ impl Tokenizer {
     /// What stands around and between a question and a context.
     pub fn template(&self) -> &PairTemplate {
         &self.template
+    }
+
+    /// What stands around a single text; `None` if the tokenizer puts nothing around it.
+    pub fn single_template(&self) -> Option<&SingleTemplate> {
+        self.single.as_ref()
     }
 
     /// The highest id + 1, added tokens included: a model needs at least this many embeddings.
@@ -265,6 +286,10 @@ mod tests {
 
         fn encode_pair(&self, question: &str, _: &str) -> tokenizers::Result<tokenizers::Encoding> {
             self.encode(question)
+        }
+
+        fn encode_single(&self, text: &str) -> tokenizers::Result<tokenizers::Encoding> {
+            self.encode(text)
         }
 
         fn token(&self, _: u32) -> Option<String> {

@@ -15,7 +15,6 @@ use super::examples::Counts;
 use super::recipe::Recipe;
 use crate::checkpoint::EncoderConfig;
 use crate::checkpoint::{ModelFile, ModelFiles};
-use crate::eval::files;
 use crate::train::error::{Error, Result};
 use crate::train::learn::{Learner, SavedState};
 use crate::{checkpoint, fs};
@@ -92,10 +91,10 @@ impl Folder {
         std::fs::create_dir_all(&training).map_err(|source| fs::Error::Write { path: training, source })?;
         let config = base.require("config.json")?;
         let architecture = EncoderConfig::from_files(base)?.architecture;
-        files::write_json(&path.join("config.json"), &adapted(config, architecture)?)?;
+        fs::write_json(&path.join("config.json"), &adapted(config, architecture)?)?;
         for name in TOKENIZER_FILES {
             if let Some(file) = base.get(name) {
-                files::write(&path.join(name), &file.read()?)?;
+                fs::write(&path.join(name), &file.read()?)?;
             }
         }
         Ok(folder)

@@ -1,14 +1,10 @@
 //! What happens in a run, one line of `metrics.jsonl` per event, so that a run can be watched, drawn and continued.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::eval::files;
-use crate::fs;
-use crate::train::error::Result;
+use crate::{fs, journal};
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,60 +73,19 @@ fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Err
 }
 
 /// The file of a run.
-#[derive(Debug)]
-pub struct Journal {
-    path: PathBuf,
-    file: File,
-}
+pub type Journal = journal::Journal<Record>;
 
-impl Journal {
-    /// Opens the file for a run that goes on after the step `upto`, and returns what it holds up to there. Later events
-    /// will happen again and are dropped, as is what a crash left half written. One that is not there is created.
-    pub fn open(path: &Path, upto: u64) -> Result<(Self, Vec<Record>)> {
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(fs::Error::Read { path: path.to_owned(), source }.into()),
-        };
-        let (kept, records) = up_to(&bytes, upto);
-        if kept != bytes {
-            files::write(path, &kept)?;
-        }
-        let file = OpenOptions::new().append(true).create(true).open(path);
-        let file = file.map_err(|source| fs::Error::Write { path: path.to_owned(), source })?;
-        Ok((Self { path: path.to_owned(), file }, records))
-    }
-
-    /// Adds an event; its line is in the file when this returns.
-    pub fn append(&mut self, record: &Record) -> Result<()> {
-        // One write, so that who reads along sees half a line only if this process dies.
-        let written = serde_json::to_vec(record).map_err(Into::into).and_then(|mut line| {
-            line.push(b'\n');
-            self.file.write_all(&line)?;
-            self.file.flush()
-        });
-        written.map_err(|source| fs::Error::Write { path: self.path.clone(), source }.into())
-    }
-}
-
-/// The lines that hold events up to a step, and the events. The lines stay as they are, to the last digit.
-fn up_to(bytes: &[u8], upto: u64) -> (Vec<u8>, Vec<Record>) {
-    let (mut kept, mut records) = (Vec::new(), Vec::new());
-    for line in bytes.split(|&byte| byte == b'\n') {
-        let Ok(record) = serde_json::from_slice::<Record>(line) else { continue };
-        if record.step() <= upto {
-            kept.extend_from_slice(line);
-            kept.push(b'\n');
-            records.push(record);
-        }
-    }
-    (kept, records)
+/// Opens the file of a run that goes on after the step `upto`, and returns what it holds up to there. Later events will happen again
+/// and are dropped, as is what a crash left half written. One that is not there is created.
+pub fn open(path: &Path, upto: u64) -> fs::Result<(Journal, Vec<Record>)> {
+    Journal::open(path, |record: &Record| record.step() <= upto)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
-    use crate::train::error::Error;
 
     fn step(step: u64) -> Record {
         Record::Step(StepRecord {
@@ -159,10 +114,10 @@ mod tests {
     fn written(records: &[Record]) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");
-        let (mut journal, before) = Journal::open(&path, 0).unwrap();
+        let (mut journal, before) = open(&path, 0).unwrap();
         assert!(before.is_empty());
         for record in records {
-            journal.append(record).unwrap();
+            journal.append(std::slice::from_ref(record)).unwrap();
         }
         (dir, path)
     }
@@ -182,73 +137,32 @@ mod tests {
     #[test]
     fn what_was_written_is_read_and_the_run_goes_on() {
         let (_dir, path) = written(&[step(1), step(2), dev(2)]);
-        let (mut journal, before) = Journal::open(&path, 2).unwrap();
+        let (mut journal, before) = open(&path, 2).unwrap();
         assert_eq!(before, [step(1), step(2), dev(2)]);
-        journal.append(&step(3)).unwrap();
-        let (_, all) = Journal::open(&path, 3).unwrap();
+        journal.append(&[step(3)]).unwrap();
+        let (_, all) = open(&path, 3).unwrap();
         assert_eq!(all, [step(1), step(2), dev(2), step(3)]);
     }
 
     #[test]
     fn steps_that_will_be_taken_again_are_dropped_from_the_file() {
         let (dir, path) = written(&[step(1), step(2), dev(2), step(3), dev(3)]);
-        let (_, kept) = Journal::open(&path, 2).unwrap();
+        let (_, kept) = open(&path, 2).unwrap();
         assert_eq!(kept, [step(1), step(2), dev(2)]);
-        let (_, kept) = Journal::open(&path, u64::MAX).unwrap();
+        let (_, kept) = open(&path, u64::MAX).unwrap();
         assert_eq!(kept, [step(1), step(2), dev(2)]);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "the temporary file is gone");
     }
 
     #[test]
-    fn half_a_line_is_dropped_and_the_next_one_is_whole() {
-        let (_dir, path) = written(&[step(1), step(2)]);
-        let whole = std::fs::read(&path).unwrap();
-        std::fs::write(&path, &whole[..whole.len() - 20]).unwrap();
-        let (mut journal, kept) = Journal::open(&path, 9).unwrap();
-        assert_eq!(kept, [step(1)]);
-        journal.append(&step(2)).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), whole);
-    }
-
-    #[test]
-    fn a_line_that_lacks_only_its_end_is_whole() {
-        let (_dir, path) = written(&[step(1), step(2)]);
-        let whole = std::fs::read(&path).unwrap();
-        std::fs::write(&path, &whole[..whole.len() - 1]).unwrap();
-        assert_eq!(Journal::open(&path, 9).unwrap().1, [step(1), step(2)]);
-        assert_eq!(std::fs::read(&path).unwrap(), whole);
-    }
-
-    #[test]
-    fn lines_that_stay_keep_their_digits_and_their_fields() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("metrics.jsonl");
-        let first = "{\"kind\":\"dev\",\"step\":1,\"epoch\":1.0,\"exact\":71.53000000000000001,\"f1\":80.1,\"later\":[1],\"best\":false}\n";
-        std::fs::write(&path, format!("{first}garbage\n")).unwrap();
-        assert_eq!(Journal::open(&path, 1).unwrap().1.len(), 1);
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), first);
-    }
-
-    #[test]
     fn a_loss_that_is_no_number_does_not_lose_its_record() {
         let (_dir, path) = written(&[]);
-        let (mut journal, _) = Journal::open(&path, 0).unwrap();
+        let (mut journal, _) = open(&path, 0).unwrap();
         let Record::Step(good) = step(1) else { unreachable!() };
-        journal.append(&Record::Step(StepRecord { loss: f64::NAN, norm: f64::INFINITY, ..good })).unwrap();
-        let (_, records) = Journal::open(&path, 1).unwrap();
+        let diverged = StepRecord { loss: f64::NAN, norm: f64::INFINITY, ..good };
+        journal.append(&[Record::Step(diverged)]).unwrap();
+        let (_, records) = open(&path, 1).unwrap();
         let [Record::Step(read)] = records.as_slice() else { panic!("{records:?}") };
         assert!(read.loss.is_nan() && read.norm.is_nan() && read.rate == 3e-5);
-    }
-
-    #[test]
-    fn a_folder_that_is_not_there_is_an_error_with_the_path() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("missing").join("metrics.jsonl");
-        assert!(
-            matches!(Journal::open(&path, 0), Err(Error::Fs(fs::Error::Write { path: at, .. })) if at == path)
-        );
-        assert!(
-            matches!(Journal::open(dir.path(), 0), Err(Error::Fs(fs::Error::Read { path, .. })) if path == dir.path())
-        );
     }
 }

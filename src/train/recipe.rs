@@ -209,6 +209,10 @@ impl Recipe {
         if let Ok(Value::Object(fields)) = serde_json::to_value(self) {
             for (name, value) in fields {
                 match value {
+                    // Of the teacher its content counts, which is among the inputs, and not its name.
+                    Value::Object(inner) if name == "teaching" => {
+                        conditions.extend(inner.into_iter().filter(|(name, _)| name != "teacher"));
+                    }
                     Value::Object(inner) => conditions.extend(inner),
                     value => drop(conditions.insert(name, value)),
                 }

@@ -12,16 +12,17 @@ use super::plan::{Plan, Planned};
 use super::recipe::Keep;
 use crate::checkpoint::ModelFiles;
 use crate::decode::{Decoding, ScoringRules};
-use crate::encoder::{self, Precision, Runtime, SpanModel};
+use crate::encoder::{Precision, Runtime};
 use crate::eval::Dataset;
 use crate::eval::run::{self, RunProgress};
 use crate::eval::score::metrics::{Rules, official};
 use crate::eval::score::predictions::Predictions;
+use crate::heads::SpanModel;
 use crate::reader::Reader;
 use crate::request::Options;
 use crate::text::window::Limits;
 use crate::train::error::{Error, Result};
-use crate::train::learn::{Learner, Lesson};
+use crate::train::learn::{Learner, SoftTargets};
 
 /// What happens, for whoever watches. Breaking off saves the state first.
 #[derive(Debug)]
@@ -120,7 +121,7 @@ impl Run<'_> {
         let steps = plan.steps();
         if let Some(planned) = plan.step(progress.step) {
             let record = Record::Step(self.step(progress.step, steps, &planned, progress)?);
-            self.journal.append(&record)?;
+            self.journal.append(std::slice::from_ref(&record))?;
             let due = |every: u64| every > 0 && progress.step.is_multiple_of(every);
             progress.evaluation_due = progress.step >= steps || due(progress.recipe.eval_every);
             let flow = watch(Event::Record(&record));
@@ -150,8 +151,8 @@ impl Run<'_> {
             parts(&planned.windows, self.examples, recipe.micro_tokens).into_iter().enumerate()
         {
             let (batch, targets) = self.examples.batch(windows);
-            let lesson = match (self.teacher, &recipe.teaching) {
-                (Some(teacher), Some(teaching)) => Some(Lesson {
+            let soft_targets = match (self.teacher, &recipe.teaching) {
+                (Some(teacher), Some(teaching)) => Some(SoftTargets {
                     logits: teacher.logits(&batch)?,
                     temperature: teaching.temperature,
                     weight: teaching.weight,
@@ -159,11 +160,7 @@ impl Run<'_> {
                 _ => None,
             };
             let seed = number << 16 | part as u64;
-            let part = self.learner.accumulate(&batch, &targets, lesson.as_ref(), (share, seed));
-            loss += match part {
-                Err(Error::Encoder(encoder::Error::NotFinite { .. })) => return Err(diverged("the loss")),
-                part => part?,
-            };
+            loss += self.learner.accumulate(&batch, &targets, soft_targets.as_ref(), (share, seed))?;
             tokens += batch.tokens();
         }
         if !loss.is_finite() {
@@ -223,7 +220,7 @@ impl Run<'_> {
         self.folder.decide(record.best)?;
         progress.evaluation_due = false;
         let record = Record::Dev(record);
-        self.journal.append(&record)?;
+        self.journal.append(std::slice::from_ref(&record))?;
         Ok(watch(Event::Record(&record)))
     }
 }

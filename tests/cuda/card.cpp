@@ -187,7 +187,7 @@ void product(
 #define ROWS(T, size) NAMED(embed_##T##_##size), NAMED(add_norm_##T##_##size)
 #define TYPED(T) ROWS(T, 3), ROWS(T, 6), ROWS(T, 8), NAMED(bias_gelu_##T), NAMED(attention_##T##_32), NAMED(attention_##T##_64)
 
-std::map<std::string, Kernel> kernels = {TYPED(float), TYPED(f16), TYPED(bf16), NAMED(head)};
+std::map<std::string, Kernel> kernels = {TYPED(float), TYPED(f16), TYPED(bf16), NAMED(project)};
 
 } // namespace
 

@@ -41,6 +41,8 @@ fn other_kinds_of_models_are_refused_by_name() {
         ("num_attention_heads", json!(5), "not a multiple"),
         ("hidden_size", json!("wide"), "hidden_size"),
         ("num_hidden_layers", json!(9), "encoder.layer.2"),
+        // As many as there may be: nothing is laid out before the first one is missed.
+        ("num_hidden_layers", json!(1 << 24), "encoder.layer.2"),
         ("intermediate_size", json!(32), "[32, 32]"),
         ("vocab_size", json!(119), "[119, 32]"),
         ("max_position_embeddings", json!(10_000_000), "10000000"),
@@ -62,6 +64,36 @@ fn a_model_for_another_task_is_refused() {
     let run = ask(folder.path());
     run.fails_with("qa_outputs");
     assert!(run.stderr.contains("it has classifier"), "{}", run.stderr);
+}
+
+/// Scales of scales of scales would be followed for ever.
+#[test]
+fn quantisation_scales_are_numbers() {
+    let folder = tiny_model();
+    edit_header(folder.path(), |header| {
+        let header = header.as_object_mut().unwrap();
+        let name = "bert.embeddings.token_type_embeddings.weight";
+        let mut tensor = header.remove(name).unwrap();
+        let start = tensor["data_offsets"][0].as_u64().unwrap();
+        let end = tensor["data_offsets"][1].as_u64().unwrap();
+        // The same bytes, as so many integers.
+        tensor["dtype"] = json!("I8");
+        tensor["shape"] = json!([2, 32]);
+        let mut chain = name.to_owned();
+        let (mut start, count) = (start, (end - start - 64) / 2);
+        tensor["data_offsets"] = json!([start, start + 64]);
+        header.insert(chain.clone(), tensor);
+        start += 64;
+        for _ in 0..count {
+            chain += ".scale";
+            header.insert(
+                chain.clone(),
+                json!({"dtype": "I8", "shape": [2], "data_offsets": [start, start + 2]}),
+            );
+            start += 2;
+        }
+    });
+    ask(folder.path()).fails_with("expected f32, f16 or bf16");
 }
 
 #[test]
@@ -119,7 +151,8 @@ fn damaged_weights_are_refused() {
 #[test]
 fn a_header_with_a_wrong_byte_never_panics() {
     use spanqa::checkpoint::ModelFiles;
-    use spanqa::encoder::{Model, Runtime};
+    use spanqa::encoder::Runtime;
+    use spanqa::heads::QaModel;
     let original = std::fs::read(fixture("tiny/minilm/model.safetensors")).unwrap();
     let header = u64::from_le_bytes(original[..8].try_into().unwrap()) as usize;
     let folder = tiny_model();
@@ -129,7 +162,7 @@ fn a_header_with_a_wrong_byte_never_panics() {
             let mut bytes = original.clone();
             bytes[at] = value;
             std::fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
-            let _ = Model::load(&ModelFiles::from_dir(folder.path()).unwrap(), &runtime);
+            let _ = QaModel::load(&ModelFiles::from_dir(folder.path()).unwrap(), &runtime);
         }
     }
 }

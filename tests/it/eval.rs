@@ -158,11 +158,28 @@ fn an_interrupted_run_continues_to_the_same_files() {
     }
     model(&["--limit", "39", "--report", &broken, "--resume"]).fails_with("its set of questions is");
     model(&["--limit", "40", "--report", &broken, "--resume", "--window", "40"])
-        .fails_with("its window is 384, not 40");
+        .fails_with("its --window is 384, not 40");
     model(&["--limit", "40", "--report", &broken, "--resume", "--null-threshold", "-1.5"])
-        .fails_with("its null threshold is 0, not -1.5");
+        .fails_with("its --null-threshold is 0, not -1.5");
     model(&["--limit", "40", "--report", &broken, "--resume", "--dtype", "int8"])
-        .fails_with("its dtype is not set, not int8");
+        .fails_with("its --dtype is default, not int8");
+    // A copy of the model goes on; other weights in the same folder do not.
+    let copy = folder.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for file in std::fs::read_dir(fixture("tiny/minilm")).unwrap().map(|file| file.unwrap().path()) {
+        std::fs::copy(&file, copy.join(file.file_name().unwrap())).unwrap();
+    }
+    let of_copy = || {
+        let (data, copy) = (data(), copy.display().to_string());
+        let base = ["eval", &data, "--model", &copy, "--max-question-tokens", "20", "--limit", "40"];
+        run(&[&base[..], &["--report", &broken, "--resume"]].concat())
+    };
+    assert_eq!(of_copy().code, Some(0));
+    let weights = copy.join("model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    of_copy().fails_with("its model is");
     // Questions as they were, and a context that changed.
     let mut dataset = fixture_json("metrics/squad2.json");
     let context = &mut dataset["data"][0]["paragraphs"][0]["context"];

@@ -1,19 +1,20 @@
 //! What only a CUDA card can show: `cargo test --features cuda -- --ignored gpu`, or `.ci/cuda` with emulated cards.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
-use serde_json::{Value, json};
+use serde_json::json;
 use spanqa::checkpoint::ModelFiles;
 use spanqa::encoder::batch::Batch;
-use spanqa::encoder::{Cards, DeviceChoice, Model, Precision, Runtime, SpanModel, device_problem};
+use spanqa::encoder::{Cards, DeviceChoice, Precision, Runtime, device_problem};
+use spanqa::heads::{QaModel, SpanModel};
+use spanqa::random::Random;
 use spanqa::source::{SourceOptions, resolve};
 use spanqa::text::Tokenizer;
 
-use crate::support::{FullSize, Run, best_tokens, fixture, full_size_models, gap, largest_gap, spanqa};
+use crate::support::{
+    FullSize, Run, best_tokens, fixture, full_size_models, gap, largest_gap, random_model, spanqa,
+};
 
 const FAMILIES: [&str; 5] = ["minilm", "distilbert", "roberta", "bert-large", "xlm-roberta"];
 
@@ -30,9 +31,6 @@ const IN_NARROW_MODELS: [(Precision, f32); 4] =
 /// Lengths on every side of what the kernels take in one go.
 const LENGTHS: [usize; 10] = [1, 2, 15, 31, 33, 63, 64, 65, 129, 300];
 
-/// Rows of the position table: the longest window, and what some families leave unused.
-const POSITIONS: usize = 512;
-
 fn on_card(precision: Precision) -> Runtime {
     let device = DeviceChoice::Cuda(Cards::default());
     Runtime { device, precision: Some(precision), ..Runtime::default() }
@@ -43,80 +41,16 @@ fn on_cpu() -> Runtime {
     Runtime { device, precision, reference: true, ..Runtime::default() }
 }
 
-fn load(folder: &Path, runtime: &Runtime) -> Model {
-    Model::load(&ModelFiles::from_dir(folder).unwrap(), runtime).unwrap()
-}
-
-/// Numbers without a pattern, between -1 and 1.
-struct Noise(u32);
-
-impl Noise {
-    fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (self.0 >> 8) as f32 / (1 << 23) as f32 - 1.0
-    }
-}
-
-/// A random model with the tensors of a tiny one, but of a size that the card's kernels take: two heads of the given width.
-fn model(family: &str, width: usize) -> tempfile::TempDir {
-    let tiny = fixture("tiny").join(family);
-    let folder = tempfile::tempdir().unwrap();
-    let mut config: Value =
-        serde_json::from_slice(&std::fs::read(tiny.join("config.json")).unwrap()).unwrap();
-    let names = |names: [&'static str; 2]| names.into_iter().find(|name| config.get(name).is_some()).unwrap();
-    let [hidden, inner, heads] =
-        [["hidden_size", "dim"], ["intermediate_size", "hidden_dim"], ["num_attention_heads", "n_heads"]]
-            .map(names);
-    let [old_hidden, old_inner] = [hidden, inner].map(|name| config[name].as_u64().unwrap() as usize);
-    let (new_hidden, new_inner) = (2 * width, 5 * width);
-    config[hidden] = json!(new_hidden);
-    config[inner] = json!(new_inner);
-    config[heads] = json!(2);
-    config["max_position_embeddings"] = json!(POSITIONS);
-    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
-
-    let bytes = std::fs::read(tiny.join("model.safetensors")).unwrap();
-    let mut noise = Noise(1);
-    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
-    let mut old = SafeTensors::deserialize(&bytes).unwrap().tensors();
-    // The file's reader knows no order, and with another one every tensor gets other numbers.
-    old.sort_by(|a, b| a.0.cmp(&b.0));
-    for (name, old) in old {
-        let mut shape: Vec<usize> = (old.shape().iter())
-            .map(|&size| match size {
-                size if size == old_hidden => new_hidden,
-                size if size == old_inner => new_inner,
-                size => size,
-            })
-            .collect();
-        if name.contains("position_embeddings") {
-            shape[0] = POSITIONS;
-        }
-        // About as strong as in trained models, so that attention is neither flat nor a single token.
-        let (middle, spread) = match shape[..] {
-            _ if name.contains("orm.weight") || name.contains("orm.gamma") => (1.0, 0.2),
-            [_, columns] if !name.contains("embeddings") => (0.0, 3.0 / (columns as f32).sqrt()),
-            _ => (0.0, 0.5),
-        };
-        let count = shape.iter().product();
-        let numbers = std::iter::repeat_with(|| middle + spread * noise.next()).take(count);
-        tensors.push((name, shape, numbers.flat_map(f32::to_le_bytes).collect()));
-    }
-    let views: HashMap<&str, TensorView> = (tensors.iter())
-        .map(|(name, shape, bytes)| {
-            (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
-        })
-        .collect();
-    safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
-    folder
+fn load(folder: &Path, runtime: &Runtime) -> QaModel {
+    QaModel::load(&ModelFiles::from_dir(folder).unwrap(), runtime).unwrap()
 }
 
 /// Windows of all lengths; ids and segments without a pattern.
-fn windows(model: &Model) -> Vec<(Vec<u32>, Vec<u32>)> {
-    let mut noise = Noise(7);
-    let segments = model.config().segments.max(1) as f32;
-    let mut below = |limit: f32| ((noise.next() + 1.0) / 2.0 * limit) as u32;
-    let vocabulary = model.config().vocabulary as f32;
+fn windows(model: &QaModel) -> Vec<(Vec<u32>, Vec<u32>)> {
+    let mut random = Random::new(7);
+    let segments = model.config().segments.max(1);
+    let mut below = |limit: usize| random.below(limit) as u32;
+    let vocabulary = model.config().vocabulary;
     LENGTHS
         .map(|length| {
             ((0..length).map(|_| below(vocabulary)).collect(), (0..length).map(|_| below(segments)).collect())
@@ -135,7 +69,7 @@ fn batch<'a>(windows: impl IntoIterator<Item = &'a (Vec<u32>, Vec<u32>)>) -> Bat
 fn gpu_logits_equal_those_of_the_cpu() {
     for family in FAMILIES {
         for width in [32, 64] {
-            let folder = model(family, width);
+            let folder = random_model(family, width);
             let reference = load(folder.path(), &on_cpu());
             let windows = windows(&reference);
             let expected = reference.logits(&batch(&windows)).unwrap();
@@ -169,9 +103,9 @@ fn gpu_logits_of_the_built_in_model_stay_near() {
     let (question, context) =
         (tokenizer.encode("Who built the lighthouse?").unwrap(), tokenizer.encode(&text).unwrap());
     let windows = [70, 25].map(|tokens| tokenizer.template().join(&question.ids, &context.ids[..tokens]));
-    let expected = Model::load(&files, &on_cpu()).unwrap().logits(&batch(&windows)).unwrap();
+    let expected = QaModel::load(&files, &on_cpu()).unwrap().logits(&batch(&windows)).unwrap();
     for (precision, tolerance) in TOLERANCES {
-        let found = Model::load(&files, &on_card(precision)).unwrap().logits(&batch(&windows)).unwrap();
+        let found = QaModel::load(&files, &on_card(precision)).unwrap().logits(&batch(&windows)).unwrap();
         let worst = largest_gap(&expected, &found);
         println!("built-in {}: {worst:e}", precision.name());
         assert!(worst < tolerance, "{}: {worst}", precision.name());
@@ -203,7 +137,7 @@ fn gpu_logits_at_full_size_stay_near_those_of_pytorch() {
 #[ignore = "needs a CUDA card"]
 fn gpu_bits_do_not_depend_on_the_batch() {
     for width in [32, 64] {
-        let folder = model("minilm", width);
+        let folder = random_model("minilm", width);
         for (precision, _) in TOLERANCES {
             let model = load(folder.path(), &on_card(precision));
             let windows = windows(&model);
@@ -223,7 +157,7 @@ fn gpu_bits_do_not_depend_on_the_batch() {
 #[test]
 #[ignore = "needs a CUDA card"]
 fn gpu_passes_under_way_at_once_do_not_mix() {
-    let folder = model("minilm", 32);
+    let folder = random_model("minilm", 32);
     let model = load(folder.path(), &on_card(Precision::F16));
     let windows = windows(&model);
     let expected = model.logits(&batch(&windows)).unwrap();
@@ -248,7 +182,7 @@ fn gpu_passes_under_way_at_once_do_not_mix() {
 #[test]
 #[ignore = "needs a CUDA card"]
 fn gpu_states_of_every_layer_are_shown() {
-    let folder = model("roberta", 32);
+    let folder = random_model("roberta", 32);
     let states = |runtime: &Runtime| {
         let model = load(folder.path(), runtime);
         let mut tap = spanqa::encoder::Tap::default();
@@ -325,7 +259,7 @@ fn gpu_several_cards_share_the_work() {
 #[test]
 #[ignore = "needs a CUDA card"]
 fn gpu_little_memory_is_enough() {
-    let folder = model("minilm", 32);
+    let folder = random_model("minilm", 32);
     for name in ["vocab.txt", "tokenizer_config.json"] {
         std::fs::copy(fixture("tiny/minilm").join(name), folder.path().join(name)).unwrap();
     }

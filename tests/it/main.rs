@@ -10,6 +10,7 @@ mod docs;
 mod eval;
 #[cfg(feature = "cuda")]
 mod gpu;
+mod heads;
 mod help;
 mod hints;
 mod hub;

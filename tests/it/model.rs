@@ -1,24 +1,27 @@
 //! The encoder against PyTorch, on tiny random models of all five families.
 
+use std::path::Path;
+
 use serde_json::Value;
 use spanqa::checkpoint::ModelFiles;
 use spanqa::encoder::Error;
 use spanqa::encoder::batch::{Batch, pack};
-use spanqa::encoder::{Model, Precision, Runtime, SpanModel, Tap, WindowLogits};
+use spanqa::encoder::{Precision, Runtime, Tap};
+use spanqa::heads::{QaModel, SpanModel, WindowLogits};
 
 use crate::support::{
     FullSize, batch_of, best_tokens, fixture, fixture_json, folder_of, full_size_models, gap, largest_gap,
-    numbers, tiny_model,
+    numbers, random_model, run, tiny_model,
 };
 
 const FAMILIES: [&str; 5] = ["minilm", "distilbert", "roberta", "bert-large", "xlm-roberta"];
 const TOLERANCE: f32 = 1e-4;
 
-fn load_with(path: &std::path::Path, runtime: &Runtime) -> Model {
-    Model::load(&ModelFiles::from_dir(path).unwrap(), runtime).unwrap()
+fn load_with(path: &Path, runtime: &Runtime) -> QaModel {
+    QaModel::load(&ModelFiles::from_dir(path).unwrap(), runtime).unwrap()
 }
 
-fn load(family: &str) -> Model {
+fn load(family: &str) -> QaModel {
     load_with(&fixture("tiny").join(family), &Runtime::default())
 }
 
@@ -141,9 +144,9 @@ fn a_window_gives_the_same_bits_alone_in_a_batch_and_in_any_order() {
     }
 }
 
-fn built_in(runtime: &Runtime) -> Model {
+fn built_in(runtime: &Runtime) -> QaModel {
     let resolved = spanqa::source::resolve("builtin", &spanqa::source::SourceOptions::default()).unwrap();
-    Model::load(&resolved.files, runtime).unwrap()
+    QaModel::load(&resolved.files, runtime).unwrap()
 }
 
 /// Ids and segments without a pattern, different for each length.
@@ -246,7 +249,7 @@ fn the_number_type_follows_the_weights() {
     assert_eq!(built_in(&reference).describe(), "f32 on cpu");
     let files = ModelFiles::from_dir(&fixture("tiny/minilm")).unwrap();
     let runtime = Runtime { precision: Some(Precision::Int8), ..reference };
-    assert!(matches!(Model::load(&files, &runtime), Err(Error::DtypeUnavailable { .. })));
+    assert!(matches!(QaModel::load(&files, &runtime), Err(Error::DtypeUnavailable { .. })));
 }
 
 /// Integers on every family: near the golden logits, although the tiny models are too narrow to average errors out.
@@ -303,18 +306,76 @@ fn half_precision_stays_near_and_finite() {
     }
 }
 
-/// The 8-bit form of a model says nearly the same, and packing is refused for what could not be loaded.
-#[test]
-fn packed_models_load_and_stay_near() {
-    let folder = tiny_model();
-    let files = ModelFiles::from_dir(folder.path()).unwrap();
-    let packed = folder.path().join("packed.safetensors");
+/// Writes the 8-bit form of a folder's weights over them; returns the file's bytes.
+fn quantise(folder: &Path) -> Vec<u8> {
+    let files = ModelFiles::from_dir(folder).unwrap();
+    let packed = folder.join("packed.safetensors");
     spanqa::checkpoint::quantised::pack(&files, &packed).unwrap();
-    std::fs::rename(&packed, folder.path().join("model.safetensors")).unwrap();
-    let golden = golden("minilm");
-    let logits = load_with(folder.path(), &Runtime::default()).logits(&batch_of(windows(&golden))).unwrap();
-    // The matrices of the tiny model are too small to be packed, so nothing may change at all.
-    assert_logits("packed", windows(&golden), &logits, TOLERANCE);
+    std::fs::rename(&packed, folder.join("model.safetensors")).unwrap();
+    std::fs::read(folder.join("model.safetensors")).unwrap()
+}
+
+/// The 8-bit form of a model says nearly the same. Its matrices are large enough to be stored as integers.
+#[test]
+fn quantised_models_load_and_stay_near() {
+    let folder = random_model("minilm", 64);
+    let reference = Runtime { reference: true, ..Runtime::default() };
+    let batch = batch_of(windows(&golden("minilm")));
+    let expected = load_with(folder.path(), &reference).logits(&batch).unwrap();
+    let before = std::fs::metadata(folder.path().join("model.safetensors")).unwrap().len() as usize;
+    let once = quantise(folder.path());
+    assert!(once.len() < before / 2, "{} of {before} bytes", once.len());
+    let found = load_with(folder.path(), &reference).logits(&batch).unwrap();
+    let apart = largest_gap(&expected, &found);
+    assert!(apart > 0.0, "nothing was rounded");
+    assert!(apart < 0.3, "{apart}");
+    assert!(load_with(folder.path(), &Runtime::default()).describe().starts_with("int8 on "));
+    // What is quantised stays as it is.
+    assert!(quantise(folder.path()) == once);
+}
+
+/// The built-in model is quantised already.
+#[test]
+fn the_built_in_model_can_be_packed() {
+    let folder = tempfile::tempdir().unwrap();
+    let packed = folder.path().join("model.safetensors");
+    let run = run(&["models", "pack", "builtin", packed.to_str().unwrap()]);
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let files = spanqa::source::resolve("builtin", &spanqa::source::SourceOptions::default()).unwrap().files;
+    std::fs::write(folder.path().join("config.json"), files.require("config.json").unwrap().read().unwrap())
+        .unwrap();
+    let batch = batch_of_lengths(&[5, 40]);
+    let expected = built_in(&Runtime::default()).logits(&batch).unwrap();
+    assert!(load_with(folder.path(), &Runtime::default()).logits(&batch).unwrap() == expected);
+}
+
+/// Weights that are not numbers come back as what they make of the logits; whose question that is, others know.
+#[test]
+fn logits_that_are_not_finite_come_back() {
+    let original = std::fs::read(fixture("tiny/minilm/model.safetensors")).unwrap();
+    let length = u64::from_le_bytes(original[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&original[8..8 + length]).unwrap();
+    let table = &header["bert.embeddings.word_embeddings.weight"]["data_offsets"][0];
+    // The first number of the row of token 30.
+    let at = 8 + length + table.as_u64().unwrap() as usize + 30 * 32 * 4;
+    let mut bytes = original.clone();
+    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    let folder = tiny_model();
+    std::fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
+    let mut batch = Batch::default();
+    for ids in [[2, 31, 32, 3], [2, 30, 32, 3], [2, 33, 34, 3]] {
+        batch.push(&ids, &[0; 4]);
+    }
+    for runtime in [
+        Runtime::default(),
+        Runtime { reference: true, ..Runtime::default() },
+        Runtime { precision: Some(Precision::Int8), ..Runtime::default() },
+    ] {
+        let model = load_with(folder.path(), &runtime);
+        let finite: Vec<bool> =
+            model.logits(&batch).unwrap().iter().map(|window| window.start[0].is_finite()).collect();
+        assert_eq!(finite, [true, false, true], "{}", model.describe());
+    }
 }
 
 /// A second opinion where there is one: candle-transformers' own BERT, given the same weights.
@@ -334,7 +395,7 @@ fn candle_transformers_agrees() {
         &Device::Cpu,
     )
     .unwrap();
-    let theirs = BertModel::load(weights.pp("bert"), &config).unwrap();
+    let theirs = BertQaModel::load(weights.pp("bert"), &config).unwrap();
     let golden = golden("minilm");
     let window = &windows(&golden)[0];
     let tensor = |ids: &Value| Tensor::new(integers(ids), &Device::Cpu).unwrap().unsqueeze(0).unwrap();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 use spanqa::decode::{Decoding, ScoringRules};
 use spanqa::encoder::batch::Batch;
-use spanqa::encoder::{SpanModel, WindowLogits};
+use spanqa::heads::{SpanModel, WindowLogits};
 use spanqa::reader::{Cancel, Document, Event, Question, Reader};
 use spanqa::request::Options;
 use spanqa::request::reply::{DocumentId, Reason, Reply};
@@ -44,7 +44,7 @@ impl SpanModel for KeywordModel {
         self.largest_batch.fetch_max(batch.tokens(), Ordering::Relaxed);
         if Some(self.calls.fetch_add(1, Ordering::Relaxed)) == self.failing_call {
             assert!(!self.panics, "on purpose");
-            return Err(encoder::Error::NotFinite { dtype: "f32" });
+            return Err(encoder::Error::CardTooSmall { device: "cuda:0".into() });
         }
         self.most_busy.fetch_max(self.busy.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         if self.lanes > 0 {
@@ -279,7 +279,7 @@ fn lanes_run_side_by_side() {
         let failing = model(lanes, Some(4));
         assert!(matches!(
             all(&with(&failing), &mut |_| ControlFlow::Continue(())),
-            Err(reader::Error::Encoder(encoder::Error::NotFinite { .. }))
+            Err(reader::Error::Encoder(encoder::Error::CardTooSmall { .. }))
         ));
         // Nobody waits for ever for what a lane did not live to say.
         let model = KeywordModel { lanes, failing_call: Some(4), panics: true, ..KeywordModel::default() };

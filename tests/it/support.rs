@@ -1,11 +1,15 @@
 //! What several tests need: fixtures, folders, running the binary.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
-use spanqa::encoder::WindowLogits;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Value, json};
 use spanqa::encoder::batch::Batch;
+use spanqa::heads::WindowLogits;
+use spanqa::random::Random;
 
 /// A path below `tests/fixtures`.
 pub fn fixture(name: &str) -> PathBuf {
@@ -95,6 +99,63 @@ pub fn folder_of(files: &[PathBuf]) -> tempfile::TempDir {
 pub fn tiny_model() -> tempfile::TempDir {
     let files = ["config.json", "model.safetensors", "vocab.txt", "tokenizer_config.json"];
     folder_of(&files.map(|name| fixture("tiny/minilm").join(name)))
+}
+
+/// Rows of a random model's position table: the longest window, and what some families leave unused.
+const POSITIONS: usize = 512;
+
+/// A random model with the tensors of a tiny one, but larger: two heads of the given width.
+pub fn random_model(family: &str, width: usize) -> tempfile::TempDir {
+    let tiny = fixture("tiny").join(family);
+    let folder = tempfile::tempdir().unwrap();
+    let mut config: Value =
+        serde_json::from_slice(&std::fs::read(tiny.join("config.json")).unwrap()).unwrap();
+    let names = |names: [&'static str; 2]| names.into_iter().find(|name| config.get(name).is_some()).unwrap();
+    let [hidden, inner, heads] =
+        [["hidden_size", "dim"], ["intermediate_size", "hidden_dim"], ["num_attention_heads", "n_heads"]]
+            .map(names);
+    let [old_hidden, old_inner] = [hidden, inner].map(|name| config[name].as_u64().unwrap() as usize);
+    let (new_hidden, new_inner) = (2 * width, 5 * width);
+    config[hidden] = json!(new_hidden);
+    config[inner] = json!(new_inner);
+    config[heads] = json!(2);
+    config["max_position_embeddings"] = json!(POSITIONS);
+    std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+
+    let bytes = std::fs::read(tiny.join("model.safetensors")).unwrap();
+    let mut random = Random::new(1);
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    let mut old = SafeTensors::deserialize(&bytes).unwrap().tensors();
+    // The file's reader knows no order, and with another one every tensor gets other numbers.
+    old.sort_by(|a, b| a.0.cmp(&b.0));
+    for (name, old) in old {
+        let mut shape: Vec<usize> = (old.shape().iter())
+            .map(|&size| match size {
+                size if size == old_hidden => new_hidden,
+                size if size == old_inner => new_inner,
+                size => size,
+            })
+            .collect();
+        if name.contains("position_embeddings") {
+            shape[0] = POSITIONS;
+        }
+        // About as strong as in trained models, so that attention is neither flat nor a single token.
+        let (middle, spread) = match shape[..] {
+            _ if name.contains("orm.weight") || name.contains("orm.gamma") => (1.0, 0.2),
+            [_, columns] if !name.contains("embeddings") => (0.0, 3.0 / (columns as f32).sqrt()),
+            _ => (0.0, 0.5),
+        };
+        let noise = random.noise(shape.iter().product());
+        let bytes = noise.into_iter().flat_map(|number| (middle + spread * number).to_le_bytes());
+        tensors.push((name, shape, bytes.collect()));
+    }
+    let views: HashMap<&str, TensorView> = (tensors.iter())
+        .map(|(name, shape, bytes)| {
+            (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+        })
+        .collect();
+    safetensors::serialize_to_file(views, None, &folder.path().join("model.safetensors")).unwrap();
+    folder
 }
 
 /// The binary under test, cut off from the user's settings and from the network.

@@ -8,16 +8,17 @@ use std::process::Stdio;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use spanqa::checkpoint::ModelFiles;
+use spanqa::encoder::Runtime;
 use spanqa::encoder::batch::Batch;
-use spanqa::encoder::{Runtime, WindowLogits};
 use spanqa::eval::score::metrics::Rules;
 use spanqa::eval::{Dataset, Options};
+use spanqa::heads::WindowLogits;
 use spanqa::text::Tokenizer;
 use spanqa::text::window::Limits;
 use spanqa::train::examples::Examples;
 use spanqa::train::folder::{Folder, Progress};
-use spanqa::train::journal::Journal;
-use spanqa::train::learn::{Learner, Learning, Lesson, Target, Update};
+use spanqa::train::journal;
+use spanqa::train::learn::{Learner, Learning, SoftTargets, Target, Update};
 use spanqa::train::plan::Mixing;
 use spanqa::train::recipe::{Keep, Recipe};
 use spanqa::train::run::{Dev, End, Event, Run as Training};
@@ -66,12 +67,12 @@ impl Golden {
         self.json.pointer(path).unwrap().as_f64().unwrap()
     }
 
-    fn lesson(&self) -> Lesson {
+    fn soft_targets(&self) -> SoftTargets {
         let teacher = &self.json["teacher"];
         let logits = teacher["logits"].as_array().unwrap().iter();
         let logits = logits
             .map(|window| WindowLogits { start: numbers(&window["start"]), end: numbers(&window["end"]) });
-        Lesson {
+        SoftTargets {
             logits: logits.collect(),
             temperature: self.number("/teacher/temperature"),
             weight: self.number("/teacher/weight"),
@@ -131,10 +132,11 @@ fn a_teacher_pulls_as_it_does_in_pytorch() {
     for family in FAMILIES {
         let golden = Golden::of(family);
         let (batch, targets) = golden.batch();
-        let lesson = golden.lesson();
+        let soft_targets = golden.soft_targets();
         let mut learner = learner(family, false, exact());
-        let loss =
-            learner.accumulate(&batch, &targets, Some(&lesson), (1.0 / targets.len() as f64, 0)).unwrap();
+        let loss = learner
+            .accumulate(&batch, &targets, Some(&soft_targets), (1.0 / targets.len() as f64, 0))
+            .unwrap();
         assert!((loss - golden.number("/teacher/loss")).abs() < 1e-5, "{family}: loss {loss}");
         assert_gradients(family, &learner, &golden, "distilled");
     }
@@ -581,7 +583,7 @@ fn an_evaluation_that_is_broken_off_is_made_up_for() {
         } else {
             (Folder::create(&path, &files).unwrap(), Progress::new(recipe.clone(), counts.clone()))
         };
-        let (journal, _) = Journal::open(&path.join("metrics.jsonl"), progress.step).unwrap();
+        let (journal, _) = journal::open(&path.join("metrics.jsonl"), progress.step).unwrap();
         let dev =
             Dev { dataset: &dev, rules: Rules::Squad2, limits: limits.clone(), runtime: runtime.clone() };
         let run = Training {

@@ -125,7 +125,7 @@ mod tests {
 
     use spanqa::checkpoint::ModelFiles;
     use spanqa::encoder::batch::Batch;
-    use spanqa::encoder::{SpanModel, WindowLogits};
+    use spanqa::heads::{SpanModel, WindowLogits};
     use spanqa::text::Tokenizer;
 
     use super::super::report::{ProgressArg, Report};

@@ -47,18 +47,17 @@ impl Args {
         let options = Arc::new(options);
         let reader = self.reader.open(&resolved, self.quiet)?;
 
-        let model = match &resolved.files.revision {
-            Some(revision) => format!("{}@{revision}", resolved.files.name),
-            None => resolved.files.name.clone(),
-        };
-        let header = Header::new(&resolved.files.identity()?, dataset, settings);
         let (mut journal, mut said) = match &self.report {
-            Some(folder) if self.resume => {
-                let (journal, said) = journal::resume(&folder.join(JOURNAL), &header)?;
+            None => (None, Vec::new()),
+            Some(folder) => {
+                let path = folder.join(JOURNAL);
+                let header = Header::new(resolved.files.identity()?, dataset, settings);
+                let (journal, said) = match self.resume {
+                    true => journal::resume(&path, &header)?,
+                    false => (Journal::create(&path, &header)?, Vec::new()),
+                };
                 (Some(journal), said)
             }
-            Some(folder) => (Some(Journal::create(&folder.join(JOURNAL), &header)?), Vec::new()),
-            None => (None, Vec::new()),
         };
         if self.resume && !self.quiet {
             eprintln!("note: {} of {} questions were answered before", said.len(), dataset.len());
@@ -100,6 +99,10 @@ impl Args {
             ScoringRules::Joint => "joint",
             ScoringRules::Hf => "pipeline",
             ScoringRules::Haystack => "haystack",
+        };
+        let model = match &resolved.files.revision {
+            Some(revision) => format!("{}@{revision}", resolved.files.name),
+            None => resolved.files.name.clone(),
         };
         let mut answers = Answers::from_run(format!("{model}, {scoring} rules"), dataset, &said);
         for said in answers.run.iter().filter(|_| !self.quiet) {

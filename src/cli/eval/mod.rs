@@ -9,6 +9,7 @@ use spanqa::eval::analysis::losses::losses;
 use spanqa::eval::files;
 use spanqa::eval::results::Evaluation;
 use spanqa::eval::score::metrics::{NoAnswer, Official, official};
+use spanqa::fs;
 
 mod ask;
 mod long;
@@ -100,7 +101,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let (dataset, rules) = args.data.open(args.quiet)?;
     if let Some(folder) = &args.report {
         std::fs::create_dir_all(folder)
-            .map_err(|source| spanqa::fs::Error::Write { path: folder.clone(), source })?;
+            .map_err(|source| fs::Error::Write { path: folder.clone(), source })?;
     }
     let answers = match &args.predictions {
         Some(path) => args.read(path, &dataset)?,
@@ -119,11 +120,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         if !answers.run.is_empty() {
             files::write_run(folder, &answers.run)?;
         }
-        files::write_json(&folder.join("results.json"), &result)?;
+        fs::write_json(&folder.join("results.json"), &result)?;
         let losses = losses(&rows);
-        files::write_lines(&folder.join("losses.jsonl"), &losses)?;
+        fs::write_lines(&folder.join("losses.jsonl"), &losses)?;
         let page = result.page(&answers, &rows, &losses).html();
-        files::write(&folder.join("report.html"), page.as_bytes())?;
+        fs::write(&folder.join("report.html"), page.as_bytes())?;
     }
     match Format::or_default(args.format) {
         _ if args.official => writeln!(out, "{}", official.json())?,

@@ -1,7 +1,8 @@
 //! What a run of training says at its start and writes down at its end.
 
 use anyhow::Result;
-use spanqa::eval::{Dataset, files};
+use spanqa::eval::Dataset;
+use spanqa::fs;
 use spanqa::train::card::{self, Card, DataFact};
 use spanqa::train::examples::Counts;
 use spanqa::train::folder::Progress;
@@ -91,12 +92,12 @@ impl Args {
             licence: self.licence.clone(),
             version: version::short().to_string(),
         };
-        files::write(&self.out.join("README.md"), card::markdown(&card).as_bytes())?;
+        fs::write(&self.out.join("README.md"), card::markdown(&card).as_bytes())?;
         let facts = Facts {
             title: name,
             rows: [("base".to_owned(), self.base.clone())].into_iter().chain(rows).collect(),
         };
-        files::write(&self.out.join("report.html"), page::html(&facts, records).as_bytes())?;
+        fs::write(&self.out.join("report.html"), page::html(&facts, records).as_bytes())?;
         Ok(())
     }
 }

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::Result;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
-use spanqa::encoder::{Model, Precision, Runtime, SpanModel};
-use spanqa::eval::files;
+use spanqa::encoder::{Precision, Runtime};
 use spanqa::eval::score::metrics::Rules;
+use spanqa::fs;
+use spanqa::heads::{QaModel, SpanModel};
 use spanqa::text::Tokenizer;
 use spanqa::train::examples::{Counts, Examples};
 use spanqa::train::folder::{Folder, Progress};
-use spanqa::train::journal::Journal;
+use spanqa::train::journal;
 use spanqa::train::recipe::Keep;
 use spanqa::train::run::{Dev, End, Event, Run};
 use spanqa::train::teacher::check_teacher;
@@ -23,7 +23,7 @@ use spanqa::train::teacher::check_teacher;
 mod describe;
 mod setup;
 
-use super::options::{DeviceArgs, LimitArgs, SourceArgs, at_least_one, positive, share};
+use super::options::{DeviceArgs, LimitArgs, SourceArgs, at_least_one, choice, positive, share};
 use super::progress::TrainBar;
 use super::{Outcome, Usage, signals};
 
@@ -95,7 +95,7 @@ pub struct Args {
     #[arg(long, value_name = "N", help_heading = "Steps")]
     patience: Option<u64>,
     /// Which score makes weights the best
-    #[arg(long, value_parser = keep(), value_name = "SCORE", default_value = "f1", help_heading = "Steps")]
+    #[arg(long, value_parser = choice::<Keep>(SCORES), value_name = "SCORE", default_value = "f1", help_heading = "Steps")]
     keep: Keep,
 
     /// The highest learning rate
@@ -150,9 +150,7 @@ pub struct Args {
     source: SourceArgs,
 }
 
-fn keep() -> impl TypedValueParser<Value = Keep> {
-    PossibleValuesParser::new(Keep::ALL.map(Keep::name)).try_map(|name| name.parse())
-}
+const SCORES: &[(&str, &str)] = &[("f1", ""), ("exact", "")];
 
 fn not_negative(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
@@ -212,15 +210,15 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     } else {
         let folder = Folder::create(&args.out, &base.files)?;
         if let Some(held_out) = data.dev.as_ref().filter(|_| args.hold_out.is_some()) {
-            files::write_json(&args.out.join("held-out.json"), &held_out.json())?;
+            fs::write_json(&args.out.join("held-out.json"), &held_out.json())?;
         }
         (folder, Progress::new(recipe, counts.clone()))
     };
-    let (journal, mut records) = Journal::open(&args.out.join("metrics.jsonl"), progress.step)?;
+    let (journal, mut records) = journal::open(&args.out.join("metrics.jsonl"), progress.step)?;
     args.say(&learner, &data.learn, &counts, &progress, steps);
 
     let exact = Runtime { precision: runtime.precision.or(Some(Precision::F32)), ..runtime.clone() };
-    let teacher = teacher.map(|teacher| Model::load(&teacher.files, &exact)).transpose()?;
+    let teacher = teacher.map(|teacher| QaModel::load(&teacher.files, &exact)).transpose()?;
     let stopped = args.watch_signals()?;
     let mut bar = TrainBar::new(steps, progress.step, args.quiet);
     let run = Run {

@@ -97,7 +97,7 @@ impl Args {
     ) -> Result<Recipe> {
         let limits = self.limits.limits();
         let mut inputs = vec![
-            ("base".to_owned(), base.files.name.clone()),
+            ("base".to_owned(), base.files.identity()?.digest),
             ("window".into(), limits.max_tokens.to_string()),
             ("overlap".into(), limits.overlap.to_string()),
             ("max question tokens".into(), limits.max_question_tokens.to_string()),
@@ -106,6 +106,9 @@ impl Args {
         for (number, (dataset, counts)) in data.learn.iter().zip(counts).enumerate() {
             let content = format!("{} windows, content {}", counts.windows, dataset.whole_digest());
             inputs.push((format!("data set {}", number + 1), content));
+        }
+        if let Some(teacher) = teacher {
+            inputs.push(("teacher".into(), teacher.files.identity()?.digest));
         }
         if let Some(dev) = &data.dev {
             let content = format!("{} questions, content {}", dev.len(), dev.whole_digest());

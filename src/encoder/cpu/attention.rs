@@ -1,6 +1,6 @@
 //! Attention within each window of a group: nothing is padded across windows and nothing masked.
 //!
-//! One piece of work is a head of a window and some of its rows. Keys are turned and values gathered once per piece, so that both
+//! One piece of work is a head of a window and some of its rows. Keys are transposed and values gathered once per piece, so that both
 //! products run on the tiles of `gemm`; the scores of one tile of rows stay in the first-level cache from product to product.
 
 use std::cell::RefCell;
@@ -49,7 +49,7 @@ impl Asking {
         (all.collect(), to)
     }
 
-    /// Cuts the rows in two halves, each long enough to be worth turning the keys for, or gives up.
+    /// Cuts the rows in two halves, each long enough to be worth transposing the keys for, or gives up.
     fn halves(&self) -> Option<[Asking; 2]> {
         const LEAST_ROWS: usize = 24;
         let middle = self.rows.start + self.rows.len() / 2;
@@ -96,7 +96,7 @@ thread_local! {
 /// What one piece of work needs beside its input and output.
 #[derive(Default)]
 struct Scratch {
-    /// Keys, turned: panels of as many tokens as a tile is wide, within a panel number by number of the head.
+    /// Keys, transposed: panels of as many tokens as a tile is wide, within a panel number by number of the head.
     keys: Buffer<f32>,
     /// Values: panels of as many numbers of the head as a tile is wide, within a panel token by token.
     values: Buffer<f32>,
@@ -137,7 +137,7 @@ impl Kernel for Attend<'_> {
         let (keys, values, scores, result) =
             (&mut keys[..], &mut values[..], &mut scores[..], &mut result[..]);
 
-        turn_keys(simd, qkv, asking.window.clone(), key_at, heads.width, keys);
+        transpose_keys(simd, qkv, asking.window.clone(), key_at, heads.width, keys);
         gather_values(qkv, asking.window.clone(), value_at, heads.width, tile_width, values);
         // Powers of two cost less than powers of e.
         let factor = std::f32::consts::LOG2_E / (heads.width as f32).sqrt();
@@ -155,10 +155,10 @@ impl Kernel for Attend<'_> {
                     tile_of(simd, count, heads.width, a, panel.as_ptr(), nothing, c);
                 }
             }
-            let mut shares = [0.0; 16];
-            for (scores, share) in scores.chunks_exact_mut(score_stride).zip(&mut shares[..count]) {
+            let mut factors = [0.0; 16];
+            for (scores, factor_of_row) in scores.chunks_exact_mut(score_stride).zip(&mut factors[..count]) {
                 let sum = exponentials(simd, scores, tokens, factor);
-                *share = 1.0 / sum;
+                *factor_of_row = 1.0 / sum;
             }
             for column in (0..padded_width).step_by(tile_width) {
                 let panel = &values[column * tokens..][..tile_width * tokens];
@@ -168,7 +168,7 @@ impl Kernel for Attend<'_> {
                     tile_of(simd, count, tokens, (scores.as_ptr(), score_stride), panel.as_ptr(), nothing, c);
                 }
             }
-            for (tile_row, share) in shares[..count].iter().enumerate() {
+            for (tile_row, factor_of_row) in factors[..count].iter().enumerate() {
                 let from = &result[tile_row * padded_width..][..heads.width];
                 let to = asking.to + row - asking.rows.start + tile_row;
                 // SAFETY: no other piece has these rows of this head.
@@ -177,7 +177,7 @@ impl Kernel for Attend<'_> {
                     std::slice::from_raw_parts_mut(canvas.at(to, head * heads.width), heads.width)
                 };
                 for (to, from) in to.iter_mut().zip(from) {
-                    *to = from * share;
+                    *to = from * factor_of_row;
                 }
             }
         }
@@ -186,7 +186,14 @@ impl Kernel for Attend<'_> {
 
 /// Padding of the last panel keeps whatever was there: its scores are never read.
 #[inline(always)]
-fn turn_keys<S: Simd>(simd: S, qkv: &Sheet, window: Range<usize>, at: usize, width: usize, keys: &mut [f32]) {
+fn transpose_keys<S: Simd>(
+    simd: S,
+    qkv: &Sheet,
+    window: Range<usize>,
+    at: usize,
+    width: usize,
+    keys: &mut [f32],
+) {
     let tile = TILE_VECTORS * S::LANES;
     for (panel, first) in keys.chunks_exact_mut(tile * width).zip(window.clone().step_by(tile)) {
         for column in (0..tile).step_by(S::LANES) {
@@ -198,7 +205,7 @@ fn turn_keys<S: Simd>(simd: S, qkv: &Sheet, window: Range<usize>, at: usize, wid
                 assert!(from.len() >= (S::LANES - 1) * qkv.stride() + S::LANES);
                 assert!(to.len() >= (S::LANES - 1) * tile + S::LANES);
                 // SAFETY: just checked.
-                unsafe { simd.turn((from.as_ptr(), qkv.stride()), (to.as_mut_ptr(), tile)) };
+                unsafe { simd.transpose((from.as_ptr(), qkv.stride()), (to.as_mut_ptr(), tile)) };
             }
             let rest = blocks * S::LANES..width;
             for (place, token) in tokens.enumerate() {

@@ -45,7 +45,7 @@ enum Panels {
     Floats(Buffer<f32>),
     Codes {
         words: Buffer<i32>,
-        /// What one step of a column's codes is worth.
+        /// The quantisation scale of each column.
         scale: Buffer<f32>,
         /// The sum of a column's codes.
         total: Buffer<f32>,
@@ -379,12 +379,12 @@ unsafe fn tile_codes<S: Simd, const ROWS: usize>(
         }
         let c = canvas.at(row, column);
         for (tile_row, sums) in sums.into_iter().enumerate() {
-            let (step, least) = input.meaning(row + tile_row);
+            let (row_scale, least) = input.meaning(row + tile_row);
             let c = c.add(tile_row * canvas.stride());
             for (vector, sum) in sums.into_iter().enumerate() {
                 let lane = vector * S::LANES;
                 let total = simd.mul(simd.splat(least), simd.load(outer.total[lane..].as_ptr()));
-                let value = simd.fused(simd.to_floats(sum), simd.splat(step), total);
+                let value = simd.fused(simd.to_floats(sum), simd.splat(row_scale), total);
                 let scale = simd.load(outer.scale[lane..].as_ptr());
                 let bias = simd.load(outer.bias[lane..].as_ptr());
                 simd.store(c.add(lane), simd.fused(value, scale, bias));

@@ -27,9 +27,9 @@ pub(super) fn gelu<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
     simd.mul(x, share_below(simd, x))
 }
 
-/// The slope of [`gelu`] at `x`. Absolute error below 1e-6.
+/// The gradient of [`gelu`] at `x`. Absolute error below 1e-6.
 #[inline(always)]
-pub(super) fn gelu_slope<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
+pub(super) fn gelu_gradient<S: Simd>(simd: S, x: S::Floats) -> S::Floats {
     const DENSITY_AT_ZERO: f32 = 0.398_942_3;
     let half = simd.splat(-0.5 * std::f32::consts::LOG2_E);
     let density = simd.mul(simd.splat(DENSITY_AT_ZERO), exp2(simd, simd.mul(simd.mul(x, x), half)));

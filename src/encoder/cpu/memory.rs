@@ -53,7 +53,7 @@ impl<T: Number> Buffer<T> {
         };
         #[cfg(target_os = "linux")]
         if bytes >= LARGE_PAGE && !cfg!(miri) {
-            // Merely a wish.
+            // The system may refuse: pages of the usual size do as well, only slower.
             let _ = pages.advise(memmap2::Advice::HugePage);
         }
         Self { pages: Some(pages), length, numbers: PhantomData }

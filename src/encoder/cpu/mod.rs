@@ -4,13 +4,13 @@
 //! batch -> groups of whole windows, side by side on all cores
 //!   per layer:  gemm (query, key, value) -> attention -> gemm -> rows (add, normalise)
 //!               -> gemm (+ GELU) -> gemm -> rows (add, normalise)
-//!   rows (span head) -> logits
+//!   the states of the rows that are read, or a projection of them
 //! ```
 //!
 //! Every step cuts its own work into pieces, too, and idle threads take them: many windows keep all cores busy one group each,
 //! a single window keeps them busy row by row. No piece knows how the rest was cut, so neither batch nor threads show in the bits.
 //!
-//! [`Encoder`](super::tensors::Encoder) computes the same equations with plain tensor operations and is what tests compare with.
+//! [`tensors::Engine`](super::tensors::Engine) computes the same equations with plain tensor operations and is what tests compare with.
 
 mod attention;
 mod backprop;
@@ -42,14 +42,15 @@ use self::gemm::{Linear, Then};
 use self::isa::Isa;
 use self::memory::{Block, Idle, Sheet};
 use self::quantise::CodedSheet;
-use self::rows::{Head, Norm};
+pub(super) use self::rows::projector;
+use self::rows::{Norm, projector_for};
 use self::times::{Stage, Times};
 use super::tables::Tables;
-use super::{Precision, Tap, WindowLogits, layer};
+use super::{Precision, Projection, Tap, WindowRows, layer};
 use crate::checkpoint::config::EncoderConfig;
 use crate::checkpoint::weights::{Rows, Weights};
 use crate::encoder::batch::Batch;
-use crate::encoder::error::{Error, Result};
+use crate::encoder::error::Result;
 
 /// Tokens of whole windows that one thread takes at a time: enough rows to be worth a pass over the weights, few enough that their
 /// states stay near.
@@ -69,7 +70,7 @@ pub(super) struct Engine {
     tables: Tables,
     embedding_norm: Norm,
     layers: Vec<Layer>,
-    head: Head,
+    projection: Option<Projection>,
     times: Times,
     workspaces: Idle<Workspace>,
     scratch: Idle<Scratch>,
@@ -96,19 +97,33 @@ struct Scratch {
 }
 
 impl Engine {
-    /// The vector unit and the number type in use.
-    pub(super) fn describe(&self) -> String {
-        format!("{} on {}", self.precision.name(), self.isa.name())
+    /// The vector unit in use.
+    pub(super) fn unit(&self) -> &'static str {
+        self.isa.name()
     }
 
-    pub(super) fn load(config: EncoderConfig, weights: &Weights, precision: Precision) -> Result<Self> {
-        Self::load_for(Isa::all()[0], config, weights, precision)
+    pub(super) fn precision(&self) -> Precision {
+        self.precision
     }
 
-    fn load_for(isa: Isa, config: EncoderConfig, weights: &Weights, precision: Precision) -> Result<Self> {
+    pub(super) fn load(
+        config: EncoderConfig,
+        weights: &Weights,
+        precision: Precision,
+        projection: Option<Projection>,
+    ) -> Result<Self> {
+        Self::load_for(Isa::all()[0], config, weights, precision, projection)
+    }
+
+    fn load_for(
+        isa: Isa,
+        config: EncoderConfig,
+        weights: &Weights,
+        precision: Precision,
+        projection: Option<Projection>,
+    ) -> Result<Self> {
         let names = config.names;
         let prefix = weights.prefix_of(names.words)?;
-        let head = weights.head_module()?;
         let hidden = config.hidden;
         let norm = |module: &str| -> Result<Norm> {
             let (weight, bias) = weights.norm(module, hidden)?;
@@ -123,18 +138,13 @@ impl Engine {
             }
             Ok(Linear::pack(isa, &matrices, &bias, columns, precision == Precision::Int8))
         };
-        let layers = Layer::load_all(&config, &prefix, linear, norm)?;
-        let head_weight = weights.matrix(&format!("{head}.weight"), 2, hidden)?;
-        let head_bias = weights.vector(&[format!("{head}.bias")], 2)?;
+        let layers = Layer::load_all(&config, weights, &prefix, linear, norm)?;
         Ok(Self {
             isa,
             tables: Tables::load(weights, &prefix, &config)?,
             embedding_norm: norm(&format!("{prefix}{}", names.embedding_norm))?,
             layers,
-            head: Head {
-                weight: [head_weight[..hidden].to_vec(), head_weight[hidden..].to_vec()],
-                bias: [head_bias[0], head_bias[1]],
-            },
+            projection,
             config,
             precision,
             times: Times::default(),
@@ -151,37 +161,37 @@ impl Engine {
         self.times.read()
     }
 
-    /// Start and end logits of every token of every window.
-    pub(super) fn forward(&self, batch: &Batch, tap: Option<&mut Tap>) -> Result<Vec<WindowLogits>> {
+    /// The rows of every window: those of the tokens that are read, or all if a tap is there.
+    pub(super) fn forward(&self, batch: &Batch, tap: Option<&mut Tap>) -> Result<Vec<WindowRows>> {
         self.tables.check(batch)?;
         let windows: Vec<Range<usize>> = batch.ranges().collect();
         if let Some(tap) = tap {
             // Whoever looks at the states wants all of them, in order.
             let everything = windows.iter().map(|window| vec![window.clone()]).collect::<Vec<_>>();
-            return self.run(batch, &windows, &everything, Some(tap));
+            return Ok(self.run(batch, &windows, &everything, Some(tap)));
         }
         let read: Vec<Vec<Range<usize>>> =
             windows.iter().zip(&batch.read).map(|(window, read)| kept(window, read)).collect();
         let groups = group(&windows);
-        let logits: Result<Vec<Vec<WindowLogits>>> = groups
+        let rows: Vec<Vec<WindowRows>> = groups
             .into_par_iter()
             .with_max_len(1)
             .map(|group| self.run(batch, &windows[group.clone()], &read[group], None))
             .collect();
-        Ok(logits?.into_iter().flatten().collect())
+        Ok(rows.into_iter().flatten().collect())
     }
 
-    /// Runs some neighbouring windows of a batch. `read` are the tokens of each whose logits are wanted.
+    /// Runs some neighbouring windows of a batch. `read` are the tokens of each that are read.
     fn run(
         &self,
         batch: &Batch,
         windows: &[Range<usize>],
         read: &[Vec<Range<usize>>],
         tap: Option<&mut Tap>,
-    ) -> Result<Vec<WindowLogits>> {
+    ) -> Vec<WindowRows> {
         self.workspaces.with(|workspace| {
             self.encode(workspace, batch, windows, read, tap);
-            self.score(&workspace.state, windows, read)
+            self.collect(&workspace.state, windows, read)
         })
     }
 
@@ -264,31 +274,29 @@ impl Engine {
         watch.lap(Stage::Normalisation);
     }
 
-    /// The logits of the tokens that are read.
-    fn score(
+    /// What leaves the engine of the states of the tokens that are read.
+    fn collect(
         &self,
         state: &Sheet,
         windows: &[Range<usize>],
         read: &[Vec<Range<usize>>],
-    ) -> Result<Vec<WindowLogits>> {
+    ) -> Vec<WindowRows> {
+        let width = self.projection.as_ref().map_or(self.config.hidden, Projection::outputs);
+        let project = projector_for(self.isa);
         let mut rows = 0..state.rows();
-        let mut all = Vec::with_capacity(windows.len());
-        for (window, read) in windows.iter().zip(read) {
-            let mut logits = WindowLogits {
-                start: vec![f32::NEG_INFINITY; window.len()],
-                end: vec![f32::NEG_INFINITY; window.len()],
-            };
-            for (token, row) in read.iter().flat_map(Range::clone).zip(&mut rows) {
-                let [start, end] = self.head.logits(self.isa, state.row(row));
-                if !start.is_finite() || !end.is_finite() {
-                    return Err(Error::NotFinite { dtype: self.precision.name() });
+        let window = |(window, read): (&Range<usize>, &Vec<Range<usize>>)| {
+            let count: usize = read.iter().map(Range::len).sum();
+            let mut numbers = vec![0.0; count * width];
+            for (out, row) in numbers.chunks_exact_mut(width).zip(&mut rows) {
+                match &self.projection {
+                    Some(projection) => project(projection, state.row(row), out),
+                    None => out.copy_from_slice(&state.row(row)[..width]),
                 }
-                logits.start[token - window.start] = start;
-                logits.end[token - window.start] = end;
             }
-            all.push(logits);
-        }
-        Ok(all)
+            let present = read.iter().map(|part| part.start - window.start..part.end - window.start);
+            WindowRows { tokens: window.len(), present: present.collect(), width, numbers }
+        };
+        windows.iter().zip(read).map(window).collect()
     }
 }
 

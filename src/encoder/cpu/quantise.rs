@@ -1,4 +1,4 @@
-//! Numbers as small integers: weights with one step per output, activations with one step and one least value per token.
+//! Numbers as small integers: weights with one quantisation scale per output, activations with one scale and one least value per token.
 //!
 //! Nothing is calibrated and nothing depends on other tokens: a token's codes follow from its own numbers.
 
@@ -12,19 +12,19 @@ use super::simd::{Codes, Kernel, Simd};
 const BLOCK_ROWS: usize = 16;
 
 /// The largest code of a weight.
-const WEIGHT_STEPS: f32 = 127.0;
+const LARGEST_CODE: f32 = 127.0;
 
 const ROUNDER: f32 = 12_582_912.0;
 
 impl Codes {
-    /// Writes the codes of one output's weights into every word that `words` yields. Returns the step and the sum of the codes.
+    /// Writes the codes of one output's weights into every word that `words` yields. Returns the scale and the sum of the codes.
     pub(super) fn encode_weights<'a>(
         self,
         weights: &[f32],
         words: impl Iterator<Item = &'a mut i32>,
     ) -> (f32, f32) {
         let largest = weights.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
-        let inverse = if largest > 0.0 { WEIGHT_STEPS / largest } else { 0.0 };
+        let inverse = if largest > 0.0 { LARGEST_CODE / largest } else { 0.0 };
         let mut total = 0;
         let bits = 8 * self.bytes();
         for (word, weights) in words.zip(weights.chunks(self.per_word())) {
@@ -38,11 +38,11 @@ impl Codes {
         }
         // A weight that is not a number must not become one.
         let poison: f32 = weights.iter().map(|weight| weight * 0.0).sum();
-        (largest / WEIGHT_STEPS + poison, total as f32)
+        (largest / LARGEST_CODE + poison, total as f32)
     }
 }
 
-/// Activations as codes. A row's number is `step * code + least`.
+/// Activations as codes. A row's number is `scale * code + least`.
 #[derive(Debug, Default)]
 pub(super) struct CodedSheet {
     words: Sheet<i32>,
@@ -83,7 +83,7 @@ impl CodedSheet {
         &self.words.all()[row * self.words.stride()..(row + count) * self.words.stride()]
     }
 
-    /// What a step of a row's codes is worth, and what code 0 is.
+    /// The scale of a row's codes, and what code 0 is.
     #[inline(always)]
     pub(super) fn meaning(&self, row: usize) -> (f32, f32) {
         self.meaning[row]
@@ -142,7 +142,7 @@ fn encode_row<S: Simd>(simd: S, numbers: &[f32], words: &mut [i32]) -> (f32, f32
     let poison: f32 = simd.lanes(poison).as_ref().iter().sum();
     let reach = most - least;
     let inverse = if reach > 0.0 { steps as f32 / reach } else { 0.0 };
-    let step = reach / steps as f32;
+    let scale = reach / steps as f32;
 
     let codes = words.as_mut_ptr().cast::<u8>();
     let padded = numbers.len().next_multiple_of(S::LANES);
@@ -153,5 +153,5 @@ fn encode_row<S: Simd>(simd: S, numbers: &[f32], words: &mut [i32]) -> (f32, f32
         // SAFETY: inside `words`, as just checked.
         unsafe { simd.store_codes(codes.add(index * S::LANES * bytes), code) };
     }
-    (step + poison, least - step * first as f32)
+    (scale + poison, least - scale * first as f32)
 }

@@ -1,8 +1,9 @@
-//! What is done to rows one by one: normalisation, and the span head.
+//! What is done to rows one by one: normalisation and projection.
 
 use super::isa::Isa;
 use super::memory::Block;
 use super::simd::{Kernel, Simd};
+use crate::encoder::Projection;
 
 /// Layer normalisation.
 pub(super) struct Norm {
@@ -95,8 +96,8 @@ fn scale<S: Simd>(simd: S, row: &mut [f32], mean: f32, factor: f32, (weight, bia
         // SAFETY: all three chunks are one vector long.
         unsafe {
             let apart = simd.sub(simd.load(chunk.as_ptr()), simd.splat(mean));
-            let even = simd.mul(apart, simd.splat(factor));
-            let value = simd.fused(even, simd.load(weight.as_ptr()), simd.load(bias.as_ptr()));
+            let normalised = simd.mul(apart, simd.splat(factor));
+            let value = simd.fused(normalised, simd.load(weight.as_ptr()), simd.load(bias.as_ptr()));
             simd.store(chunk.as_mut_ptr(), value);
         }
     }
@@ -105,16 +106,18 @@ fn scale<S: Simd>(simd: S, row: &mut [f32], mean: f32, factor: f32, (weight, bia
     }
 }
 
-/// The span head: two rows of weights, one for starts and one for ends. It decides, so it stays in full precision.
-pub(super) struct Head {
-    pub(super) weight: [Vec<f32>; 2],
-    pub(super) bias: [f32; 2],
+/// What projects a row of a state, on the fastest vector unit.
+pub(in crate::encoder) fn projector() -> impl Fn(&Projection, &[f32], &mut [f32]) + Copy + Sync {
+    projector_for(Isa::all()[0])
 }
 
-impl Head {
-    /// Start and end logits of a row.
-    pub(super) fn logits(&self, isa: Isa, row: &[f32]) -> [f32; 2] {
-        [0, 1].map(|side| isa.run(Dot { a: row, b: &self.weight[side] }) + self.bias[side])
+/// The same on some vector unit. A row may be longer than the projection's inputs: that is padding.
+pub(super) fn projector_for(isa: Isa) -> impl Fn(&Projection, &[f32], &mut [f32]) + Copy + Sync {
+    move |projection, row, out| {
+        let weights = projection.weight().chunks_exact(projection.inputs().max(1));
+        for ((out, weights), bias) in out.iter_mut().zip(weights).zip(projection.bias()) {
+            *out = isa.run(Dot { a: row, b: weights }) + bias;
+        }
     }
 }
 

@@ -51,12 +51,12 @@ pub(super) trait Simd: Copy + Send + Sync {
         self.lanes(value).as_ref().iter().sum()
     }
 
-    /// Makes columns of the rows of a block of `LANES` by `LANES` numbers. Both blocks come with the distance of their rows.
+    /// Transposes a block of `LANES` by `LANES` numbers. Both blocks come with the distance of their rows.
     ///
     /// # Safety
     /// All rows of the one block must be readable and of the other writable.
     #[inline(always)]
-    unsafe fn turn(self, (from, from_stride): (*const f32, usize), (to, to_stride): (*mut f32, usize)) {
+    unsafe fn transpose(self, (from, from_stride): (*const f32, usize), (to, to_stride): (*mut f32, usize)) {
         for row in 0..Self::LANES {
             for column in 0..Self::LANES {
                 // SAFETY: the caller's promise.
@@ -81,7 +81,7 @@ pub(super) trait Simd: Copy + Send + Sync {
 }
 
 /// The operations that a unit with byte products shares with the one it extends, its field 0.
-/// SAFETY, for the two that are unsafe: they pass their caller's promise on.
+/// SAFETY, for the four that are unsafe: they pass on what their caller promises, which is the same for both units.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! inherit {
     ($parent:ty) => {
@@ -174,8 +174,8 @@ macro_rules! inherit {
         }
 
         #[inline(always)]
-        unsafe fn turn(self, from: (*const f32, usize), to: (*mut f32, usize)) {
-            unsafe { self.0.turn(from, to) }
+        unsafe fn transpose(self, from: (*const f32, usize), to: (*mut f32, usize)) {
+            unsafe { self.0.transpose(from, to) }
         }
     };
 }

@@ -13,6 +13,7 @@ use super::quantise::CodedSheet;
 use super::simd::{Kernel, Simd, TILE_VECTORS};
 use crate::checkpoint::weights::Rows;
 use crate::encoder::Precision;
+use crate::random::Random;
 
 /// Tries of which the best one counts: what the processor can do is asked, not what else it had to do.
 const TRIES: usize = 7;
@@ -65,7 +66,7 @@ pub fn product(
     threads: usize,
 ) -> f64 {
     let isa = Isa::all()[0];
-    let weights = Rows::from_numbers(noise(inputs * outputs, 1), inputs);
+    let weights = Rows::from_numbers(Random::new(1).noise(inputs * outputs), inputs);
     let integer = precision == Precision::Int8;
     let linear = Linear::pack(isa, &[weights], &vec![0.0; outputs], inputs, integer);
     let input = filled(rows, inputs);
@@ -108,22 +109,10 @@ fn in_threads(threads: usize, work: impl FnOnce() -> f64 + Send) -> f64 {
     ThreadPoolBuilder::new().num_threads(threads).build().map_or(f64::NAN, |pool| pool.install(work))
 }
 
-/// Numbers between -1 and 1 without a pattern, the same in every run.
-pub(super) fn noise(count: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(2_654_435_769) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
-
 fn filled(rows: usize, width: usize) -> Sheet {
     let mut sheet = Sheet::default();
     sheet.shape(rows, width);
-    let numbers = noise(sheet.all().len(), 2);
+    let numbers = Random::new(2).noise(sheet.all().len());
     sheet.all_mut().copy_from_slice(&numbers);
     sheet
 }

@@ -8,17 +8,22 @@ use proptest::prelude::*;
 use super::attention::{Asking, Heads, attend};
 use super::gemm::{Linear, Then};
 use super::isa::Isa;
-use super::math::{exp2, gelu, gelu_slope};
+use super::math::{exp2, gelu, gelu_gradient};
 use super::memory::Sheet;
 use super::quantise::CodedSheet;
-use super::rows::{Head, Norm};
+use super::rows::{Norm, projector_for};
 use super::simd::{Kernel, Simd};
-use super::speed::noise;
 use super::{Engine, Precision};
 use crate::checkpoint::ModelFiles;
 use crate::checkpoint::config::EncoderConfig;
 use crate::checkpoint::weights::{Rows, Weights};
+use crate::encoder::Projection;
 use crate::encoder::batch::Batch;
+use crate::random::Random;
+
+fn noise(count: usize, seed: u32) -> Vec<f32> {
+    Random::new(seed.into()).noise(count)
+}
 
 fn sheet(numbers: &[f32], rows: usize, width: usize) -> Sheet {
     let mut sheet = Sheet::default();
@@ -90,14 +95,14 @@ fn products_are_exact_to_rounding() {
 }
 
 #[test]
-fn integer_products_are_as_near_as_their_steps_allow() {
+fn integer_products_are_as_near_as_their_scales_allow() {
     for isa in Isa::all() {
         for (rows, inputs, outputs) in SHAPES {
             let (input, weights) = (noise(rows * inputs, 4), noise(outputs * inputs, 5));
             let bias = noise(outputs, 6);
             let found = product(isa, &input, &weights, &bias, true, Then::Nothing);
             let expected = exact_product(&input, &weights, &bias);
-            // Half a step of a weight (1/127) and of an activation (2/255), on every product.
+            // Half a scale of a weight (1/127) and of an activation (2/255), on every product.
             let allowed = inputs as f64 * (0.5 / 127.0 + 1.0 / 255.0 + 2e-5) + 1e-5;
             let mut squares = 0.0;
             for (found, (expected, _)) in found.iter().zip(&expected) {
@@ -231,7 +236,7 @@ trait Function {
 
 struct Exp2;
 struct Gelu;
-struct GeluSlope;
+struct GeluGradient;
 
 impl Function for Exp2 {
     #[inline(always)]
@@ -247,10 +252,10 @@ impl Function for Gelu {
     }
 }
 
-impl Function for GeluSlope {
+impl Function for GeluGradient {
     #[inline(always)]
     fn apply<S: Simd>(&self, simd: S, x: S::Floats) -> S::Floats {
-        gelu_slope(simd, x)
+        gelu_gradient(simd, x)
     }
 }
 
@@ -303,11 +308,11 @@ fn functions_are_exact_to_rounding() {
             );
         }
         let mut found = places.clone();
-        isa.run(Map(&mut found, GeluSlope));
+        isa.run(Map(&mut found, GeluGradient));
         for (x, found) in places.iter().map(|x| f64::from(*x)).zip(&found) {
             let density = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
             let gap = (f64::from(*found) - share_below(x) - x * density).abs();
-            assert!(gap <= 1e-6, "{} slope of gelu at {x}: {found}", isa.name());
+            assert!(gap <= 1e-6, "{} gradient of gelu at {x}: {found}", isa.name());
         }
         let mut found: Vec<f32> = places.iter().map(|x| x * 10.0).collect();
         isa.run(Map(&mut found, Exp2));
@@ -327,7 +332,7 @@ fn functions_are_exact_to_rounding() {
 }
 
 #[test]
-fn normalisation_is_exact_to_rounding() {
+fn normalisation_and_projection_are_exact_to_rounding() {
     for isa in Isa::all() {
         for width in [1, 3, 16, 20, 64, 385] {
             let rows = 18;
@@ -345,18 +350,19 @@ fn normalisation_is_exact_to_rounding() {
                 let variance =
                     sums.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / width as f64;
                 for (place, x) in sums.iter().enumerate() {
-                    let even = (f64::from(*x) - mean) / (variance + 1e-6).sqrt();
-                    let expected = even * f64::from(norm.weight[place]) + f64::from(norm.bias[place]);
+                    let normalised = (f64::from(*x) - mean) / (variance + 1e-6).sqrt();
+                    let expected = normalised * f64::from(norm.weight[place]) + f64::from(norm.bias[place]);
                     let gap = (f64::from(found[place]) - expected).abs();
                     assert!(gap < 2e-5, "{} width {width}: {} {expected}", isa.name(), found[place]);
                 }
             }
-            let head = Head { weight: [noise(width, 18), noise(width, 19)], bias: [0.5, -0.5] };
-            let logits = head.logits(isa, one.row(3));
-            for (side, found) in logits.into_iter().enumerate() {
-                let terms = one.row(3)[..width].iter().zip(&head.weight[side]);
+            let (weight, bias) = (noise(3 * width, 18), [0.5, -0.5, 0.25]);
+            let mut found = [0.0; 3];
+            projector_for(isa)(&Projection::new(&weight, &bias), one.row(3), &mut found);
+            for (found, (weight, bias)) in found.into_iter().zip(weight.chunks_exact(width).zip(bias)) {
+                let terms = one.row(3)[..width].iter().zip(weight);
                 let expected: f64 = terms.map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-                assert!((f64::from(found - head.bias[side]) - expected).abs() < 1e-4);
+                assert!((f64::from(found - bias) - expected).abs() < 1e-4);
             }
         }
     }
@@ -468,7 +474,7 @@ fn extreme_scores_do_no_harm() {
     }
 }
 
-/// Whole encoders of all families: the same logits on every unit, whichever wrote them first.
+/// Whole encoders of all families: the same states on every unit, whichever wrote them first.
 #[test]
 #[cfg_attr(miri, ignore = "reads files")]
 fn units_agree_on_whole_models() {
@@ -485,15 +491,15 @@ fn units_agree_on_whole_models() {
         for (precision, tolerance) in [(Precision::F32, 2e-5), (Precision::Int8, 0.3)] {
             let run = |isa| {
                 let config = EncoderConfig::from_files(&files).unwrap();
-                Engine::load_for(isa, config, &weights, precision).unwrap().forward(&batch, None).unwrap()
+                let engine = Engine::load_for(isa, config, &weights, precision, None).unwrap();
+                engine.forward(&batch, None).unwrap()
             };
             let all = Isa::all();
             let expected = run(all[all.len() - 1]);
             for isa in all {
                 for (found, expected) in run(isa).iter().zip(&expected) {
-                    let logits =
-                        found.start.iter().chain(&found.end).zip(expected.start.iter().chain(&expected.end));
-                    let worst = logits.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    let numbers = found.numbers.iter().zip(&expected.numbers);
+                    let worst = numbers.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                     assert!(
                         worst <= tolerance,
                         "{family} on {} in {}: {worst}",

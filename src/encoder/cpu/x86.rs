@@ -1,7 +1,15 @@
 //! The vector units of x86-64.
 //!
-//! SAFETY, for every intrinsic here: the types have no public constructor but `detect`, which asks the processor for exactly the
-//! features that `run` enables. Loads and stores pass their caller's promise on.
+//! # Safety
+//!
+//! The uses of `unsafe` here are of three kinds, and have no notes of their own:
+//!
+//! - Intrinsics that compute on values, and the call of what `run` compiles for a unit, need a processor that has the instructions. A
+//!   value of a unit's type is the proof: only `detect` makes one, after asking the processor for every feature that this unit's
+//!   `run` enables. A unit that extends another is made from a value of that other one.
+//! - Intrinsics that load and store need memory as well. They stand in functions that are unsafe themselves; [`Simd`] says what
+//!   their callers promise, and they touch no more than that.
+//! - `lanes` stores one vector into an array that is one vector long.
 
 use std::arch::x86_64::*;
 
@@ -302,7 +310,7 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn turn(self, (from, from_stride): (*const f32, usize), (to, to_stride): (*mut f32, usize)) {
+    unsafe fn transpose(self, (from, from_stride): (*const f32, usize), (to, to_stride): (*mut f32, usize)) {
         unsafe {
             // Loops and no closures: those would be compiled without the vector unit wherever they are not inlined.
             let mut rows = [_mm512_setzero_ps(); 16];

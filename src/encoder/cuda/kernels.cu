@@ -274,19 +274,19 @@ __device__ inline void attention_on_matrix_units(
 #pragma unroll
         for (int step = 0; step < KEYS / 16; ++step) {
             // The scores lie in the registers where the matrix unit wants its left factor.
-            unsigned shares[4];
+            unsigned probabilities[4];
 #pragma unroll
             for (int part = 0; part < 4; ++part) {
                 const float *from = &scores[2 * step + part / 2][part % 2 * 2];
-                shares[part] = pack<T>(from[0], from[1]);
+                probabilities[part] = pack<T>(from[0], from[1]);
             }
 #pragma unroll
             for (int block = 0; block < WIDTH / 16; ++block) {
                 const int key = step * 16 + lane % 16, column = block * 16 + lane / 16 * 8;
                 unsigned right[4];
                 load_matrices_transposed(right, &values[buffer][key * STRIDE + column]);
-                multiply<T>(sums[2 * block], shares, right[0], right[1]);
-                multiply<T>(sums[2 * block + 1], shares, right[2], right[3]);
+                multiply<T>(sums[2 * block], probabilities, right[0], right[1]);
+                multiply<T>(sums[2 * block + 1], probabilities, right[2], right[3]);
             }
         }
         // The next round fills this buffer.
@@ -298,12 +298,12 @@ __device__ inline void attention_on_matrix_units(
         total[half] += from_lane(total[half], 1);
         total[half] += from_lane(total[half], 2);
         if (rows[half] >= tile.length) continue;
-        const float share = 1.0f / total[half];
+        const float factor = 1.0f / total[half];
         T *to = out + (tile.start + rows[half]) * hidden + tile.head * WIDTH + pair;
 #pragma unroll
         for (int block = 0; block < WIDTH / 8; ++block)
             *reinterpret_cast<unsigned *>(to + block * 8) =
-                pack<T>(sums[block][2 * half] * share, sums[block][2 * half + 1] * share);
+                pack<T>(sums[block][2 * half] * factor, sums[block][2 * half + 1] * factor);
     }
 }
 
@@ -358,10 +358,10 @@ __device__ inline void attention_in_f32(
             for (int column = 0; column < WIDTH; ++column) sums[column] *= shrink;
 #pragma unroll
             for (int i = 0; i < TOGETHER; ++i) {
-                const float share = exp2f(scores[i] - best);
-                total += share;
+                const float power = exp2f(scores[i] - best);
+                total += power;
 #pragma unroll
-                for (int column = 0; column < WIDTH; ++column) sums[column] += share * values[group + i][column];
+                for (int column = 0; column < WIDTH; ++column) sums[column] += power * values[group + i][column];
             }
         }
         __syncthreads();
@@ -424,21 +424,18 @@ ATTENTION(bf16, 64)
 ATTENTION_IN_F32(32)
 ATTENTION_IN_F32(64)
 
-// Start and end logits: two products of each token's state. `logits` holds all starts, then all ends.
-extern "C" __global__ void head(
-    const float *state, const float *weight, const float *bias, int hidden, int tokens, float *logits) {
+// A few products of each token's state. `weight` is `[outputs, hidden]`, `projected` `[tokens, outputs]`.
+extern "C" __global__ void project(
+    const float *state, const float *weight, const float *bias, int hidden, int outputs, int tokens, float *projected) {
     const int token = token_of_warp();
     if (token >= tokens) return;
     const float *numbers = state + token * static_cast<size_t>(hidden);
-    float start = 0, end = 0;
-    for (int from = static_cast<int>(threadIdx.x); from < hidden; from += WARP) {
-        start += numbers[from] * weight[from];
-        end += numbers[from] * weight[hidden + from];
-    }
-    start = sum_over_warp(start);
-    end = sum_over_warp(end);
-    if (threadIdx.x == 0) {
-        logits[token] = start + bias[0];
-        logits[tokens + token] = end + bias[1];
+    float *to = projected + token * static_cast<size_t>(outputs);
+    for (int output = 0; output < outputs; ++output) {
+        const float *factors = weight + output * static_cast<size_t>(hidden);
+        float sum = 0;
+        for (int from = static_cast<int>(threadIdx.x); from < hidden; from += WARP) sum += numbers[from] * factors[from];
+        sum = sum_over_warp(sum);
+        if (threadIdx.x == 0) to[output] = sum + bias[output];
     }
 }

@@ -4,7 +4,7 @@
 //! ids, positions, segments -> embed (tables, normalise)
 //!   per layer:  product (query, key, value + bias) -> attention, window by window -> product
 //!               -> add_norm (bias, residual, normalise) -> product -> bias_gelu -> product -> add_norm
-//!   head -> start and end logits
+//!   the states, or project -> a few numbers for each token
 //! ```
 //!
 //! Nothing is padded and nothing masked. Sums, softmax, GELU and normalisation are f32 in every type, and so is the state that each
@@ -25,7 +25,7 @@ use self::card::{Card, Memory};
 use self::product::{Blas, Product};
 use self::workspace::{Indices, Lane, Places, Rooms};
 use super::tables::Tables;
-use super::{Cards, Precision, Tap, WindowLogits, layer};
+use super::{Cards, Precision, Projection, Tap, WindowRows, layer};
 use crate::checkpoint::config::EncoderConfig;
 use crate::checkpoint::weights::Weights;
 use crate::encoder::batch::Batch;
@@ -64,10 +64,11 @@ impl Engines {
         weights: &Weights,
         cards: Cards,
         precision: Precision,
+        projection: Option<&Projection>,
     ) -> Result<Option<Self>> {
         let mut engines = Vec::with_capacity(cards.count());
         for number in cards.numbers() {
-            match Engine::load(config, weights, number, precision)? {
+            match Engine::load(config, weights, number, precision, projection)? {
                 Some(engine) => engines.push(engine),
                 None => return Ok(None),
             }
@@ -79,10 +80,14 @@ impl Engines {
         &self.engines[0].config
     }
 
-    /// The number type and the cards.
+    pub(super) fn precision(&self) -> Precision {
+        self.engines[0].precision
+    }
+
+    /// The cards.
     pub(super) fn describe(&self) -> String {
         let cards: Vec<String> = self.engines.iter().map(|engine| engine.card.describe()).collect();
-        format!("{} on {}", self.engines[0].precision.name(), cards.join(", "))
+        cards.join(", ")
     }
 
     /// How many batches are under way at the same time.
@@ -108,8 +113,8 @@ impl Engines {
         self.engines.iter().filter_map(cut).collect()
     }
 
-    /// Start and end logits of every token of every window.
-    pub(super) fn forward(&self, batch: &Batch, tap: Option<&mut Tap>) -> Result<Vec<WindowLogits>> {
+    /// The rows of every window, of all its tokens.
+    pub(super) fn forward(&self, batch: &Batch, tap: Option<&mut Tap>) -> Result<Vec<WindowRows>> {
         // A card with nothing to do comes before one that is busy.
         let lanes = || {
             (0..LANES).flat_map(|lane| self.engines.iter().map(move |engine| (engine, &engine.lanes[lane])))
@@ -142,7 +147,7 @@ struct Engine {
     tables: Tables,
     embeddings: Embeddings,
     layers: Vec<Layer>,
-    head: Head,
+    projection: Option<Projected>,
     kernels: Kernels,
     lanes: [Mutex<Lane>; LANES],
     /// Tokens that a pass may have, now and at first.
@@ -167,9 +172,11 @@ struct Norm {
     bias: Memory<f32>,
 }
 
-struct Head {
+/// A projection on the card.
+struct Projected {
     weight: Memory<f32>,
     bias: Memory<f32>,
+    outputs: usize,
 }
 
 /// The kernels that suit the model's size and type.
@@ -178,7 +185,7 @@ struct Kernels {
     attention: CudaFunction,
     add_norm: CudaFunction,
     bias_gelu: CudaFunction,
-    head: CudaFunction,
+    project: CudaFunction,
 }
 
 impl Kernels {
@@ -190,14 +197,14 @@ impl Kernels {
         };
         let quads =
             ROW_SIZES.into_iter().find(|quads| config.hidden <= quads * NUMBERS_OF_A_QUAD).unwrap_or(0);
-        let [embed, attention, add_norm, bias_gelu, head] = card.kernels([
+        let [embed, attention, add_norm, bias_gelu, project] = card.kernels([
             format!("embed_{kind}_{quads}"),
             format!("attention_{kind}_{}", config.head_width()),
             format!("add_norm_{kind}_{quads}"),
             format!("bias_gelu_{kind}"),
-            "head".into(),
+            "project".into(),
         ])?;
-        Ok(Self { embed, attention, add_norm, bias_gelu, head })
+        Ok(Self { embed, attention, add_norm, bias_gelu, project })
     }
 }
 
@@ -222,6 +229,7 @@ impl Engine {
         weights: &Weights,
         number: usize,
         precision: Precision,
+        projection: Option<&Projection>,
     ) -> Result<Option<Self>> {
         let card = Card::open(number)?;
         if !Self::suits(config, &card)? {
@@ -229,7 +237,6 @@ impl Engine {
         }
         let (names, hidden) = (config.names, config.hidden);
         let prefix = weights.prefix_of(names.words)?;
-        let head = weights.head_module()?;
         let blas = Blas::open(&card, precision)?;
         let norm = |module: &str| -> Result<Norm> {
             let (weight, bias) = weights.norm(module, hidden)?;
@@ -248,7 +255,7 @@ impl Engine {
         let table = |module: &str, rows: usize| {
             card.upload_as(precision, &weights.matrix(&format!("{prefix}{module}.weight"), rows, hidden)?)
         };
-        let layers = Layer::load_all(config, &prefix, linear, norm)?;
+        let layers = Layer::load_all(config, weights, &prefix, linear, norm)?;
         let embeddings = Embeddings {
             words: table(names.words, config.vocabulary)?,
             positions: table(names.positions, config.positions)?,
@@ -258,22 +265,27 @@ impl Engine {
             },
             norm: norm(&format!("{prefix}{}", names.embedding_norm))?,
         };
-        let head = Head {
-            weight: card.upload(&weights.matrix(&format!("{head}.weight"), 2, hidden)?)?,
-            bias: card.upload(&weights.vector(&[format!("{head}.bias")], 2)?)?,
+        let outputs = projection.map(Projection::outputs);
+        let projection = match projection {
+            None => None,
+            Some(projection) => Some(Projected {
+                weight: card.upload(projection.weight())?,
+                bias: card.upload(projection.bias())?,
+                outputs: projection.outputs(),
+            }),
         };
         let kernels = Kernels::load(&card, config, precision)?;
         // The weights have to be there before other threads start work that reads them.
         card.finish()?;
         let room = (card.free()? as f64 * SHARE_OF_MEMORY) as usize / LANES;
-        let limit = (room / Rooms::bytes_per_token(config, precision)).clamp(QUERIES, MOST_TOKENS);
+        let limit = (room / Rooms::bytes_per_token(config, precision, outputs)).clamp(QUERIES, MOST_TOKENS);
         Ok(Some(Self {
             tables: Tables::load(weights, &prefix, config)?,
             config: config.clone(),
             precision,
             embeddings,
             layers,
-            head,
+            projection,
             kernels,
             lanes: Default::default(),
             limit: AtomicUsize::new(limit),
@@ -282,19 +294,14 @@ impl Engine {
         }))
     }
 
-    /// Start and end logits of every token of every window.
-    fn forward(
-        &self,
-        lane: &mut Lane,
-        batch: &Batch,
-        mut tap: Option<&mut Tap>,
-    ) -> Result<Vec<WindowLogits>> {
+    /// The rows of every window, of all its tokens.
+    fn forward(&self, lane: &mut Lane, batch: &Batch, mut tap: Option<&mut Tap>) -> Result<Vec<WindowRows>> {
         self.tables.check(batch)?;
         let windows: Vec<Range<usize>> = batch.ranges().collect();
-        let mut logits = Vec::with_capacity(windows.len());
-        while logits.len() < windows.len() {
+        let mut rows = Vec::with_capacity(windows.len());
+        while rows.len() < windows.len() {
             let limit = self.limit.load(Ordering::Relaxed);
-            let rest = &windows[logits.len()..];
+            let rest = &windows[rows.len()..];
             let fits = |window: &&Range<usize>| window.end - rest[0].start <= limit;
             // Whoever looks at the states wants those of all windows together.
             let count = if tap.is_some() { rest.len() } else { rest.iter().take_while(fits).count().max(1) };
@@ -306,10 +313,10 @@ impl Engine {
                     let tokens = together[together.len() - 1].end - together[0].start;
                     self.limit.fetch_min(tokens / 2, Ordering::Relaxed);
                 }
-                run => logits.extend(run?),
+                run => rows.extend(run?),
             }
         }
-        Ok(logits)
+        Ok(rows)
     }
 
     /// Gives back the memory of lanes that nobody uses at the moment. Says whether there was any.
@@ -329,23 +336,20 @@ impl Engine {
         batch: &Batch,
         windows: &[Range<usize>],
         tap: Option<&mut Tap>,
-    ) -> Result<Vec<WindowLogits>> {
+    ) -> Result<Vec<WindowRows>> {
         let indices = Indices::of(batch, windows, &self.config, QUERIES);
         let rooms = self.queue_up(lane, &indices, tap)?;
         // Other passes may be queued up now, whose end nobody waits for here.
-        let logits = rooms.logits(indices.tokens, &self.card)?;
-        let (starts, ends) = logits.split_at(indices.tokens);
-        if logits.iter().any(|logit| !logit.is_finite()) {
-            return Err(Error::NotFinite { dtype: self.precision.name() });
-        }
+        let (numbers, width) = rooms.rows(indices.tokens, &self.card)?;
         let first = windows.first().map_or(0, |window| window.start);
-        let own = windows.iter().map(|window| window.start - first..window.end - first);
-        Ok(own
-            .map(|window| WindowLogits { start: starts[window.clone()].to_vec(), end: ends[window].to_vec() })
-            .collect())
+        let own = |window: &Range<usize>| {
+            let rows = window.start - first..window.end - first;
+            WindowRows::complete(width, numbers[rows.start * width..rows.end * width].to_vec())
+        };
+        Ok(windows.iter().map(own).collect())
     }
 
-    /// Starts everything from the indices on the host to the logits on the host.
+    /// Starts everything from the indices on the host to the rows on the host.
     fn queue_up<'a>(
         &self,
         lane: &'a mut Lane,
@@ -367,7 +371,7 @@ impl Engine {
         tap: Option<&mut Tap>,
     ) -> Result<&'a mut Rooms> {
         let card = &self.card;
-        let rooms = lane.room_for(indices, card, &self.config, self.precision)?;
+        let rooms = lane.room_for(indices, card, &self.config, self.precision, self.outputs())?;
         rooms.send(indices, card)?;
         match tap {
             None => rooms.start(indices, card, |at| {
@@ -388,7 +392,12 @@ impl Engine {
         Ok(rooms)
     }
 
-    /// Starts everything between the indices and the logits. `after_layer` is called after the embeddings and after each layer.
+    /// Numbers that a projection gives for each token, if there is one.
+    fn outputs(&self) -> Option<usize> {
+        self.projection.as_ref().map(|projection| projection.outputs)
+    }
+
+    /// Starts everything between the indices and the rows. `after_layer` is called after the embeddings and after each layer.
     ///
     /// # Safety
     ///
@@ -449,11 +458,14 @@ impl Engine {
             }
             after_layer()?;
         }
-        let (weight, bias) = (self.head.weight.address(), self.head.bias.address());
+        let Some(projection) = &self.projection else { return Ok(()) };
+        let (weight, bias) = (projection.weight.address(), projection.bias.address());
+        let outputs = projection.outputs as i32;
         // SAFETY: as above.
         unsafe {
-            card.launch(&kernels.head, by_token(tokens), (WARP, WARPS), |launch| {
-                launch.arg(&at.residual).arg(&weight).arg(&bias).arg(&hidden).arg(&count).arg(&at.logits);
+            card.launch(&kernels.project, by_token(tokens), (WARP, WARPS), |launch| {
+                launch.arg(&at.residual).arg(&weight).arg(&bias);
+                launch.arg(&hidden).arg(&outputs).arg(&count).arg(&at.projected);
             })
         }
     }

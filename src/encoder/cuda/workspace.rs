@@ -33,9 +33,12 @@ pub(super) struct Rooms {
     attended: Memory<u8>,
     /// What a product adds to the state.
     delta: Memory<u8>,
-    logits: Memory<f32>,
+    /// What a projection gives; without one the state itself is fetched.
+    projected: Option<Memory<f32>>,
     fetched: PinnedHostSlice<f32>,
-    /// Reached once the logits are in `fetched`.
+    /// Numbers of each token in `fetched`.
+    row: usize,
+    /// Reached once the rows are in `fetched`.
     done: CudaEvent,
     /// For passes over one window of some length: what they start, once they have been seen twice.
     recordings: HashMap<usize, Option<Recording>>,
@@ -56,7 +59,8 @@ pub(super) struct Places {
     pub(super) wide: Address,
     pub(super) attended: Address,
     pub(super) delta: Address,
-    pub(super) logits: Address,
+    /// Null without a projection.
+    pub(super) projected: Address,
 }
 
 /// What a pass is about, as the kernels want it.
@@ -127,6 +131,7 @@ impl Lane {
         card: &Card,
         config: &EncoderConfig,
         precision: Precision,
+        outputs: Option<usize>,
     ) -> Result<&mut Rooms> {
         let rooms = match self.0.take() {
             Some(rooms) if rooms.hold(indices) => rooms,
@@ -135,7 +140,7 @@ impl Lane {
                 // What there was goes first: the card may not have room for both.
                 drop(small);
                 let (tokens, numbers) = (tokens.max(indices.tokens), numbers.max(indices.numbers.len()));
-                Rooms::new(tokens, numbers, card, config, precision)?
+                Rooms::new((tokens, numbers), card, config, precision, outputs)?
             }
         };
         Ok(self.0.insert(rooms))
@@ -144,23 +149,28 @@ impl Lane {
 
 impl Rooms {
     /// What a token takes on the card.
-    pub(super) fn bytes_per_token(config: &EncoderConfig, precision: Precision) -> usize {
+    pub(super) fn bytes_per_token(
+        config: &EncoderConfig,
+        precision: Precision,
+        outputs: Option<usize>,
+    ) -> usize {
         let copy = if copies(precision) { config.hidden } else { 0 };
         let numbers = copy + widest(config) + 2 * config.hidden;
-        // At worst a tile of its own, and two logits.
-        let rest = 6 * size_of::<u32>() + 2 * size_of::<f32>();
+        // At worst a tile of its own.
+        let rest = 6 * size_of::<u32>() + outputs.unwrap_or(0) * size_of::<f32>();
         numbers * width(precision) + config.hidden * size_of::<f32>() + rest
     }
 
     fn new(
-        tokens: usize,
-        numbers: usize,
+        (tokens, numbers): (usize, usize),
         card: &Card,
         config: &EncoderConfig,
         precision: Precision,
+        outputs: Option<usize>,
     ) -> Result<Self> {
         // Passes grow in steps, so that a few of them settle it.
         let (tokens, numbers) = (tokens.next_multiple_of(1024), numbers.next_multiple_of(4096));
+        let row = outputs.unwrap_or(config.hidden);
         let bytes = |columns: usize| card.room(tokens * columns * width(precision));
         Ok(Self {
             tokens,
@@ -172,8 +182,9 @@ impl Rooms {
             wide: bytes(widest(config))?,
             attended: bytes(config.hidden)?,
             delta: bytes(config.hidden)?,
-            logits: card.room(tokens * 2)?,
-            fetched: card.host_room(tokens * 2)?,
+            projected: outputs.map(|outputs| card.room(tokens * outputs)).transpose()?,
+            fetched: card.host_room(tokens * row)?,
+            row,
             done: card.event()?,
             recordings: HashMap::new(),
         })
@@ -200,7 +211,7 @@ impl Rooms {
             wide: self.wide.address(),
             attended: self.attended.address(),
             delta: self.delta.address(),
-            logits: self.logits.address(),
+            projected: self.projected.as_ref().map_or(0, Memory::address),
         }
     }
 
@@ -238,17 +249,17 @@ impl Rooms {
         }
     }
 
-    /// Starts copying the logits of so many tokens to the host.
+    /// Starts copying the rows of so many tokens to the host.
     pub(super) fn fetch(&mut self, tokens: usize, card: &Card) -> Result<()> {
-        let fetched = &mut card.check(self.fetched.as_mut_slice())?[..2 * tokens];
-        card.fetch(&self.logits, fetched)?;
+        let fetched = &mut card.check(self.fetched.as_mut_slice())?[..self.row * tokens];
+        card.fetch(self.projected.as_ref().unwrap_or(&self.residual), fetched)?;
         card.check(self.done.record(&card.stream))
     }
 
-    /// Waits for what was fetched: all starts, then all ends.
-    pub(super) fn logits(&self, tokens: usize, card: &Card) -> Result<&[f32]> {
+    /// Waits for what was fetched: the rows, and the numbers of each.
+    pub(super) fn rows(&self, tokens: usize, card: &Card) -> Result<(&[f32], usize)> {
         card.check(self.done.synchronize())?;
-        Ok(&card.check(self.fetched.as_slice())?[..2 * tokens])
+        Ok((&card.check(self.fetched.as_slice())?[..self.row * tokens], self.row))
     }
 
     /// Waits for the state of so many tokens.

@@ -54,17 +54,31 @@ impl Layout {
         };
         Ok(Self { lengths: lengths.to_vec(), padded: Some(padded) })
     }
+
+    /// What the softmax of a layer gave, as `[head, query, key]` for each window.
+    pub(super) fn by_window(&self, probabilities: &[Tensor]) -> Result<Vec<Vec<f32>>> {
+        let mut packed = probabilities.iter();
+        let window = |(number, &length): (usize, &usize)| match &self.padded {
+            _ if length == 0 => Ok(Vec::new()),
+            None => packed.next().map_or(Ok(Vec::new()), |all| all.flatten_all()?.to_vec1()),
+            Some(_) => {
+                let own = probabilities[0].get(number)?;
+                own.narrow(1, 0, length)?.narrow(2, 0, length)?.flatten_all()?.to_vec1()
+            }
+        };
+        self.lengths.iter().enumerate().map(window).collect()
+    }
 }
 
 /// Scaled dot-product attention. `qkv` is `[tokens, 3 * heads * width]`; the result `[tokens, heads * width]`, in the same type.
 /// Scores and their softmax are f32 whatever the type of the products.
-/// `shares` turns scores into the shares of each row.
+/// `probabilities` is the softmax of each row, and whatever happens to its result before values are multiplied with it.
 pub(super) fn attention(
     qkv: &Tensor,
     heads: usize,
     width: usize,
     layout: &Layout,
-    shares: &dyn Fn(&Tensor) -> Result<Tensor>,
+    probabilities: &dyn Fn(&Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
     let tokens = qkv.dim(0)?;
     let qkv = qkv.reshape((tokens, 3, heads, width))?;
@@ -76,7 +90,9 @@ pub(super) fn attention(
                 // [3, heads, length, width]
                 let window = qkv.narrow(0, start, length)?.permute((1, 2, 0, 3))?;
                 let parts = [window.get(0)?, window.get(1)?, window.get(2)?];
-                windows.push(attend(parts, None, shares)?.transpose(0, 1)?.reshape((length, heads * width))?);
+                windows.push(
+                    attend(parts, None, probabilities)?.transpose(0, 1)?.reshape((length, heads * width))?,
+                );
                 start += length;
             }
             Tensor::cat(&windows, 0)
@@ -86,7 +102,7 @@ pub(super) fn attention(
             // [3, windows, heads, longest, width]
             let spread = qkv.index_select(&padded.gather, 0)?.reshape(shape)?.permute((2, 0, 3, 1, 4))?;
             let parts = [spread.get(0)?, spread.get(1)?, spread.get(2)?];
-            let attended = attend(parts, Some(&padded.mask), shares)?.transpose(1, 2)?;
+            let attended = attend(parts, Some(&padded.mask), probabilities)?.transpose(1, 2)?;
             attended
                 .reshape((padded.windows * padded.longest, heads * width))?
                 .index_select(&padded.scatter, 0)
@@ -98,7 +114,7 @@ pub(super) fn attention(
 fn attend(
     [query, key, value]: [Tensor; 3],
     mask: Option<&Tensor>,
-    shares: &dyn Fn(&Tensor) -> Result<Tensor>,
+    probabilities: &dyn Fn(&Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
     let dtype = query.dtype();
     let scale = 1.0 / (query.dim(candle_core::D::Minus1)? as f64).sqrt();
@@ -110,31 +126,22 @@ fn attend(
     if let Some(mask) = mask {
         scores = scores.broadcast_add(mask)?;
     }
-    shares(&scores)?.to_dtype(dtype)?.matmul(&value.contiguous()?)
+    probabilities(&scores)?.to_dtype(dtype)?.matmul(&value.contiguous()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::Random;
     use candle_nn::ops::softmax_last_dim;
-
-    /// Numbers without a pattern, the same in every run.
-    fn noise(count: usize) -> Vec<f32> {
-        let mut state = 1u32;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-        };
-        (0..count).map(|_| next() * 3.0).collect()
-    }
 
     #[test]
     fn padded_and_packed_attention_agree() {
         let (heads, width, lengths) = (3, 8, [5, 1, 17, 2]);
         let tokens: usize = lengths.iter().sum();
         let device = Device::Cpu;
-        let qkv = Tensor::from_vec(noise(tokens * 3 * heads * width), (tokens, 3 * heads * width), &device)
-            .unwrap();
+        let noise = Random::new(1).noise(tokens * 3 * heads * width).into_iter().map(|x| 3.0 * x);
+        let qkv = Tensor::from_vec(noise.collect(), (tokens, 3 * heads * width), &device).unwrap();
         let run = |layout: &Layout| {
             let attended = attention(&qkv, heads, width, layout, &softmax_last_dim).unwrap();
             attended.flatten_all().unwrap().to_vec1::<f32>().unwrap()

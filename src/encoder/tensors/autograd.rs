@@ -1,4 +1,4 @@
-//! Learning with tensor operations: the encoder's equations as a graph that candle finds the slopes of.
+//! Learning with tensor operations: the encoder's equations as a graph that candle finds the gradients of.
 //!
 //! It learns on GPUs, in f32 or mixed precision, and is what the CPU's [`Backprop`](crate::encoder::cpu::Backprop) is compared with.
 
@@ -8,18 +8,18 @@ use candle_core::{D, DType, Device, Result, Tensor, Var};
 use candle_nn::ops::{layer_norm_slow, softmax};
 
 use super::attention::{Layout, attention};
+use crate::encoder::Precision;
 use crate::encoder::batch::Batch;
 use crate::encoder::error;
-use crate::encoder::{Precision, WindowLogits};
-use crate::train::learn::{Affine, LossSlopes, Norm, Parameters, Pass};
+use crate::encoder::places::{Affine, Norm, Numbers, Pass, Top};
 
-/// f16 has a narrow range: slopes are multiplied with as much as it bears, and divided again.
+/// f16 has a narrow range: gradients are multiplied with as much as it bears, and divided again.
 const HIGHEST_SCALE: f64 = 65_536.0;
 
 /// Passes without overflow after which a larger scale is tried.
 const PATIENCE: u32 = 500;
 
-/// Computes slopes with candle.
+/// Computes gradients with candle.
 pub(crate) struct Autograd {
     device: Device,
     precision: Precision,
@@ -41,62 +41,53 @@ impl Autograd {
         self.variables.clear();
     }
 
-    /// Runs a batch forwards, asks for the slopes of its logits, and adds those of all numbers that learn to `gradients`.
+    /// Runs a batch forwards, lets `top` turn the last hidden states into their gradients, and adds those of all numbers that learn
+    /// to `gradients`.
     pub(crate) fn run(
         &mut self,
-        parameters: &Parameters,
+        numbers: Numbers,
         batch: &Batch,
         pass: &Pass,
-        slopes: &mut LossSlopes,
+        top: &mut Top,
         gradients: &mut [f32],
     ) -> error::Result<()> {
         if self.variables.is_empty() {
-            for slot in &parameters.slots {
-                let numbers = &parameters.values[slot.place.clone()];
-                self.variables.push(Var::from_slice(numbers, slot.shape.as_slice(), &self.device)?);
+            for slot in numbers.slots {
+                let variable = Var::from_slice(numbers.at(&slot.place), slot.shape.as_slice(), &self.device)?;
+                self.variables.push(variable);
             }
         }
         if pass.dropout > 0.0 && !self.device.is_cpu() {
             self.device.set_seed(pass.seed)?;
         }
-        let graph = Graph { parameters, variables: &self.variables, precision: self.precision, pass };
-        let logits = graph.logits(batch, &self.device)?;
-        let numbers = logits.to_vec2::<f32>()?;
-        if numbers.iter().flatten().any(|logit| !logit.is_finite()) {
-            return Err(error::Error::NotFinite { dtype: self.precision.name() });
+        let graph = Graph { numbers, variables: &self.variables, precision: self.precision, pass };
+        let states = graph.states(batch, &self.device)?;
+        let mut state_gradients = states.flatten_all()?.to_vec1::<f32>()?;
+        if !top(&mut state_gradients) || pass.lowest() > numbers.config.layers {
+            return Ok(());
         }
-        let windows: Vec<WindowLogits> = (batch.ranges())
-            .map(|range| WindowLogits {
-                start: numbers[0][range.clone()].to_vec(),
-                end: numbers[1][range].to_vec(),
-            })
-            .collect();
-        let slopes = slopes(&windows);
-        let starts = slopes.iter().flat_map(|window| window.start.iter().copied());
-        let slopes: Vec<f32> =
-            starts.chain(slopes.iter().flat_map(|window| window.end.iter().copied())).collect();
-        let slopes = Tensor::from_vec(slopes, logits.shape(), &self.device)?;
+        let state_gradients = Tensor::from_vec(state_gradients, states.shape(), &self.device)?;
         loop {
-            // The sum's slope with respect to each logit is what the loss says.
-            let store = ((&logits * &slopes)?.sum_all()? * self.scale)?.backward()?;
+            // The gradient of this sum with respect to each state is what `top` says.
+            let store = ((&states * &state_gradients)?.sum_all()? * self.scale)?.backward()?;
             let mut found = Vec::new();
-            for (slot, variable) in parameters.slots.iter().zip(&self.variables) {
-                if pass.learns(slot.depth)
-                    && let Some(slope) = store.get(variable)
+            for (slot, variable) in numbers.slots.iter().zip(&self.variables) {
+                if pass.learns[slot.depth]
+                    && let Some(gradient) = store.get(variable)
                 {
-                    found.push((slot, slope.flatten_all()?.to_vec1::<f32>()?));
+                    found.push((slot, gradient.flatten_all()?.to_vec1::<f32>()?));
                 }
             }
-            let finite = found.iter().all(|(_, slopes)| slopes.iter().all(|slope| slope.is_finite()));
+            let finite = found.iter().all(|(_, found)| found.iter().all(|gradient| gradient.is_finite()));
             if !finite && self.scale > 1.0 {
                 self.scale /= 2.0;
                 self.steady = 0;
                 continue;
             }
             let factor = (1.0 / self.scale) as f32;
-            for (slot, slopes) in found {
+            for (slot, found) in found {
                 let sums = gradients[slot.place.clone()].iter_mut();
-                sums.zip(slopes).for_each(|(sum, slope)| *sum += slope * factor);
+                sums.zip(found).for_each(|(sum, gradient)| *sum += gradient * factor);
             }
             break;
         }
@@ -111,7 +102,7 @@ impl Autograd {
 
 /// The numbers as variables of one pass.
 struct Graph<'a> {
-    parameters: &'a Parameters,
+    numbers: Numbers<'a>,
     variables: &'a [Var],
     precision: Precision,
     pass: &'a Pass<'a>,
@@ -120,7 +111,7 @@ struct Graph<'a> {
 impl Graph<'_> {
     /// The tensors of a place, one below the other.
     fn at(&self, place: &Range<usize>) -> Result<Tensor> {
-        let slots = self.parameters.slots.iter().zip(self.variables);
+        let slots = self.numbers.slots.iter().zip(self.variables);
         let inside = slots.filter(|(slot, _)| place.start <= slot.place.start && slot.place.end <= place.end);
         let parts: Vec<&Tensor> = inside.map(|(_, variable)| variable.as_tensor()).collect();
         if let [part] = parts[..] { Ok(part.clone()) } else { Tensor::cat(&parts, 0) }
@@ -134,7 +125,7 @@ impl Graph<'_> {
     }
 
     fn norm(&self, norm: &Norm, input: &Tensor) -> Result<Tensor> {
-        let epsilon = self.parameters.config.epsilon as f32;
+        let epsilon = self.numbers.config.epsilon as f32;
         layer_norm_slow(input, &self.at(&norm.weight)?, &self.at(&norm.bias)?, epsilon)
     }
 
@@ -149,7 +140,7 @@ impl Graph<'_> {
     }
 
     fn embed(&self, batch: &Batch, device: &Device) -> Result<Tensor> {
-        let (config, places) = (&self.parameters.config, &self.parameters.places);
+        let (config, places) = (&self.numbers.config, &self.numbers.places);
         let look_up = |place: &Range<usize>, rows: Vec<u32>| {
             let rows = Tensor::from_vec(rows, batch.tokens(), device)?;
             self.at(place)?.index_select(&rows, 0)
@@ -164,22 +155,21 @@ impl Graph<'_> {
         }
     }
 
-    /// `[2, tokens]`.
-    fn logits(&self, batch: &Batch, device: &Device) -> Result<Tensor> {
-        let (config, places) = (&self.parameters.config, &self.parameters.places);
+    /// The last hidden states, `[tokens, hidden]`.
+    fn states(&self, batch: &Batch, device: &Device) -> Result<Tensor> {
+        let (config, places) = (&self.numbers.config, &self.numbers.places);
         let layout = Layout::new(&batch.lengths, device)?;
-        let shares = |scores: &Tensor| self.drop(softmax(scores, D::Minus1)?);
+        let probabilities = |scores: &Tensor| self.drop(softmax(scores, D::Minus1)?);
         let mut state = self.drop(self.norm(&places.embedding_norm, &self.embed(batch, device)?)?)?;
         for layer in &places.layers {
             let qkv = self.affine(&layer.qkv, &state)?.to_dtype(self.precision.dtype())?;
-            let attended = attention(&qkv, config.heads, config.head_width(), &layout, &shares)?;
+            let attended = attention(&qkv, config.heads, config.head_width(), &layout, &probabilities)?;
             let delta = self.drop(self.affine(&layer.attention_out, &attended)?)?;
             state = self.norm(&layer.attention_norm, &(delta + state)?)?;
             let inner = self.affine(&layer.up, &state)?.gelu_erf()?;
             let delta = self.drop(self.affine(&layer.down, &inner)?)?;
             state = self.norm(&layer.output_norm, &(delta + state)?)?;
         }
-        let weight = self.at(&places.head.weight)?.t()?;
-        state.matmul(&weight)?.broadcast_add(&self.at(&places.head.bias)?)?.t()?.contiguous()
+        Ok(state)
     }
 }

@@ -1,12 +1,16 @@
-//! The transformer encoder and span head in plain tensor operations: one set of equations for all five families.
+//! The transformer encoder in plain tensor operations: one set of equations for all five families.
 //!
-//! It runs on GPUs, in half precision, and as the reference that the CPU engine is compared with.
+//! It runs on GPUs, in half precision, and as the reference that the CPU engine is compared with. It alone can show attention
+//! probabilities, which the engines never keep.
 //!
 //! Tokens of all windows lie behind one another in one `[tokens, hidden]` matrix. Everything but attention treats a token by
 //! itself, so only [`attention()`] knows where windows begin and end.
 
 mod attention;
 mod autograd;
+
+use std::cell::RefCell;
+use std::ops::Range;
 
 use candle_core::{D, DType, Device, Tensor};
 use candle_nn::ops::{layer_norm, softmax_last_dim};
@@ -15,21 +19,21 @@ use self::attention::{Layout, attention};
 pub(crate) use self::autograd::Autograd;
 use super::device::Precision;
 use super::tables::Tables;
-use super::{Tap, WindowLogits, layer};
+use super::{Projection, Tap, WindowRows, layer};
 use crate::checkpoint::config::EncoderConfig;
 use crate::checkpoint::weights::Weights;
 use crate::encoder::batch::Batch;
-use crate::encoder::error::{Error, Result};
+use crate::encoder::error::Result;
 
 /// An encoder with its weights on a device.
-pub(super) struct Encoder {
+pub(super) struct Engine {
     config: EncoderConfig,
     device: Device,
     precision: Precision,
     tables: Tables,
     embedding_norm: Norm,
     layers: Vec<Layer>,
-    head: Head,
+    projection: Option<Projected>,
 }
 
 type Layer = layer::Layer<Linear, Norm>;
@@ -49,17 +53,20 @@ impl Linear {
     }
 }
 
-/// The span head. Two columns are too few for a matrix product whose rounding does not depend on the batch, so it multiplies and
+/// A projection. Few columns are too few for a matrix product whose rounding does not depend on the batch, so it multiplies and
 /// sums; it decides, so it stays in full precision.
-struct Head {
+struct Projected {
+    /// `[outputs, 1, hidden]`.
     weight: Tensor,
+    /// `[outputs, 1]`.
     bias: Tensor,
 }
 
-impl Head {
-    /// From `[tokens, hidden]` to `[2, tokens]`.
+impl Projected {
+    /// From `[tokens, hidden]` to `[tokens, outputs]`.
     fn forward(&self, state: &Tensor) -> candle_core::Result<Tensor> {
-        state.unsqueeze(0)?.broadcast_mul(&self.weight)?.sum(D::Minus1)?.broadcast_add(&self.bias)
+        let products = state.unsqueeze(0)?.broadcast_mul(&self.weight)?.sum(D::Minus1)?;
+        products.broadcast_add(&self.bias)?.t()
     }
 }
 
@@ -100,13 +107,11 @@ impl Loader<'_> {
         })
     }
 
-    /// The span head: two rows, one for starts and one for ends.
-    fn head(&self, module: &str, width: usize) -> Result<Head> {
-        let weight = self.weights.matrix(&format!("{module}.weight"), 2, width)?;
-        let bias = self.weights.vector(&[format!("{module}.bias")], 2)?;
-        Ok(Head {
-            weight: Tensor::from_vec(weight, (2, 1, width), self.device)?,
-            bias: Tensor::from_vec(bias, (2, 1), self.device)?,
+    fn projection(&self, projection: &Projection) -> Result<Projected> {
+        let (outputs, inputs) = (projection.outputs(), projection.inputs());
+        Ok(Projected {
+            weight: Tensor::from_slice(projection.weight(), (outputs, 1, inputs), self.device)?,
+            bias: Tensor::from_slice(projection.bias(), (outputs, 1), self.device)?,
         })
     }
 
@@ -137,20 +142,21 @@ fn transposed(numbers: &[f32], columns: usize) -> Vec<f32> {
     out
 }
 
-impl Encoder {
+impl Engine {
     pub(super) fn load(
         config: EncoderConfig,
         weights: &Weights,
         device: Device,
         precision: Precision,
+        projection: Option<Projection>,
     ) -> Result<Self> {
         let names = config.names;
         let prefix = weights.prefix_of(names.words)?;
-        let head = weights.head_module()?;
         let loader = Loader { weights, device: &device, precision, epsilon: config.epsilon };
         let hidden = config.hidden;
         let layers = Layer::load_all(
             &config,
+            weights,
             &prefix,
             |modules, rows, columns| loader.linear(modules, rows, columns),
             |module| loader.norm(module, hidden),
@@ -159,7 +165,7 @@ impl Encoder {
             tables: Tables::load(weights, &prefix, &config)?,
             embedding_norm: loader.norm(&format!("{prefix}{}", names.embedding_norm), hidden)?,
             layers,
-            head: loader.head(&head, hidden)?,
+            projection: projection.as_ref().map(|projection| loader.projection(projection)).transpose()?,
             config,
             device,
             precision,
@@ -184,45 +190,57 @@ impl Encoder {
         Ok(Tensor::from_vec(sums, (batch.tokens(), width), &self.device)?)
     }
 
-    /// Start and end logits of every token of every window.
-    pub(super) fn forward(&self, batch: &Batch, tap: Option<&mut Tap>) -> Result<Vec<WindowLogits>> {
+    /// The rows of every window, of all its tokens.
+    pub(super) fn forward(&self, batch: &Batch, tap: Option<&mut Tap>) -> Result<Vec<WindowRows>> {
+        let rows = |width: usize, numbers: &[f32]| {
+            let window = |range: Range<usize>| numbers[range.start * width..range.end * width].to_vec();
+            batch.ranges().map(|range| WindowRows::complete(width, window(range))).collect()
+        };
         if batch.tokens() == 0 {
-            return Ok(batch.lengths.iter().map(|_| WindowLogits::default()).collect());
+            return Ok(rows(1, &[]));
         }
-        let logits = self.run(&self.embed(batch)?, batch, tap)?.to_vec2::<f32>()?;
-        batch
-            .ranges()
-            .map(|range| {
-                let window =
-                    WindowLogits { start: logits[0][range.clone()].to_vec(), end: logits[1][range].to_vec() };
-                let finite = window.start.iter().chain(&window.end).all(|logit| logit.is_finite());
-                finite.then_some(window).ok_or(Error::NotFinite { dtype: self.precision.name() })
-            })
-            .collect()
+        let state = self.run(&self.embed(batch)?, batch, tap)?;
+        let width = state.dim(D::Minus1)?;
+        Ok(rows(width, &state.flatten_all()?.to_vec1::<f32>()?))
     }
 
-    /// From summed embeddings to `[2, tokens]` logits.
+    /// From summed embeddings to the last states, or the projection of them.
     fn run(&self, embedded: &Tensor, batch: &Batch, mut tap: Option<&mut Tap>) -> Result<Tensor> {
         let layout = Layout::new(&batch.lengths, &self.device)?;
-        let mut record = |state: &Tensor| -> Result<()> {
-            if let Some(tap) = tap.as_deref_mut() {
+        let show_state = |state: &Tensor, tap: &mut Option<&mut Tap>| -> Result<()> {
+            if let Some(tap) = tap {
                 tap.hidden_states.push(state.flatten_all()?.to_vec1()?);
             }
             Ok(())
         };
         let mut state = self.embedding_norm.forward(embedded)?;
-        record(&state)?;
+        show_state(&state, &mut tap)?;
         for layer in &self.layers {
             let qkv = layer.qkv.forward(&state)?.to_dtype(self.precision.dtype())?;
             let (heads, width) = (self.config.heads, self.config.head_width());
-            let attended = attention(&qkv, heads, width, &layout, &softmax_last_dim)?;
+            let shown = RefCell::new(Vec::new());
+            let wanted = tap.as_ref().is_some_and(|tap| tap.attention.is_some());
+            let probabilities = |scores: &Tensor| {
+                let probabilities = softmax_last_dim(scores)?;
+                if wanted {
+                    shown.borrow_mut().push(probabilities.clone());
+                }
+                Ok(probabilities)
+            };
+            let attended = attention(&qkv, heads, width, &layout, &probabilities)?;
+            if let Some(shown_layers) = tap.as_deref_mut().and_then(|tap| tap.attention.as_mut()) {
+                shown_layers.push(layout.by_window(&shown.into_inner())?);
+            }
             let attended = layer.attention_out.forward(&attended)?;
             state = layer.attention_norm.forward(&(attended + state)?)?;
             let inner = layer.up.forward(&state)?.gelu_erf()?;
             let inner = layer.down.forward(&inner)?;
             state = layer.output_norm.forward(&(inner + state)?)?;
-            record(&state)?;
+            show_state(&state, &mut tap)?;
         }
-        Ok(self.head.forward(&state)?)
+        match &self.projection {
+            Some(projection) => Ok(projection.forward(&state)?),
+            None => Ok(state),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::parameters::Slot;
+use crate::encoder::places::Slot;
 
 /// How one step changes the numbers.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,14 +1,13 @@
 //! Learning: a checkpoint's numbers, how a batch would have them changed, and the step that changes them.
 //!
 //! ```text
-//! batch -> forward and backward (CPU: cpu::backprop, else: candle's autograd) -> gradients
-//!       -> norm, clip -> AdamW -> numbers
+//! batch -> encoder forward (CPU: cpu::backprop, else: candle's autograd) -> span head -> loss -> its gradients
+//!       -> span head backward -> encoder backward -> gradients -> norm, clip -> AdamW -> numbers
 //! ```
 //!
-//! Numbers, gradients and moments live on the host whatever computes the slopes: there is one optimiser and one form of a saved state.
+//! Numbers, gradients and moments live on the host whatever computes the gradients: there is one optimiser and one form of a saved state.
 
 mod adam;
-mod dropout;
 mod loss;
 mod parameters;
 mod state;
@@ -17,19 +16,19 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 pub use self::adam::Update;
 use self::adam::{Moments, norm};
-pub(crate) use self::dropout::Dropout;
 use self::loss::loss;
-pub use self::loss::{Lesson, Target};
-pub(crate) use self::parameters::{Affine, Norm, Parameters, Slot};
+pub use self::loss::{SoftTargets, Target};
+use self::parameters::Parameters;
 pub use self::state::SavedState;
 use crate::checkpoint::ModelFiles;
 use crate::checkpoint::config::EncoderConfig;
 use crate::encoder;
 use crate::encoder::batch::Batch;
 use crate::encoder::cpu::Backprop;
-use crate::encoder::device::DeviceChoice;
+use crate::encoder::places::{Pass, Slot};
 use crate::encoder::tensors::Autograd;
-use crate::encoder::{Precision, Runtime, WindowLogits};
+use crate::encoder::{DeviceChoice, Precision, Runtime};
+use crate::heads::span::backward;
 use crate::random::Random;
 use crate::train::error::{Error, Result};
 
@@ -60,25 +59,6 @@ impl Learning {
     }
 }
 
-/// What one pass through the encoder needs to know.
-pub(crate) struct Pass<'a> {
-    pub(crate) dropout: f32,
-    pub(crate) seed: u64,
-    /// The lowest depth that learns: there is no need to go back further.
-    pub(crate) lowest: usize,
-    learning: &'a Learning,
-}
-
-impl Pass<'_> {
-    /// Whether what lies at this depth learns.
-    pub(crate) fn learns(&self, depth: usize) -> bool {
-        self.learning.learns(depth)
-    }
-}
-
-/// From the logits of a batch to their slopes.
-pub(crate) type LossSlopes<'a> = dyn FnMut(&[WindowLogits]) -> Vec<WindowLogits> + 'a;
-
 /// A model that learns.
 pub struct Learner {
     parameters: Parameters,
@@ -91,7 +71,7 @@ pub struct Learner {
     pool: ThreadPool,
 }
 
-/// What computes slopes.
+/// What computes gradients.
 enum Backend {
     Kernels(Box<Backprop>),
     Autograd(Box<Autograd>),
@@ -149,32 +129,45 @@ impl Learner {
     }
 
     /// Runs a batch forwards and backwards and adds its gradients to those that are there. `share` is what a window counts for in the
-    /// mean; `seed` chooses what dropout drops. Returns the windows' part of the loss.
+    /// mean; `seed` chooses what dropout drops. Returns the windows' part of the loss; if
+    /// logits are not finite that is not a number, and nothing is added.
     pub fn accumulate(
         &mut self,
         batch: &Batch,
         targets: &[Target],
-        lesson: Option<&Lesson>,
+        soft_targets: Option<&SoftTargets>,
         (share, seed): (f64, u64),
     ) -> Result<f64> {
-        let config = &self.parameters.config;
+        let Self { parameters, gradients, learning, backend, .. } = self;
+        let learns: Vec<bool> = (0..=parameters.config.layers).map(|depth| learning.learns(depth)).collect();
         let pass = Pass {
-            dropout: self.learning.dropout,
-            seed: Random::derive(self.learning.seed, seed).bits(),
-            lowest: (0..=config.layers + 1).find(|depth| self.learning.learns(*depth)).unwrap_or(0),
-            learning: &self.learning,
+            dropout: learning.dropout,
+            seed: Random::derive(learning.seed, seed).bits(),
+            learns: &learns,
         };
-        check(config, batch)?;
+        check(&parameters.config, batch)?;
+        let (encoder_gradients, [weight_sums, bias_sums]) = parameters.split(gradients);
+        let [weight, bias] = parameters.head();
         let mut total = 0.0;
-        let mut slopes = |logits: &[WindowLogits]| {
-            let (sum, slopes) = loss(logits, targets, lesson, share);
+        let mut top = |states: &mut [f32]| {
+            let logits = backward::forward(states, [weight, bias], batch);
+            let numbers = || logits.iter().flat_map(|window| window.start.iter().chain(&window.end));
+            if numbers().any(|logit| !logit.is_finite()) {
+                total = f64::NAN;
+                return false;
+            }
+            let (sum, gradients) = loss(&logits, targets, soft_targets, share);
             total = sum;
-            slopes
+            backward::backward(states, weight, &gradients, [&mut *weight_sums, &mut *bias_sums]);
+            true
         };
-        let (parameters, gradients) = (&self.parameters, &mut self.gradients);
-        self.pool.install(|| match &mut self.backend {
-            Backend::Kernels(kernels) => kernels.run(parameters, batch, &pass, &mut slopes, gradients),
-            Backend::Autograd(autograd) => autograd.run(parameters, batch, &pass, &mut slopes, gradients),
+        let numbers = parameters.encoder();
+        self.pool.install(|| match backend {
+            Backend::Kernels(kernels) => {
+                kernels.run(numbers, batch, &pass, &mut top, encoder_gradients);
+                Ok(())
+            }
+            Backend::Autograd(autograd) => autograd.run(numbers, batch, &pass, &mut top, encoder_gradients),
         })?;
         Ok(total)
     }
@@ -204,10 +197,15 @@ impl Learner {
 
     /// Each tensor's name, shape, numbers and gradients.
     pub fn tensors(&self) -> impl Iterator<Item = (String, &[usize], &[f32], &[f32])> {
-        let Parameters { config, slots, values, .. } = &self.parameters;
+        let Parameters { slots, values, .. } = &self.parameters;
         slots.iter().map(|slot| {
             let place = slot.place.clone();
-            (slot.name(config), slot.shape.as_slice(), &values[place.clone()], &self.gradients[place])
+            (
+                self.parameters.name(slot),
+                slot.shape.as_slice(),
+                &values[place.clone()],
+                &self.gradients[place],
+            )
         })
     }
 }

@@ -1,144 +1,23 @@
-//! The numbers that training changes: all tensors of a checkpoint behind one another in one array.
-//!
-//! They lie in the order in which the encoder uses them, query, key and value side by side, so that three products are one, and
-//! gradients and the optimiser's moments are arrays of the same length that need no names.
+//! A checkpoint that learns: the encoder's numbers, and behind them those of the span head.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::checkpoint::ModelFiles;
 use crate::checkpoint::config::EncoderConfig;
-use crate::checkpoint::names::HEAD;
 use crate::checkpoint::weights::Weights;
-use crate::encoder::{self, layer};
+use crate::encoder::layer::check_depth;
+use crate::encoder::places::{Affine, Numbers, Places, Plan, Slot};
+use crate::heads::span;
 use crate::random::Random;
 use crate::train::error::Result;
-
-/// A tensor's place among the numbers.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Slot {
-    /// Its module, below the family's prefix.
-    module: String,
-    part: &'static str,
-    pub(crate) shape: Vec<usize>,
-    pub(crate) place: Range<usize>,
-    /// Whether weight decay applies: to matrices, not to biases and normalisations.
-    pub(crate) decays: bool,
-    /// 0 for embeddings, then the layers from 1, and last the head.
-    pub(crate) depth: usize,
-}
-
-/// A linear module's places: weights `[outputs, inputs]` and bias.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Affine {
-    pub(crate) weight: Range<usize>,
-    pub(crate) bias: Range<usize>,
-    pub(crate) inputs: usize,
-    pub(crate) outputs: usize,
-}
-
-/// A normalisation's places.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Norm {
-    pub(crate) weight: Range<usize>,
-    pub(crate) bias: Range<usize>,
-}
-
-/// Where everything lies.
-pub(crate) struct Places {
-    pub(crate) words: Range<usize>,
-    pub(crate) segments: Option<Range<usize>>,
-    pub(crate) positions: Range<usize>,
-    pub(crate) embedding_norm: Norm,
-    pub(crate) layers: Vec<layer::Layer<Affine, Norm>>,
-    pub(crate) head: Affine,
-}
 
 /// A checkpoint's numbers.
 pub(crate) struct Parameters {
     pub(crate) config: EncoderConfig,
     pub(crate) slots: Vec<Slot>,
-    pub(crate) places: Places,
+    places: Places,
+    head: Affine,
     pub(crate) values: Vec<f32>,
-}
-
-impl Slot {
-    /// The name under which transformers looks for it.
-    pub(crate) fn name(&self, config: &EncoderConfig) -> String {
-        let prefix = if self.module == HEAD { "" } else { config.prefix };
-        format!("{prefix}{}.{}", self.module, self.part)
-    }
-}
-
-/// Hands out places one behind the other.
-#[derive(Default)]
-struct Plan {
-    slots: Vec<Slot>,
-    next: usize,
-}
-
-impl Plan {
-    fn add(
-        &mut self,
-        module: &str,
-        part: &'static str,
-        shape: &[usize],
-        decays: bool,
-        depth: usize,
-    ) -> Range<usize> {
-        let place = self.next..self.next + shape.iter().product::<usize>();
-        self.next = place.end;
-        let slot =
-            Slot { module: module.into(), part, shape: shape.to_vec(), place: place.clone(), decays, depth };
-        self.slots.push(slot);
-        place
-    }
-
-    fn table(&mut self, module: &str, rows: usize, columns: usize) -> Range<usize> {
-        self.add(module, "weight", &[rows, columns], true, 0)
-    }
-
-    /// Modules with the same input, as one.
-    fn affine(&mut self, modules: &[String], outputs: usize, inputs: usize, depth: usize) -> Affine {
-        let start = self.next;
-        for module in modules {
-            self.add(module, "weight", &[outputs, inputs], true, depth);
-        }
-        let weight = start..self.next;
-        for module in modules {
-            self.add(module, "bias", &[outputs], false, depth);
-        }
-        Affine { bias: weight.end..self.next, weight, inputs, outputs: modules.len() * outputs }
-    }
-
-    fn norm(&mut self, module: &str, width: usize, depth: usize) -> Norm {
-        let weight = self.add(module, "weight", &[width], false, depth);
-        Norm { weight, bias: self.add(module, "bias", &[width], false, depth) }
-    }
-}
-
-/// Lays out the tensors of an encoder of that shape.
-fn lay_out(config: &EncoderConfig) -> Result<(Vec<Slot>, Places)> {
-    let (names, hidden) = (config.names, config.hidden);
-    let mut plan = Plan::default();
-    let words = plan.table(names.words, config.vocabulary, hidden);
-    let segments = (config.segments > 0).then(|| plan.table(names.segments, config.segments, hidden));
-    let positions = plan.table(names.positions, config.positions, hidden);
-    let embedding_norm = plan.norm(names.embedding_norm, hidden, 0);
-    let shared = RefCell::new(plan);
-    let layer = |number: usize| {
-        layer::Layer::load(
-            config,
-            "",
-            number,
-            |modules, outputs, inputs| Ok(shared.borrow_mut().affine(modules, outputs, inputs, number + 1)),
-            |module| Ok(shared.borrow_mut().norm(module, hidden, number + 1)),
-        )
-    };
-    let layers = (0..config.layers).map(layer).collect::<encoder::Result<_>>()?;
-    let mut plan = shared.into_inner();
-    let head = plan.affine(&[HEAD.to_owned()], 2, hidden, config.layers + 1);
-    Ok((plan.slots, Places { words, segments, positions, embedding_norm, layers, head }))
 }
 
 impl Parameters {
@@ -148,16 +27,29 @@ impl Parameters {
         let config = EncoderConfig::from_files(files)?;
         let weights = Weights::open(files)?;
         let prefix = weights.prefix_of(config.names.words)?;
-        let head = if fresh_head { None } else { weights.head_module().ok() };
-        let (slots, places) = lay_out(&config)?;
-        let mut values = vec![0.0; slots.last().map_or(0, |slot| slot.place.end)];
+        let old_head = if fresh_head { None } else { weights.module(span::MODULE) };
+        check_depth(&config, &weights, &prefix)?;
+        let (mut plan, places) = Plan::default().encoder(&config)?;
+        let head = plan.affine(&[span::MODULE.to_owned()], span::OUTPUTS, config.hidden, config.layers + 1);
+        let slots = plan.slots;
+        // Where each tensor stands in the checkpoint, if it is taken from there.
+        let module = |slot: &Slot| {
+            if slot.depth <= config.layers {
+                Some(format!("{prefix}{}", slot.module))
+            } else {
+                old_head.clone()
+            }
+        };
+        for slot in &slots {
+            // Before there is room for as many numbers as config.json says.
+            if let (Some(module), [_, _]) = (module(slot), &slot.shape[..]) {
+                weights.expect_shape(&format!("{module}.{}", slot.part), &slot.shape)?;
+            }
+        }
+        let mut values = vec![0.0; head.bias.end];
         for slot in &slots {
             let out = &mut values[slot.place.clone()];
-            let module = if slot.module != HEAD {
-                format!("{prefix}{}", slot.module)
-            } else if let Some(head) = &head {
-                head.clone()
-            } else {
+            let Some(module) = module(slot) else {
                 if slot.part == "weight" {
                     fill_with_small_numbers(out, seed);
                 }
@@ -173,21 +65,34 @@ impl Parameters {
             };
             out.copy_from_slice(&numbers);
         }
-        Ok((Self { config, slots, places, values }, head.is_none()))
+        let fresh = old_head.is_none();
+        Ok((Self { config, slots, places, head, values }, fresh))
     }
 
-    /// The rows that describe a token: where each starts among the numbers.
-    pub(crate) fn rows(&self, id: u32, segment: u32, position: u32) -> impl Iterator<Item = usize> + use<> {
-        let hidden = self.config.hidden;
-        let at = |place: &Range<usize>, row: usize| place.start + row * hidden;
-        let segment = if self.config.segments == 1 { 0 } else { segment as usize };
-        [
-            Some(at(&self.places.words, id as usize)),
-            self.places.segments.as_ref().map(|place| at(place, segment)),
-            Some(at(&self.places.positions, position as usize + self.config.position_offset)),
-        ]
-        .into_iter()
-        .flatten()
+    /// The encoder's part.
+    pub(crate) fn encoder(&self) -> Numbers<'_> {
+        let slots = self.slots.iter().take_while(|slot| slot.depth <= self.config.layers).count();
+        let Self { config, places, values, .. } = self;
+        Numbers { config, slots: &self.slots[..slots], places, values }
+    }
+
+    /// The head's part: weight and bias.
+    pub(crate) fn head(&self) -> [&[f32]; 2] {
+        [&self.head.weight, &self.head.bias].map(|place| &self.values[place.clone()])
+    }
+
+    /// Splits numbers that lie like the parameters into those of the encoder and those of the head, weight and bias.
+    pub(crate) fn split<'a>(&self, all: &'a mut [f32]) -> (&'a mut [f32], [&'a mut [f32]; 2]) {
+        let Range { start, end } = self.head.weight;
+        let (encoder, head) = all.split_at_mut(start);
+        let (weight, bias) = head.split_at_mut(end - start);
+        (encoder, [weight, bias])
+    }
+
+    /// The name under which transformers looks for a tensor.
+    pub(crate) fn name(&self, slot: &Slot) -> String {
+        let prefix = if slot.depth > self.config.layers { "" } else { self.config.prefix };
+        format!("{prefix}{}.{}", slot.module, slot.part)
     }
 }
 

@@ -70,7 +70,7 @@ impl Learner {
         for slot in &self.parameters.slots {
             for (part, numbers) in PARTS.iter().zip(parts) {
                 tensors.push(Stored {
-                    name: format!("{part}/{}", slot.name(&self.parameters.config)),
+                    name: format!("{part}/{}", self.parameters.name(slot)),
                     dtype: Dtype::F32,
                     shape: slot.shape.clone(),
                     bytes: little_endian(&numbers[slot.place.clone()]),
@@ -89,10 +89,12 @@ impl Learner {
             checkpoint::Error::BadFile { file: state.path.display().to_string(), reason }.into()
         };
         let tensors = SafeTensors::deserialize(&state.bytes).map_err(|error| bad(error.to_string()))?;
+        let slots = &self.parameters.slots;
+        let names: Vec<String> = slots.iter().map(|slot| self.parameters.name(slot)).collect();
         let parts = [&mut self.parameters.values, &mut self.moments.first, &mut self.moments.second];
         for (part, numbers) in PARTS.iter().zip(parts) {
-            for slot in &self.parameters.slots {
-                let name = format!("{part}/{}", slot.name(&self.parameters.config));
+            for (slot, name) in slots.iter().zip(&names) {
+                let name = format!("{part}/{name}");
                 let tensor = tensors.tensor(&name).map_err(|_| bad(format!("it has no {name}")))?;
                 if tensor.shape() != slot.shape || tensor.dtype() != Dtype::F32 {
                     return Err(bad(format!("{name} has another shape than the base model's")));

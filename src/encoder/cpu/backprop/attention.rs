@@ -1,4 +1,4 @@
-//! Attention within each window, and its way back. Shares are computed again on the way back: keeping them would cost more memory than
+//! Attention within each window, and its backward pass. Probabilities are computed again in the backward pass: keeping them would cost more memory than
 //! all the rest.
 
 use std::f32::consts::LOG2_E;
@@ -12,14 +12,14 @@ use crate::encoder::cpu::isa::Isa;
 use crate::encoder::cpu::memory::{Idle, Sheet, WIDEST_TILE};
 use crate::encoder::cpu::rows::Dot;
 use crate::encoder::cpu::simd::{Kernel, Simd};
-use crate::train::learn::Dropout;
+use crate::encoder::dropout::Dropout;
 
 /// Scratch space for one window.
 #[derive(Default)]
 pub(super) struct Scratch {
-    shares: Vec<f32>,
+    probabilities: Vec<f32>,
     dropped: Vec<f32>,
-    slopes: Vec<f32>,
+    gradients: Vec<f32>,
 }
 
 /// What both directions need to know.
@@ -40,9 +40,9 @@ struct Piece<'a> {
     head: usize,
     width: usize,
     hidden: usize,
-    /// The distance of rows of shares.
+    /// The distance of rows of probabilities.
     step: usize,
-    /// The index of its first share among all shares of the batch, for dropout.
+    /// The index of its first probability among all probabilities of the batch, for dropout.
     first: u32,
 }
 
@@ -80,55 +80,66 @@ impl Attention<'_> {
             self.scratch.with(|scratch| {
                 for head in 0..self.heads.count {
                     let piece = self.piece(qkv, window, head);
-                    self.shares(&piece, &mut scratch.shares);
-                    self.drop(&piece, &mut scratch.shares);
+                    self.probabilities(&piece, &mut scratch.probabilities);
+                    self.drop(&piece, &mut scratch.probabilities);
                     let to =
                         MatrixMut::new(&mut output[head * piece.width..], piece.tokens, piece.width, stride);
-                    multiply_here(piece.square(&scratch.shares), piece.part(2), 1.0, Onto::Nothing, to);
+                    multiply_here(
+                        piece.square(&scratch.probabilities),
+                        piece.part(2),
+                        1.0,
+                        Onto::Nothing,
+                        to,
+                    );
                 }
             });
         });
     }
 
-    /// From the slopes of the output to those of query, key and value.
-    pub(super) fn backward(self, qkv: &Sheet, output_slopes: &Sheet, qkv_slopes: &mut Sheet) {
+    /// From the gradients of the output to those of query, key and value.
+    pub(super) fn backward(self, qkv: &Sheet, output_gradients: &Sheet, qkv_gradients: &mut Sheet) {
         let hidden = self.heads.count * self.heads.width;
-        qkv_slopes.shape(qkv.rows(), 3 * hidden);
-        let stride = qkv_slopes.stride();
-        let slopes = split(qkv_slopes.all_mut(), stride, self.windows);
-        self.windows.par_iter().zip(slopes).with_max_len(1).for_each(|(window, to)| {
-            self.scratch.with(|Scratch { shares, dropped, slopes }| {
+        qkv_gradients.shape(qkv.rows(), 3 * hidden);
+        let stride = qkv_gradients.stride();
+        let gradients = split(qkv_gradients.all_mut(), stride, self.windows);
+        self.windows.par_iter().zip(gradients).with_max_len(1).for_each(|(window, to)| {
+            self.scratch.with(|Scratch { probabilities, dropped, gradients }| {
                 for head in 0..self.heads.count {
                     let piece = self.piece(qkv, window, head);
-                    let from = output_slopes.stride();
-                    let output = &output_slopes.all()[window.start * from + head * piece.width..];
+                    let from = output_gradients.stride();
+                    let output = &output_gradients.all()[window.start * from + head * piece.width..];
                     let output = Matrix::new(output, piece.tokens, piece.width, from);
-                    self.shares(&piece, shares);
-                    slopes.resize(shares.len(), 0.0);
+                    self.probabilities(&piece, probabilities);
+                    gradients.resize(probabilities.len(), 0.0);
                     multiply_here(
                         output,
-                        piece.part(2).turned(),
+                        piece.part(2).transposed(),
                         1.0,
                         Onto::Nothing,
-                        piece.square_mut(slopes),
+                        piece.square_mut(gradients),
                     );
                     let mut write = |part: usize, a: Matrix, b: Matrix, factor: f32| {
                         let to = MatrixMut::new(&mut to[piece.at(part)..], piece.tokens, piece.width, stride);
                         multiply_here(a, b, factor, Onto::Nothing, to);
                     };
-                    // The values' slopes come of shares after dropout, the scores' of shares before it.
-                    self.drop(&piece, slopes);
+                    // The values' gradients come of probabilities after dropout, the scores' of probabilities before it.
+                    self.drop(&piece, gradients);
                     let used = if self.dropout.is_some() {
-                        dropped.clone_from(shares);
+                        dropped.clone_from(probabilities);
                         self.drop(&piece, dropped);
                         &*dropped
                     } else {
-                        &*shares
+                        &*probabilities
                     };
-                    write(2, piece.square(used).turned(), output, 1.0);
-                    self.isa.run(ScoreSlopes { shares, slopes, tokens: piece.tokens, step: piece.step });
-                    write(0, piece.square(slopes), piece.part(1), piece.factor());
-                    write(1, piece.square(slopes).turned(), piece.part(0), piece.factor());
+                    write(2, piece.square(used).transposed(), output, 1.0);
+                    self.isa.run(ScoreGradients {
+                        probabilities,
+                        gradients,
+                        tokens: piece.tokens,
+                        step: piece.step,
+                    });
+                    write(0, piece.square(gradients), piece.part(1), piece.factor());
+                    write(1, piece.square(gradients).transposed(), piece.part(0), piece.factor());
                 }
             });
         });
@@ -150,11 +161,11 @@ impl Attention<'_> {
     }
 
     /// How much each token attends to each.
-    fn shares(&self, piece: &Piece, shares: &mut Vec<f32>) {
-        shares.resize(piece.tokens * piece.step, 0.0);
-        let (queries, keys) = (piece.part(0), piece.part(1).turned());
-        multiply_here(queries, keys, piece.factor(), Onto::Nothing, piece.square_mut(shares));
-        self.isa.run(Softmax { shares, tokens: piece.tokens, step: piece.step });
+    fn probabilities(&self, piece: &Piece, probabilities: &mut Vec<f32>) {
+        probabilities.resize(piece.tokens * piece.step, 0.0);
+        let (queries, keys) = (piece.part(0), piece.part(1).transposed());
+        multiply_here(queries, keys, piece.factor(), Onto::Nothing, piece.square_mut(probabilities));
+        self.isa.run(Softmax { probabilities, tokens: piece.tokens, step: piece.step });
     }
 
     fn drop(&self, piece: &Piece, numbers: &mut [f32]) {
@@ -165,7 +176,7 @@ impl Attention<'_> {
 }
 
 struct Softmax<'a> {
-    shares: &'a mut [f32],
+    probabilities: &'a mut [f32],
     tokens: usize,
     step: usize,
 }
@@ -175,31 +186,34 @@ impl Kernel for Softmax<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        for row in self.shares.chunks_exact_mut(self.step) {
-            let share = 1.0 / exponentials(simd, row, self.tokens, LOG2_E);
-            row.iter_mut().for_each(|number| *number *= share);
+        for row in self.probabilities.chunks_exact_mut(self.step) {
+            let factor = 1.0 / exponentials(simd, row, self.tokens, LOG2_E);
+            row.iter_mut().for_each(|number| *number *= factor);
         }
     }
 }
 
-/// From the slopes of shares to those of scores: a score raises its own share and lowers all others of its row.
-struct ScoreSlopes<'a> {
-    shares: &'a [f32],
-    slopes: &'a mut [f32],
+/// From the gradients of probabilities to those of scores: a score raises its own probability and lowers all others of its row.
+struct ScoreGradients<'a> {
+    probabilities: &'a [f32],
+    gradients: &'a mut [f32],
     tokens: usize,
     step: usize,
 }
 
-impl Kernel for ScoreSlopes<'_> {
+impl Kernel for ScoreGradients<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let rows = self.slopes.chunks_exact_mut(self.step).zip(self.shares.chunks_exact(self.step));
-        for (slopes, shares) in rows {
-            let (slopes, shares) = (&mut slopes[..self.tokens], &shares[..self.tokens]);
-            let mean = Dot { a: slopes, b: shares }.run(simd);
-            slopes.iter_mut().zip(shares).for_each(|(slope, share)| *slope = share * (*slope - mean));
+        let rows = self.gradients.chunks_exact_mut(self.step).zip(self.probabilities.chunks_exact(self.step));
+        for (gradients, probabilities) in rows {
+            let (gradients, probabilities) = (&mut gradients[..self.tokens], &probabilities[..self.tokens]);
+            let mean = Dot { a: gradients, b: probabilities }.run(simd);
+            gradients
+                .iter_mut()
+                .zip(probabilities)
+                .for_each(|(gradient, probability)| *gradient = probability * (*gradient - mean));
         }
     }
 }

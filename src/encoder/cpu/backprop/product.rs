@@ -39,7 +39,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Rows for columns.
-    pub(super) fn turned(self) -> Self {
+    pub(super) fn transposed(self) -> Self {
         Self {
             rows: self.columns,
             columns: self.rows,

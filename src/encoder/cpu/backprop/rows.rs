@@ -1,13 +1,13 @@
-//! What is done to rows one by one, and its way back: biases, normalisation, GELU, dropout.
+//! What is done to rows one by one, and its backward pass: biases, normalisation, GELU, dropout.
 
 use rayon::prelude::*;
 
 use crate::encoder::cpu::isa::Isa;
-use crate::encoder::cpu::math::{gelu, gelu_slope};
+use crate::encoder::cpu::math::{gelu, gelu_gradient};
 use crate::encoder::cpu::memory::Sheet;
 use crate::encoder::cpu::rows::{Dot, sum, sum_of_squares};
 use crate::encoder::cpu::simd::{Kernel, Simd};
-use crate::train::learn::Dropout;
+use crate::encoder::dropout::Dropout;
 
 /// Rows that one thread takes at a time.
 const ROWS: usize = 32;
@@ -24,11 +24,11 @@ pub(super) fn start_from(bias: &[f32], rows: usize, sheet: &mut Sheet) {
     });
 }
 
-/// The states of a normalisation that its way back needs.
+/// The states of a normalisation that its backward pass needs.
 #[derive(Default)]
 pub(super) struct Normed {
     /// Rows of mean zero and width one, before weight and bias.
-    even: Sheet,
+    normalised: Sheet,
     /// What each row was multiplied with.
     factors: Vec<f32>,
 }
@@ -52,28 +52,37 @@ impl Normed {
         state: &mut Sheet,
     ) {
         let (width, stride) = (scale.weight.len(), state.stride());
-        self.even.shape(state.rows(), width);
+        self.normalised.shape(state.rows(), width);
         self.factors.resize(state.rows(), 0.0);
         let factors = self.factors.par_chunks_mut(ROWS);
-        let blocks = state.blocks_mut(ROWS).zip(self.even.blocks_mut(ROWS)).zip(factors).enumerate();
-        blocks.for_each(|(block, ((states, evens), factors))| {
-            isa.run(Normalise { scale, delta, dropout, first: block * ROWS, stride, states, evens, factors });
+        let blocks = state.blocks_mut(ROWS).zip(self.normalised.blocks_mut(ROWS)).zip(factors).enumerate();
+        blocks.for_each(|(block, ((states, normalised_rows), factors))| {
+            isa.run(Normalise {
+                scale,
+                delta,
+                dropout,
+                first: block * ROWS,
+                stride,
+                states,
+                normalised_rows,
+                factors,
+            });
         });
     }
 
-    /// From the slopes of the result to those of what was normalised, in place; adds to those of weight and bias.
+    /// From the gradients of the result to those of what was normalised, in place; adds to those of weight and bias.
     pub(super) fn backward(
         &self,
         isa: Isa,
         weight: &[f32],
-        slopes: &mut Sheet,
+        gradients: &mut Sheet,
         [to_weight, to_bias]: [&mut [f32]; 2],
     ) {
-        add_columns(isa, slopes, Some(&self.even), to_weight);
-        add_columns(isa, slopes, None, to_bias);
-        let stride = slopes.stride();
-        slopes.blocks_mut(ROWS).enumerate().for_each(|(block, slopes)| {
-            isa.run(Unnormalise { normed: self, weight, first: block * ROWS, stride, slopes });
+        add_columns(isa, gradients, Some(&self.normalised), to_weight);
+        add_columns(isa, gradients, None, to_bias);
+        let stride = gradients.stride();
+        gradients.blocks_mut(ROWS).enumerate().for_each(|(block, gradients)| {
+            isa.run(Unnormalise { normed: self, weight, first: block * ROWS, stride, gradients });
         });
     }
 }
@@ -85,7 +94,7 @@ struct Normalise<'a> {
     first: usize,
     stride: usize,
     states: &'a mut [f32],
-    evens: &'a mut [f32],
+    normalised_rows: &'a mut [f32],
     factors: &'a mut [f32],
 }
 
@@ -96,10 +105,11 @@ impl Kernel for Normalise<'_> {
     fn run<S: Simd>(self, simd: S) {
         let Scale { weight, bias, epsilon } = self.scale;
         let width = weight.len();
-        // The sheet of even rows has the same width, hence the same stride.
-        let rows = self.states.chunks_exact_mut(self.stride).zip(self.evens.chunks_exact_mut(self.stride));
-        for (row, ((state, even), factor)) in rows.zip(self.factors).enumerate() {
-            let (state, even) = (&mut state[..width], &mut even[..width]);
+        // The sheet of normalised rows has the same width, hence the same stride.
+        let rows =
+            self.states.chunks_exact_mut(self.stride).zip(self.normalised_rows.chunks_exact_mut(self.stride));
+        for (row, ((state, normalised), factor)) in rows.zip(self.factors).enumerate() {
+            let (state, normalised) = (&mut state[..width], &mut normalised[..width]);
             match (self.delta.map(|delta| &delta.row(self.first + row)[..width]), self.dropout) {
                 (None, _) => {}
                 (Some(delta), None) => state.iter_mut().zip(delta).for_each(|(x, delta)| *x += delta),
@@ -113,11 +123,13 @@ impl Kernel for Normalise<'_> {
             let mean = sum(simd, state) / width as f32;
             let variance = sum_of_squares(simd, state, mean) / width as f32;
             *factor = 1.0 / (variance + epsilon).sqrt();
-            for (x, even) in state.iter().zip(&mut *even) {
-                *even = (x - mean) * *factor;
+            for (x, normalised) in state.iter().zip(&mut *normalised) {
+                *normalised = (x - mean) * *factor;
             }
-            for ((x, even), (weight, bias)) in state.iter_mut().zip(even).zip(weight.iter().zip(bias)) {
-                *x = *even * weight + bias;
+            for ((x, normalised), (weight, bias)) in
+                state.iter_mut().zip(normalised).zip(weight.iter().zip(bias))
+            {
+                *x = *normalised * weight + bias;
             }
         }
     }
@@ -128,7 +140,7 @@ struct Unnormalise<'a> {
     weight: &'a [f32],
     first: usize,
     stride: usize,
-    slopes: &'a mut [f32],
+    gradients: &'a mut [f32],
 }
 
 impl Kernel for Unnormalise<'_> {
@@ -137,15 +149,16 @@ impl Kernel for Unnormalise<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let width = self.weight.len();
-        for (row, slopes) in self.slopes.chunks_exact_mut(self.stride).enumerate() {
+        for (row, gradients) in self.gradients.chunks_exact_mut(self.stride).enumerate() {
             let row = self.first + row;
-            let (slopes, even) = (&mut slopes[..width], &self.normed.even.row(row)[..width]);
-            slopes.iter_mut().zip(self.weight).for_each(|(slope, weight)| *slope *= weight);
-            let mean = sum(simd, slopes) / width as f32;
-            let along = Dot { a: slopes, b: even }.run(simd) / width as f32;
+            let (gradients, normalised) =
+                (&mut gradients[..width], &self.normed.normalised.row(row)[..width]);
+            gradients.iter_mut().zip(self.weight).for_each(|(gradient, weight)| *gradient *= weight);
+            let mean = sum(simd, gradients) / width as f32;
+            let along = Dot { a: gradients, b: normalised }.run(simd) / width as f32;
             let factor = self.normed.factors[row];
-            for (slope, even) in slopes.iter_mut().zip(even) {
-                *slope = factor * (*slope - mean - even * along);
+            for (gradient, normalised) in gradients.iter_mut().zip(normalised) {
+                *gradient = factor * (*gradient - mean - normalised * along);
             }
         }
     }
@@ -213,16 +226,16 @@ impl Kernel for Activate<'_> {
     }
 }
 
-/// From the slopes of `gelu(from)` to those of `from`, in place.
-pub(super) fn unactivate(isa: Isa, from: &Sheet, slopes: &mut Sheet) {
+/// From the gradients of `gelu(from)` to those of `from`, in place.
+pub(super) fn unactivate(isa: Isa, from: &Sheet, gradients: &mut Sheet) {
     let length = ROWS * from.stride();
-    let blocks = slopes.blocks_mut(ROWS).zip(from.all().par_chunks(length));
-    blocks.for_each(|(slopes, from)| isa.run(Unactivate { from, slopes }));
+    let blocks = gradients.blocks_mut(ROWS).zip(from.all().par_chunks(length));
+    blocks.for_each(|(gradients, from)| isa.run(Unactivate { from, gradients }));
 }
 
 struct Unactivate<'a> {
     from: &'a [f32],
-    slopes: &'a mut [f32],
+    gradients: &'a mut [f32],
 }
 
 impl Kernel for Unactivate<'_> {
@@ -230,17 +243,19 @@ impl Kernel for Unactivate<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        for (slopes, from) in self.slopes.chunks_exact_mut(S::LANES).zip(self.from.chunks_exact(S::LANES)) {
+        for (gradients, from) in
+            self.gradients.chunks_exact_mut(S::LANES).zip(self.from.chunks_exact(S::LANES))
+        {
             // SAFETY: both chunks are one vector long.
             unsafe {
-                let slope = gelu_slope(simd, simd.load(from.as_ptr()));
-                simd.store(slopes.as_mut_ptr(), simd.mul(slope, simd.load(slopes.as_ptr())));
+                let gradient = gelu_gradient(simd, simd.load(from.as_ptr()));
+                simd.store(gradients.as_mut_ptr(), simd.mul(gradient, simd.load(gradients.as_ptr())));
             }
         }
     }
 }
 
-/// Drops numbers of a sheet in place; on the way back, slopes.
+/// Drops numbers of a sheet in place; in the backward pass, gradients.
 pub(super) fn drop_out(isa: Isa, dropout: Dropout, width: usize, sheet: &mut Sheet) {
     let stride = sheet.stride();
     sheet.blocks_mut(ROWS).enumerate().for_each(|(block, rows)| {

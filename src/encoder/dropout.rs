@@ -2,7 +2,7 @@
 
 use crate::random::Random;
 
-/// Which numbers of an array are set to zero. Asked twice, it says the same: nothing has to be remembered on the way back.
+/// Which numbers of an array are set to zero. Asked twice, it says the same: nothing has to be remembered for the backward pass.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Dropout {
     seed: u32,
