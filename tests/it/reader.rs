@@ -377,8 +377,10 @@ fn questions_can_be_taken_back_or_be_too_late() {
 /// `run_qa` takes its best starts and ends from the whole window, so with its rules all logits are asked for.
 #[test]
 fn squad_rules_read_the_whole_window() {
+    /// The rows whose logits were asked for, and the length of the window.
+    type Read = (std::ops::Range<usize>, usize);
     #[derive(Clone, Default)]
-    struct Reads(Arc<std::sync::Mutex<Vec<(std::ops::Range<usize>, usize)>>>);
+    struct Reads(Arc<std::sync::Mutex<Vec<Read>>>);
     impl SpanModel for Reads {
         fn usable_positions(&self) -> usize {
             512
