@@ -200,7 +200,7 @@ mod tests {
         let rows = (0..60).map(|n| {
             let answers: &[&str] = if n % 2 == 0 { &["x"] } else { &[] };
             let title = format!("T{}", n / 10);
-            serde_json::json!({"id": n, "title": title, "context": "x y", "question": "q", "answers": answers}).to_string()
+            serde_json::json!({"id": n, "title": title, "context": format!("x y {title}"), "question": "q", "answers": answers}).to_string()
         });
         Dataset::parse("data", rows.collect::<Vec<_>>().join("\n").as_bytes(), Options::default()).unwrap()
     }

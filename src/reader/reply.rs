@@ -45,7 +45,7 @@ impl Reader {
             model: self.name.clone(),
             question_truncated: job.truncated,
             reason: windows.iter().all(Vec::is_empty).then_some(Reason::EmptyContext),
-            why: options.why.then(|| explain(question, job, &ranking.spans, self.identity().cloned())),
+            why: options.why.then(|| explain(question, job, &ranking.spans, self.identity().cloned()).into()),
             notes: notes(options, job),
         }
     }

@@ -97,7 +97,7 @@ pub struct Reply {
     pub reason: Option<Reason>,
     /// How the reply came about, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub why: Option<Why>,
+    pub why: Option<Box<Why>>,
     /// Remarks for a person, not part of the record.
     #[serde(skip)]
     pub notes: Vec<Note>,

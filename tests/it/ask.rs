@@ -270,6 +270,15 @@ fn the_threshold_and_its_relatives_work() {
         assert!(refused.stderr.contains(flag), "{}", refused.stderr);
     }
     ask(&["--handle-impossible-answer"]).fails_with("--score hf");
+    // What would change nothing is refused, not ignored.
+    for (scoring, flag, value, belongs) in [
+        ("squad", "--temperature", "2", "--temperature belongs to --score joint, not to --score squad"),
+        ("squad", "--dedup", "text", "--dedup belongs to --score joint"),
+        ("hf", "--null-threshold", "1", "--null-threshold belongs to --score joint and --score squad"),
+        ("haystack", "--null-threshold", "1", "not to --score haystack"),
+    ] {
+        ask(&["--score", scoring, flag, value]).fails_with(belongs);
+    }
 }
 
 #[test]

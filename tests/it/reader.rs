@@ -234,6 +234,19 @@ fn progress_reaches_the_end() {
     assert!(seen.windows(2).all(|pair| pair[0].done < pair[1].done) && seen.len() > 2);
 }
 
+/// Special tokens are tokens of a batch, too.
+#[test]
+fn batches_keep_to_their_size() {
+    let model = Arc::new(KeywordModel::default());
+    let reader = Reader::new(tokenizer(), Box::new(Shared(model.clone())), "keyword").unwrap();
+    let reader = reader.with_batch_tokens(Some(700));
+    let text = haystack(3, "zebra", 3);
+    let documents = documents(&reader, &[&*text; 60]);
+    reader.answer(&each(&documents, "zebra", &Arc::default()), &mut |_| {}).unwrap();
+    let largest = model.largest_batch.load(Ordering::Relaxed);
+    assert!((600..=700).contains(&largest), "{largest}");
+}
+
 /// A model with cores of its own gets several batches at a time, and all replies are what they are without.
 #[test]
 fn lanes_run_side_by_side() {
@@ -377,8 +390,10 @@ fn questions_can_be_taken_back_or_be_too_late() {
 /// `run_qa` takes its best starts and ends from the whole window, so with its rules all logits are asked for.
 #[test]
 fn squad_rules_read_the_whole_window() {
+    /// The rows whose logits were asked for, and the length of the window.
+    type Read = (std::ops::Range<usize>, usize);
     #[derive(Clone, Default)]
-    struct Reads(Arc<std::sync::Mutex<Vec<(std::ops::Range<usize>, usize)>>>);
+    struct Reads(Arc<std::sync::Mutex<Vec<Read>>>);
     impl SpanModel for Reads {
         fn usable_positions(&self) -> usize {
             512

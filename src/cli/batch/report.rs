@@ -243,3 +243,23 @@ struct Rates {
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds_left: Option<f64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an earlier run did took none of this one's time.
+    #[test]
+    fn the_time_left_counts_what_this_run_has_done() {
+        let mut report = Report::new(ProgressArg::Off, true, Some(1000));
+        report.tally.resumed(Outcome::Answered);
+        report.starts_at(900);
+        assert!(report.rates().seconds_left.is_none());
+        report.tally.requests += 1;
+        report.reached(950);
+        report.started -= Duration::from_secs(100);
+        let left = report.rates().seconds_left.unwrap();
+        // Fifty bytes took a hundred seconds, and fifty are left.
+        assert!((99.0..110.0).contains(&left), "{left}");
+    }
+}
