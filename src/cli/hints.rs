@@ -184,6 +184,7 @@ fn request(error: &request::Error) -> Option<String> {
             "parameters are top_k, max_answer_len, max_seq_len, doc_stride, max_question_len, \
              handle_impossible_answer and, with `--score hf`, align_to_words"
         }
+        Error::FilesForbidden => "put the text itself into `context`, or leave out `--no-files`",
         Error::NotAFile { .. } => "name a regular file",
         Error::DocumentNotUtf8 { .. } => "convert it first, for example with iconv or pdftotext",
         Error::Unreadable { .. } => {

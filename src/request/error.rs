@@ -108,6 +108,9 @@ pub enum Error {
         /// Where.
         at: usize,
     },
+    /// It names a file, and whoever reads the requests does not allow that.
+    #[error("requests may not name files here")]
+    FilesForbidden,
     /// What is named in a request is a folder, a pipe or a device.
     #[error("{path} is not a file")]
     NotAFile {
@@ -140,6 +143,7 @@ impl Error {
             Self::OpenQuote => "open_quote",
             Self::BadHeader { .. } => "bad_header",
             Self::BadParameters { .. } => "bad_parameters",
+            Self::FilesForbidden => "files_forbidden",
             Self::NotAFile { .. } => "not_a_file",
             Self::DocumentTooLarge { .. } => "document_too_large",
             Self::DocumentNotUtf8 { .. } => "document_not_utf8",
@@ -162,6 +166,7 @@ impl Error {
             | Self::OpenQuote
             | Self::BadHeader { .. }
             | Self::BadParameters { .. }
+            | Self::FilesForbidden
             | Self::NotAFile { .. }
             | Self::DocumentTooLarge { .. }
             | Self::DocumentNotUtf8 { .. } => ErrorClass::Caller,

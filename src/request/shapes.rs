@@ -341,6 +341,9 @@ impl<'a> Reading<'a> {
                 }
                 (None, None) => return Err(self.missing(&fields.context)),
             },
+            (None, None) if self.object.has("file") || self.object.has("files") => {
+                return Err(Error::FilesForbidden);
+            }
             (None, None) => return Err(self.missing(&fields.context)),
         };
         self.request.documents = documents;
@@ -460,7 +463,7 @@ mod tests {
         assert_eq!(named.rest[0].0, "file");
         let no_files = Fields { files: false, ..Fields::default() };
         let rejected = Request::from_json(br#"{"question": "q", "file": "secret"}"#, &no_files).unwrap_err();
-        assert_eq!(rejected.problem.code(), "missing_field");
+        assert_eq!(rejected.problem.code(), "files_forbidden");
 
         let inputs =
             read(r#"{"inputs": {"question": "q", "context": "c"}, "parameters": {"top_k": 2}}"#).unwrap();

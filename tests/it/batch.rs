@@ -194,7 +194,10 @@ fn files_can_be_forbidden() {
     let line = |file: &str| format!("{}\n", json!({"question": "who?", "file": file}));
     let (sea, pipe) = (line(&sea), line(&pipe.display().to_string()));
     assert_eq!(batch(&["--quiet"], sea.as_bytes()).code, Some(0));
-    assert_eq!(codes(&batch(&["--quiet", "--no-files"], sea.as_bytes())), [(1, "missing_field".to_owned())]);
+    assert_eq!(
+        codes(&batch(&["--quiet", "--no-files"], sea.as_bytes())),
+        [(1, "files_forbidden".to_owned())]
+    );
     // A pipe would keep everybody waiting.
     assert_eq!(codes(&batch(&["--quiet"], pipe.as_bytes())), [(1, "not_a_file".to_owned())]);
 }
