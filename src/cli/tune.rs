@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use serde::Serialize;
 use spanqa::checkpoint::Identity;
-use spanqa::decode::Scoring;
+use spanqa::decode::{Scoring, ScoringRules};
 use spanqa::eval::Dataset;
 use spanqa::eval::analysis::{self, Point, Row};
 use spanqa::eval::profile::{Profile, TunedOn};
@@ -66,6 +66,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         limits: args.reader.limits.limits(),
         ..Options::default()
     };
+    let rules_asked = options.decoding.scoring.rules();
+    if rules_asked != ScoringRules::Joint {
+        let hint = "leave --score out; the threshold that is found holds for --score squad, too";
+        return Err(Usage::new(format!("--score {rules_asked} has no temperature to tune"), hint).into());
+    }
     options.decoding.always_answer = false;
     let reader = args.reader.open_by(&resolved, args.quiet, memo::open)?;
 

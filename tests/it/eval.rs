@@ -313,6 +313,7 @@ fn a_profile_is_tuned_and_used() {
     let (data, tiny) = (data(), path("tiny/minilm"));
     let base = ["--model", &tiny, "--max-question-tokens", "20", "--threads", "1"];
     let tune = |more: &[&str]| run(&[&["tune", &data, "--sample", "40"], &base[..], more].concat());
+    tune(&["--score", "hf"]).fails_with("--score hf has no temperature to tune");
     let found = tune(&["--folds", "3", "--output", &profile]);
     assert_eq!(found.code, Some(0), "{found:?}");
     let result: Value = serde_json::from_str(&found.stdout).unwrap();

@@ -176,7 +176,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
                 unit: args.offset_unit,
                 anyway: args.resume_anyway,
             };
-            start = earlier.lay_beside(&run.lines, &mut parser, trace, &mut report.tally)?;
+            start = earlier
+                .lay_beside(&run.lines, &mut parser, trace, &mut report.tally)
+                .inspect_err(|_| trace.remove_if_new())?;
             report.starts_at(start.position);
         }
     }

@@ -91,10 +91,17 @@ impl Trace {
         Ok(())
     }
 
-    /// Forgets everything: the output is complete, or nothing was written to it.
+    /// Forgets everything: the output is complete.
     pub fn remove(self) {
         // If it stays it is taken for the journal of a run without records.
         let _ = fs::remove_file(&self.path);
+    }
+
+    /// Forgets a journal that holds nothing of an earlier run: this one was refused, and its flags are not those of the records.
+    pub fn remove_if_new(&self) {
+        if self.before.is_empty() {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
