@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use crate::document::Origin;
 use crate::request::Options;
 use crate::request::reply::{DocumentId, Id};
 use crate::text::Tokens;
@@ -15,6 +16,8 @@ pub struct Document {
     pub id: DocumentId,
     /// Its text.
     pub text: String,
+    /// How that came out of a file.
+    pub origin: Origin,
     pub(super) tokens: Tokens,
 }
 
