@@ -88,12 +88,7 @@ struct Inputs<'a> {
 
 impl Inputs<'_> {
     fn reading(&self, path: Option<&Path>) -> Reading<'_> {
-        let wanted = |path: &&Path| {
-            let found = self.pre_globs.matched(path, false);
-            self.args.pre_glob.is_empty()
-                || found.is_whitelist()
-                || (self.pre_globs.num_whitelists() == 0 && found.is_none())
-        };
+        let wanted = |path: &&Path| !self.pre_globs.matched(path, false).is_ignore();
         Reading {
             read_as: self.args.read_as,
             limit: self.args.max_bytes,
