@@ -22,7 +22,7 @@ use spanqa::request::Options;
 
 use super::compare::Format;
 use super::data::DataArgs;
-use super::options::ReaderArgs;
+use super::options::{Read, ReaderArgs};
 use super::progress::QuestionBar;
 use super::{Outcome, Usage};
 
@@ -61,9 +61,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         return Err(Usage::new("there is nothing to tune: every question has an answer", hint).into());
     }
     let resolved = args.reader.resolve(args.quiet)?;
+    let read = args.reader.read(Read::All);
     let mut options = Options {
         decoding: args.reader.decoding.decoding(&resolved, false)?,
-        limits: args.reader.limits.limits(),
+        limits: args.reader.limits.limits(read),
+        read,
         ..Options::default()
     };
     let rules_asked = options.decoding.scoring.rules();

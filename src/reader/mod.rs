@@ -3,6 +3,7 @@
 //! ```text
 //! question  what is asked, of which documents, under which options
 //! plan      tokenises a question and lays windows over its documents
+//! promise   or over the passages that share most words with the question, if not everything is to be read
 //! round     takes the windows of many questions through the model, packed
 //! reply     makes one record of what was found in the windows of a question
 //! ```
@@ -10,6 +11,7 @@
 pub mod error;
 pub mod memo;
 mod plan;
+mod promise;
 mod question;
 mod reply;
 mod round;
@@ -151,7 +153,7 @@ impl Reader {
     /// Tokenises a document.
     pub fn prepare(&self, id: DocumentId, text: String) -> Result<Document> {
         let tokens = if text.trim().is_empty() { Tokens::default() } else { self.tokenizer.encode(&text)? };
-        Ok(Document { id, text, tokens })
+        Ok(Document { id, text, tokens, passages: OnceLock::new() })
     }
 
     /// Answers questions, in order. A question that cannot be answered fails alone; a model that cannot run fails the call.

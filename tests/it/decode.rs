@@ -64,6 +64,7 @@ impl Case {
             words: &self.words,
             layout: &self.layout,
             windows: &windows,
+            priors: &[],
         }])
     }
 

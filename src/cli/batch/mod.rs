@@ -34,7 +34,7 @@ use spanqa::source::Origin;
 use spanqa::text::offsets::OffsetUnit;
 
 use super::inputs::DEFAULT_MAX_BYTES;
-use super::options::{ReaderArgs, UNITS, choice};
+use super::options::{CareArgs, Read, ReaderArgs, UNITS, choice};
 use super::{Outcome, Usage, is_broken_pipe, notice, signals};
 use input::Inputs;
 use output::Partial;
@@ -120,6 +120,8 @@ pub struct Args {
     /// No remarks, no progress and no summary on standard error; errors are still said
     #[arg(long)]
     quiet: bool,
+    #[command(flatten)]
+    care: CareArgs,
     #[command(flatten)]
     reader: ReaderArgs,
 }
@@ -256,9 +258,11 @@ impl Args {
     /// Loads the model.
     fn open(&self) -> Result<Opened> {
         let resolved = self.reader.resolve(self.quiet)?;
+        let read = self.reader.read(Read::All);
         let options = Options {
-            decoding: self.reader.decoding.decoding(&resolved, false)?,
-            limits: self.reader.limits.limits(),
+            decoding: self.care.decoding(&self.reader.decoding, &resolved, false)?,
+            limits: self.reader.limits.limits(read),
+            read,
             unit: self.offset_unit,
             why: self.why,
         };
