@@ -38,6 +38,7 @@
 pub mod checkpoint;
 pub mod class;
 pub mod decode;
+pub mod document;
 pub mod encoder;
 pub mod error;
 pub mod eval;

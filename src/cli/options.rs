@@ -181,8 +181,10 @@ const MOST_THREADS: i64 = 1024;
 impl DeviceArgs {
     /// Makes what is not the model's work keep to the same number of threads. To be called before any of it is done.
     pub fn start_threads(&self) -> Result<()> {
-        let Some(threads) = self.threads else { return Ok(()) };
-        match rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global() {
+        // 0 is what the environment says, or as many as there are cores. Left to itself the pool would start later, and panic
+        // if it cannot.
+        let threads = self.threads.map_or(0, usize::from);
+        match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
             // Without a source it says that there are threads already, which is as good.
             Err(error) if std::error::Error::source(&error).is_some() => {
                 Err(spanqa::encoder::Error::Threads { reason: error.to_string() }.into())

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use crate::document::Origin;
 use crate::rank::Passages;
 use crate::request::Options;
 use crate::request::reply::{DocumentId, Id};
@@ -16,6 +17,8 @@ pub struct Document {
     pub id: DocumentId,
     /// Its text.
     pub text: String,
+    /// How that came out of a file.
+    pub origin: Origin,
     pub(super) tokens: Tokens,
     /// Made by the first question that does not read everything.
     pub(super) passages: OnceLock<Passages>,

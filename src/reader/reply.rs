@@ -84,6 +84,7 @@ fn answer(document: &Document, span: &Ranked, unit: OffsetUnit) -> Answer {
         document: document.id.clone(),
         line: place.line,
         column: place.column,
+        source: document.origin.place(&document.text, &span.bytes),
         score: span.score as f32,
         margin: span.margin,
         document_index: span.document,

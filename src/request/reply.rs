@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::checkpoint::Identity;
+use crate::document::SourcePlace;
 
 /// What a request is called: a JSON string or number, kept exactly as its sender wrote it, so that it can be matched again. A
 /// number that passed through a float would not always come back.
@@ -180,6 +181,9 @@ pub struct Answer {
     pub line: usize,
     /// Column of its start, from 1.
     pub column: usize,
+    /// Where it stands in the file, if the document is not the file's own text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourcePlace>,
     /// Its score under the rules that were asked for; by default a probability.
     pub score: f32,
     /// How many logits it leads "no answer" by.
