@@ -73,7 +73,7 @@ impl Answers {
             answer: if hidden { "" } else { answer },
             best: answer,
             null_odds: odds.map_or(NullOdds::Unknown, NullOdds::By),
-            confidence: None,
+            ..Given::default()
         }
     }
 }
@@ -86,6 +86,8 @@ impl Prediction {
             best: &self.best,
             null_odds: self.null_odds.map_or(NullOdds::NothingToQuote, |odds| NullOdds::By(odds.into())),
             confidence: Some(self.confidence()),
+            windows: self.windows,
+            candidates: &self.candidates,
         }
     }
 }

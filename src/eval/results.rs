@@ -34,6 +34,9 @@ pub struct Evaluation<'a> {
     /// Whether probabilities can be trusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
+    /// What came of the questions as a person counts it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<analysis::OutcomeTable>,
     /// Where points are lost.
     pub groups: analysis::Breakdown,
     /// How fast the model was in this run.
@@ -103,6 +106,7 @@ impl<'a> Evaluation<'a> {
             }),
             thresholds: (rules == Rules::Squad2).then(|| analysis::sweep(rows)).flatten(),
             calibration: analysis::calibration(rows),
+            outcomes: known.then(|| analysis::outcomes(rows)),
             groups: analysis::breakdown(rows),
             speed: answers.pace.filter(|pace| pace.tokens > 0).map(|Pace { seconds, questions, tokens }| {
                 Speed {
