@@ -113,7 +113,7 @@ impl Inputs<'_> {
 
     fn file(&self, path: &Path) -> Result<Text> {
         let name = path.display().to_string();
-        match self.reading(Some(path)).file(path) {
+        match self.reading(Some(path)).file(path, &terminal::name(&name)) {
             Ok(text) => Ok(Text { id: DocumentId::Path(name), text }),
             Err(document::Error::Fs(fs::Error::Read { source, .. })) => {
                 Err(cannot_read(&name, &source).into())

@@ -107,12 +107,11 @@ pub struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// Reads a file. Pipes and devices are files here: whoever must not wait for them has to ask first.
-    pub fn file(&self, path: &Path) -> Result<Text> {
-        let name = path.display().to_string();
+    /// Reads a file, which messages call `name`. Pipes and devices are files here: whoever must not wait for them asks first.
+    pub fn file(&self, path: &Path, name: &str) -> Result<Text> {
         let opened = || std::fs::File::open(path).and_then(|file| Ok((file.metadata()?.is_file(), file)));
         let (regular, file) = opened().map_err(|source| fs::Error::Read { path: path.to_owned(), source })?;
-        let document = Document { name: &name, path: regular.then_some(path), reading: self };
+        let document = Document { name, path: regular.then_some(path), reading: self };
         match self.pre {
             Some(command) => document.preprocessed(command, path),
             None => document.read(file),

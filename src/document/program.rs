@@ -163,3 +163,19 @@ fn listen(child: &mut Child, limit: u64) -> io::Result<(Vec<u8>, Vec<u8>)> {
         Ok((printed, remarks.join().unwrap_or_default()))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_is_a_flag() {
+        assert_eq!(operand(Path::new("-o")), "./-o");
+        assert_eq!(operand(Path::new("a/-o")), "a/-o");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_missing() {
+        assert_eq!(output(Command::new("no-such-program-at-all"), 9), Err(Failure::Missing));
+    }
+}

@@ -53,6 +53,7 @@ pub const COLUMNS: &[&str] = &[
     "document",
     "line",
     "column",
+    "source",
     "score",
     "margin",
     "no_answer_score",
@@ -237,7 +238,7 @@ fn cells<'a>(record: &'a str, columns: &[String]) -> serde_json::Result<Vec<Cow<
     let cell = |column: &String| {
         let value = match column.as_str() {
             "answer" => best.and_then(|best| best.get("text")),
-            "start" | "end" | "document" | "line" | "column" | "score" | "margin" => {
+            "start" | "end" | "document" | "line" | "column" | "source" | "score" | "margin" => {
                 best.and_then(|best| best.get(column.as_str()))
             }
             // As everywhere, the line stands in for an id that is not there.

@@ -169,7 +169,7 @@ fn read_file(path: &Path, limit: usize) -> Result<Text> {
         return Err(Error::NotAFile { path: path.display().to_string() }.into());
     }
     let reading = Reading { read_as: ReadAs::Auto, limit: limit as u64, pre: None };
-    Ok(reading.file(path)?)
+    Ok(reading.file(path, &path.display().to_string())?)
 }
 
 #[cfg(test)]

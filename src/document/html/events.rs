@@ -37,6 +37,7 @@ struct Events<'a> {
     name: Vec<u8>,
     is_end: bool,
     closes_itself: bool,
+    is_xml: bool,
     last_start: Vec<u8>,
 }
 
@@ -50,6 +51,7 @@ impl<'a> Events<'a> {
             name: Vec::new(),
             is_end: false,
             closes_itself: false,
+            is_xml: page.trim_start().starts_with("<?xml"),
             last_start: Vec::new(),
         }
     }
@@ -103,8 +105,9 @@ impl Emitter for Events<'_> {
             return None;
         }
         self.last_start.clone_from(&name);
-        let state = naive_next_state(&name);
-        self.tell(Event::Start(name, self.closes_itself));
+        let state = naive_next_state(&name).filter(|_| !(self.closes_itself && self.is_xml));
+        // HTML itself does not know `<script/>`: it opens the element.
+        self.tell(Event::Start(name, self.closes_itself && state.is_none()));
         state
     }
 
@@ -185,5 +188,7 @@ mod tests {
             })
             .collect();
         assert_eq!(names, ["scriptfalse", "/script", "brtrue", "/i"]);
+        assert_eq!(texts("<?xml version='1.0'?><title/>a<script/>b"), "ab");
+        assert_eq!(texts("<title/>a<b>"), "a<b>");
     }
 }
