@@ -64,20 +64,22 @@ impl Reading<'_> {
             let name = path.display().to_string();
             let problem = request::Error::Unreadable { input: name, reason: error.to_string() };
             self.lines += 1;
-            self.push(input, self.lines, self.lines - before, format, Err(problem))?;
+            let position = self.read.load(Ordering::Relaxed);
+            self.push(input, (self.lines, self.lines - before), position, format, Err(problem))?;
         }
         Ok(())
     }
 
     fn rows(&mut self, input: usize, path: &Path, format: Format) -> Result<io::Result<()>, Unwanted> {
         let before = self.lines;
-        let opened: io::Result<Box<dyn BufRead>> = if path.as_os_str() == "-" {
+        let first_byte = self.read.load(Ordering::Relaxed);
+        let opened = if path.as_os_str() == "-" {
             self.decoded(io::stdin().lock())
         } else {
             File::open(path).and_then(|file| self.decoded(file))
         };
-        let mut lines = match opened {
-            Ok(opened) => Lines::new(opened, self.limit),
+        let (mut lines, compressed) = match opened {
+            Ok((opened, compressed)) => (Lines::new(opened, self.limit), compressed),
             Err(error) => return Ok(Err(error)),
         };
         loop {
@@ -87,8 +89,13 @@ impl Reading<'_> {
                 Some(separator) => lines.row(separator),
             };
             self.lines = before + lines.count;
+            // What was read is up to a buffer ahead of what was taken. Through compression nothing better is known.
+            let position = match compressed {
+                true => self.read.load(Ordering::Relaxed),
+                false => first_byte + lines.taken,
+            };
             match row {
-                Ok(Some(content)) => self.push(input, start, start - before, format, content)?,
+                Ok(Some(content)) => self.push(input, (start, start - before), position, format, content)?,
                 Ok(None) => return Ok(Ok(())),
                 Err(error) => return Ok(Err(error)),
             }
@@ -98,12 +105,11 @@ impl Reading<'_> {
     fn push(
         &self,
         input: usize,
-        number: u64,
-        in_input: u64,
+        (number, in_input): (u64, u64),
+        position: u64,
         format: Format,
         content: Content,
     ) -> Result<(), Unwanted> {
-        let position = self.read.load(Ordering::Relaxed);
         let line = Line { number, input, in_input, format, position, content };
         if line.is_blank() {
             return Ok(());
@@ -111,8 +117,8 @@ impl Reading<'_> {
         self.queue.push(line.weight(), line).map_err(|_| Unwanted)
     }
 
-    /// Takes compression off, which is recognised by the first bytes and not by a name.
-    fn decoded<'a>(&self, source: impl Read + 'a) -> io::Result<Box<dyn BufRead + 'a>> {
+    /// Takes compression off, if there is any: it is recognised by the first bytes and not by a name.
+    fn decoded<'a>(&self, source: impl Read + 'a) -> io::Result<(Box<dyn BufRead + 'a>, bool)> {
         const GZIP: &[u8] = &[0x1f, 0x8b];
         const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
         let mut source = BufReader::with_capacity(1 << 16, Counted { source, read: self.read.clone() });
@@ -127,13 +133,14 @@ impl Reading<'_> {
         let zstd = first == ZSTD;
         let gzip = first.starts_with(GZIP);
         let whole = BufReader::new(io::Cursor::new(first).chain(source));
-        Ok(if zstd {
+        let decoded: Box<dyn BufRead + 'a> = if zstd {
             Box::new(BufReader::new(ZstdFrames::new(whole)))
         } else if gzip {
             Box::new(BufReader::new(MultiGzDecoder::new(whole)))
         } else {
             Box::new(whole)
-        })
+        };
+        Ok((decoded, zstd || gzip))
     }
 }
 
@@ -148,5 +155,28 @@ impl<R: Read> Read for Counted<R> {
         let read = self.source.read(buffer)?;
         self.read.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that fits into a buffer is not read to its end with its first line: the time left is reckoned by that.
+    #[test]
+    fn a_line_stands_where_it_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        let paths = vec![write("a.jsonl", b"\xef\xbb\xbfone\n\ntwo\r\n"), write("b.csv", b"h\n\"x\ny\"\nz")];
+        let inputs = Inputs { paths, format: None, limit: 100 };
+        let queue = Queue::new(1000);
+        inputs.read(&queue);
+        let positions: Vec<u64> = std::iter::from_fn(|| queue.pop()).map(|line| line.position).collect();
+        assert_eq!(positions, [7, 13, 15, 21, 22]);
+        assert_eq!(inputs.size(), Some(22));
     }
 }
