@@ -15,6 +15,9 @@ pub(super) fn window(decoding: &Decoding, options: &Hf, window: &Window) -> Deco
     let mut candidates: Vec<Candidate> = Vec::new();
     for (i, &start_logit) in start.iter().enumerate() {
         for (j, &end_logit) in end.iter().enumerate().skip(i).take(decoding.longest()) {
+            if !window.quotes(i, j) {
+                continue;
+            }
             let start_probability = (f64::from(start_logit) - start_sum).exp();
             candidates.push(Candidate {
                 start: first + i,

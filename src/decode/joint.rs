@@ -15,11 +15,17 @@ pub(super) fn window(decoding: &Decoding, joint: &Joint, window: &Window) -> Dec
     let single = window.layout.len() == 1;
     let spans =
         Spans { start, end, longest: decoding.longest(), allowed: |i, j| single || window.owns(i, j) };
-    // More than asked for, because some will turn out to be duplicates or blank.
+    // More than asked for, because some will turn out to be duplicates.
+    let quotes = Spans {
+        start,
+        end,
+        longest: spans.longest,
+        allowed: |i, j| (spans.allowed)(i, j) && window.quotes(i, j),
+    };
     let best = match joint.dedup {
-        Dedup::Overlap => spans.best_apart(decoding.top_k.saturating_add(4)),
+        Dedup::Overlap => quotes.best_apart(decoding.top_k.saturating_add(4)),
         Dedup::Span | Dedup::Text | Dedup::None => {
-            spans.best(decoding.top_k.saturating_mul(4).saturating_add(16))
+            quotes.best(decoding.top_k.saturating_mul(4).saturating_add(16))
         }
     };
     let first = window.tokens().start;

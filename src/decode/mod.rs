@@ -14,6 +14,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
+use crate::text::offsets::is_blank;
 use crate::text::window::LastWindow;
 use span::LogSum;
 
@@ -201,6 +202,10 @@ pub struct Window<'a> {
     pub layout: &'a [Range<usize>],
     /// Which of them this is.
     pub index: usize,
+    /// The document.
+    pub text: &'a str,
+    /// Byte range of each of its tokens.
+    pub offsets: &'a [(usize, usize)],
 }
 
 impl<'a> Window<'a> {
@@ -216,6 +221,14 @@ impl<'a> Window<'a> {
     fn context(&self) -> (&'a [f32], &'a [f32]) {
         let range = self.offset..self.offset + self.tokens().len();
         (&self.start[range.clone()], &self.end[range])
+    }
+
+    /// Whether a span has anything to quote. White space is never an answer, whatever the rules: where the originals would return it,
+    /// the next candidate takes its place. Positions are relative to this window.
+    fn quotes(&self, start: usize, end: usize) -> bool {
+        let first = self.tokens().start;
+        let bytes = self.offsets[first + start].0..self.offsets[first + end].1;
+        !is_blank(self.text.get(bytes).unwrap_or_default())
     }
 
     /// Whether this window is the one whose view of a span counts: of all windows that hold the span, the one that shows

@@ -35,7 +35,8 @@ impl Sample {
         let windows = self.logits.iter().enumerate();
         windows
             .map(|(index, (start, end))| {
-                decoding.window(&Window { start, end, offset: 1, layout: &self.layout, index })
+                let Self { text, offsets, layout, .. } = self;
+                decoding.window(&Window { start, end, offset: 1, layout, index, text, offsets })
             })
             .collect()
     }
@@ -69,7 +70,9 @@ fn the_window_with_the_best_view_owns_a_span() {
     let (start, end) = (vec![0.0; 21], vec![0.0; 21]);
     let owner = |first: usize, last: usize| -> Vec<usize> {
         let owns = |index: &usize| {
-            let window = Window { start: &start, end: &end, offset: 1, layout: &layout, index: *index };
+            let (text, offsets) = ("", &[][..]);
+            let (start, end, layout) = (&start[..], &end[..], &layout[..]);
+            let window = Window { start, end, offset: 1, layout, index: *index, text, offsets };
             let range = &layout[*index];
             range.start <= first && last < range.end && window.owns(first - range.start, last - range.start)
         };
@@ -166,6 +169,55 @@ fn similar_candidates_are_dropped_as_asked() {
     // Two tokens over the same bytes, as byte-level vocabularies make them, are one place.
     sample.offsets[2] = sample.offsets[1];
     assert_eq!(texts(&sample, Dedup::Span)[..2], ["w001", "w001 W001 w003"]);
+}
+
+/// Whatever the rules, white space and nothing at all are no answers; what comes next is.
+#[test]
+fn what_trims_to_nothing_is_no_candidate() {
+    // Token 1 is a line break, token 2 has no text at all, and both score highest.
+    let mut sample = Sample::single(40, vec![0.0; 41], vec![0.0; 41]);
+    sample.text = sample.text.replacen("w001", "\r\n\u{a0}", 1);
+    assert_eq!(sample.offsets[1], (5, 9));
+    sample.offsets[2] = (9, 9);
+    for (token, logit) in [(1, 9.0), (2, 8.0), (7, 4.0)] {
+        (sample.logits[0].0[token + 1], sample.logits[0].1[token + 1]) = (logit, logit);
+    }
+    let all = [ScoringRules::Joint, ScoringRules::Squad, ScoringRules::Hf, ScoringRules::Haystack];
+    for rules in all {
+        for align_to_words in [true, false] {
+            let scoring = match Scoring::from(rules) {
+                Scoring::Hf(hf) => Scoring::Hf(Hf { align_to_words, ..hf }),
+                other => other,
+            };
+            for top_k in [1, 5, 100] {
+                let decoding = Decoding {
+                    scoring: scoring.clone(),
+                    max_answer_tokens: Some(1),
+                    top_k,
+                    ..Decoding::default()
+                };
+                let decoded = sample.decode(&decoding);
+                let mut document = sample.document(&decoded);
+                let words = vec![u32::MAX; 40];
+                document.words = &words;
+                let ranking = decoding.rank(&[document]);
+                let texts: Vec<&str> =
+                    ranking.spans.iter().map(|span| &sample.text[span.bytes.clone()]).collect();
+                assert_eq!(texts[0], "w007", "{rules} {top_k}");
+                assert!(texts.iter().all(|text| !is_blank(text)), "{rules} {top_k}: {texts:?}");
+                assert!(ranking.answered, "{rules} {top_k}");
+            }
+        }
+    }
+    // Where there is nothing else there is no answer.
+    sample.text = " ".repeat(sample.text.len());
+    for rules in all {
+        let decoding = Decoding { scoring: rules.into(), ..Decoding::default() };
+        let decoded = sample.decode(&decoding);
+        let words = vec![u32::MAX; 40];
+        let ranking = decoding.rank(&[Document { words: &words, ..sample.document(&decoded) }]);
+        assert!(ranking.spans.is_empty() && !ranking.answered && ranking.null_odds.is_none(), "{rules}");
+    }
 }
 
 proptest! {

@@ -118,8 +118,14 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// The same as a web page.
-    pub fn page<'b>(&'b self, answers: &Answers, rows: &'b [Row<'b>], losses: &'b [Loss<'b>]) -> Report<'b> {
+    /// The same as a web page, with `facts` about how it came about.
+    pub fn page<'b>(
+        &'b self,
+        answers: &Answers,
+        rows: &'b [Row<'b>],
+        losses: &'b [Loss<'b>],
+        facts: Vec<(String, String)>,
+    ) -> Report<'b> {
         let About { questions, answerable, articles, format, .. } = self.dataset;
         let mut about = vec![
             format!(
@@ -134,7 +140,8 @@ impl<'a> Evaluation<'a> {
             ));
         }
         if let Some(threshold) = answers.threshold {
-            about.push(format!("It abstains if \"no answer\" leads by more than {threshold}."));
+            // As it was typed: the wider type would show digits that nobody meant.
+            about.push(format!("It abstains if \"no answer\" leads by more than {}.", threshold as f32));
         }
         Report {
             title: Path::new(self.dataset.name)
@@ -149,6 +156,8 @@ impl<'a> Evaluation<'a> {
             groups: &self.groups,
             losses,
             rows,
+            logits: !answers.run.is_empty(),
+            facts,
         }
     }
 }

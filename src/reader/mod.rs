@@ -147,6 +147,11 @@ impl Reader {
         self.model.notes()
     }
 
+    /// The type that the model multiplies in.
+    pub fn dtype(&self) -> &'static str {
+        self.model.dtype()
+    }
+
     /// Where the model runs.
     pub fn device(&self) -> DeviceChoice {
         self.model.device()

@@ -82,13 +82,16 @@ impl Job {
     }
 
     /// Reduces the logits of a window to what ranking needs.
-    pub(super) fn decode(&self, window: &Window, logits: &WindowLogits, decoding: &Decoding) -> Decoded {
-        decoding.window(&decode::Window {
+    pub(super) fn decode(&self, window: &Window, logits: &WindowLogits, question: &Question) -> Decoded {
+        let document = &question.documents[window.document];
+        question.options.decoding.window(&decode::Window {
             start: &logits.start,
             end: &logits.end,
             offset: self.context_offset,
             layout: &self.places[window.document].layout,
             index: window.index,
+            text: &document.text,
+            offsets: &document.tokens.offsets,
         })
     }
 

@@ -51,17 +51,20 @@ impl Reader {
             question_truncated: job.truncated,
             reason: windows.iter().all(Vec::is_empty).then_some(Reason::EmptyContext),
             why: options.why.then(|| explain(question, job, &ranking.spans, self.identity().cloned()).into()),
-            notes: notes(options, job),
+            notes: notes(options, job, self.model.usable_positions()),
         }
     }
 }
 
 /// What a person should know about how the limits were applied.
-fn notes(options: &Options, job: &Job) -> Vec<Note> {
+fn notes(options: &Options, job: &Job, positions: usize) -> Vec<Note> {
     // Windows around passages need no overlap.
     let several = job.places.iter().any(|place| place.layout.len() > 1 && place.ranks.is_none());
     let (longest, overlap) = (options.decoding.longest(), job.shape.overlap);
     let mut notes = Vec::new();
+    if options.limits.max_tokens > positions && job.places.iter().any(|place| !place.layout.is_empty()) {
+        notes.push(Note::WindowReduced { asked: options.limits.max_tokens, used: positions });
+    }
     if several && overlap < options.limits.overlap {
         let (width, asked) = (job.shape.width, options.limits.overlap);
         notes.push(Note::OverlapReduced { width, asked, used: overlap });

@@ -124,6 +124,13 @@ pub enum Note {
         /// The tokens that were used.
         kept: usize,
     },
+    /// The model cannot take windows as long as was asked for.
+    WindowReduced {
+        /// What was asked for, in tokens.
+        asked: usize,
+        /// What became of it.
+        used: usize,
+    },
     /// Windows are too small for the overlap that was asked for.
     OverlapReduced {
         /// Tokens of the document in a window.
@@ -146,6 +153,9 @@ impl fmt::Display for Note {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Note::QuestionCut { kept } => write!(out, "the question was cut to its first {kept} tokens"),
+            Note::WindowReduced { asked, used } => {
+                write!(out, "the model takes {used} tokens, so windows were reduced from {asked} to that")
+            }
             Note::OverlapReduced { width, asked, used } => write!(
                 out,
                 "windows hold {width} tokens of text, so their overlap was reduced from {asked} to {used}"

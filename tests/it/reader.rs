@@ -15,7 +15,7 @@ use spanqa::source::{SourceOptions, resolve};
 use spanqa::text::Tokenizer;
 use spanqa::text::offsets::OffsetUnit;
 use spanqa::text::window::Limits;
-use spanqa::{encoder, reader, text};
+use spanqa::{ErrorClass, encoder, reader, text};
 
 /// Prefers context tokens that equal question tokens; everything else, and "no answer", scores lower.
 #[derive(Default)]
@@ -188,6 +188,22 @@ fn a_long_question_is_cut_and_says_so() {
     );
 }
 
+#[test]
+fn a_window_that_the_model_cannot_take_is_cut_and_says_so() {
+    let reader = reader();
+    let ask = |max_tokens, texts: &[&str]| {
+        let limits = Limits { max_tokens, ..Limits::default() };
+        let options = Options { limits, ..Options::default() };
+        let notes = ask(&reader, "zebra", texts, &options).unwrap().notes;
+        notes.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        ask(10_000, &["a zebra"]),
+        ["the model takes 512 tokens, so windows were reduced from 10000 to that"]
+    );
+    assert!(ask(512, &["a zebra"]).is_empty() && ask(10_000, &[""]).is_empty());
+}
+
 /// Text that looks like structure is text: it neither ends the question nor becomes part of the template.
 #[test]
 fn special_tokens_in_text_are_text() {
@@ -344,6 +360,52 @@ fn logits_that_are_no_numbers_fail_their_own_question() {
             Err(reader::Error::NotFinite { dtype }) => assert!([1, 3].contains(&place) && *dtype == "f16"),
             Err(error) => panic!("{error}"),
         }
+    }
+}
+
+/// Forgets the last window of every batch.
+struct Forgetful(usize);
+
+impl SpanModel for Forgetful {
+    fn usable_positions(&self) -> usize {
+        512
+    }
+
+    fn vocabulary(&self) -> usize {
+        usize::MAX
+    }
+
+    fn logits(&self, batch: &Batch) -> encoder::Result<Vec<WindowLogits>> {
+        let mut logits = KeywordModel::default().logits(batch)?;
+        logits.pop();
+        Ok(logits)
+    }
+
+    fn lanes(&self) -> usize {
+        self.0
+    }
+}
+
+/// Replies are told apart by their places, so one that is missing fails the call instead of moving the others up.
+#[test]
+fn a_reply_that_never_comes_is_an_error() {
+    for lanes in [0, 2] {
+        let reader = Reader::new(tokenizer(), Box::new(Forgetful(lanes)), "forgetful").unwrap();
+        let documents = documents(&reader, &["a zebra", "the zebra", "zebra"]);
+        let questions = each(&documents, "zebra", &Arc::default());
+        let error = reader.answer(&questions, &mut |_| {}).unwrap_err();
+        assert!(matches!(error, reader::Error::ModelStopped), "{lanes} lanes: {error:?}");
+        assert_eq!((error.code(), error.class()), ("model_stopped", ErrorClass::Machine));
+        // Whoever takes replies one by one hears of it, too, after those that there are.
+        let mut replies = 0;
+        let ended = reader.answer_each(&questions, &mut |event| {
+            replies += usize::from(matches!(event, Event::Reply(_, Ok(_))));
+            ControlFlow::Continue(())
+        });
+        assert!(matches!(ended, Err(reader::Error::ModelStopped)), "{lanes} lanes: {ended:?}");
+        assert_eq!(replies, 2, "{lanes} lanes");
+        // Nothing is missing where whoever asks breaks off.
+        reader.answer_each(&questions, &mut |_| ControlFlow::Break(())).unwrap();
     }
 }
 

@@ -119,6 +119,7 @@ impl Args {
         answers.threshold = (!options.decoding.always_answer)
             .then(|| f64::from(options.decoding.null_threshold().unwrap_or(0.0)));
         answers.pace = Some(pace);
+        answers.computed = Some(format!("{} on {}", reader.dtype(), reader.device()));
         Ok(answers)
     }
 }
