@@ -46,6 +46,7 @@ pub mod fs;
 pub mod heads;
 pub mod journal;
 pub mod random;
+pub mod rank;
 pub mod reader;
 pub mod report;
 pub mod request;

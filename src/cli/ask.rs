@@ -12,7 +12,7 @@ use spanqa::source::Origin;
 use spanqa::text::offsets::OffsetUnit;
 
 use super::inputs::InputArgs;
-use super::options::{ReaderArgs, UNITS, choice};
+use super::options::{CareArgs, ReaderArgs, UNITS, choice};
 use super::output::{ColorArg, Format, Printer};
 use super::progress::WindowBar;
 use super::{Outcome, Usage, hints, notice, terminal, walk};
@@ -51,6 +51,8 @@ pub struct Args {
     #[arg(long)]
     quiet: bool,
     #[command(flatten)]
+    care: CareArgs,
+    #[command(flatten)]
     reader: ReaderArgs,
 }
 
@@ -71,9 +73,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     // Inputs come first: a mistyped path should not wait for a model.
     let texts = args.inputs.read(&files, &mut note)?;
     let resolved = args.reader.resolve(args.quiet)?;
+    let read = args.reader.read(args.reader.decoding.reads());
     let options = Arc::new(Options {
-        decoding: args.reader.decoding.decoding(&resolved, args.format == Format::Text)?,
-        limits: args.reader.limits.limits(),
+        decoding: args.care.decoding(&args.reader.decoding, &resolved, args.format == Format::Text)?,
+        limits: args.reader.limits.limits(read),
+        read,
         unit: args.offset_unit,
         why: args.why,
     });

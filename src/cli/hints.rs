@@ -164,7 +164,10 @@ fn request(error: &request::Error) -> Option<String> {
         Error::NotAnObject { .. } => "a request looks like {\"question\": \"...\", \"context\": \"...\"}",
         Error::NotUtf8 { .. } => "convert it first: iconv -f LATIN1 -t UTF-8",
         Error::TooLong { .. } => "`--max-bytes` sets the limit",
-        Error::MissingField { field, present } => {
+        Error::MissingField { null: true, .. } => {
+            "give it a text, or leave the request out; a request looks like {\"question\": \"...\", \"context\": \"...\"}"
+        }
+        Error::MissingField { field, present, .. } => {
             return Some(if present.iter().any(|name| name == "data" || name == "paragraphs") {
                 "this looks like a whole SQuAD data set; `spanqa eval` reads those".into()
             } else if present.is_empty() {
@@ -216,6 +219,7 @@ pub fn stream(error: &stream::Error) -> Option<String> {
 pub fn note(note: &Note) -> String {
     match note {
         Note::QuestionCut { .. } => format!("{note}; `--max-question-tokens` sets the limit"),
+        Note::WindowReduced { .. } => format!("{note}; `--window` sets fewer"),
         Note::OverlapReduced { .. } | Note::AnswersMayBeCut { .. } => note.to_string(),
     }
 }

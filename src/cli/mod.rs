@@ -2,10 +2,12 @@
 
 mod ask;
 mod batch;
+mod clock;
 mod compare;
 mod data;
 mod doctor;
 mod eval;
+mod folders;
 mod hints;
 mod inputs;
 mod models;
@@ -13,6 +15,7 @@ mod notice;
 mod options;
 mod output;
 mod progress;
+mod provenance;
 mod shell;
 mod signals;
 mod terminal;

@@ -193,8 +193,11 @@ impl TrainBar {
                 }
             }
             Record::Dev(dev) => {
-                let best = if dev.best { ", the best so far" } else { "" };
-                let line = format!("step {}: exact {:.2}, F1 {:.2}{best}", dev.step, dev.exact, dev.f1);
+                let (what, best) = match dev.step {
+                    0 => ("the base".to_owned(), ""),
+                    step => (format!("step {step}"), if dev.best { ", the best so far" } else { "" }),
+                };
+                let line = format!("{what}: exact {:.2}, F1 {:.2}{best}", dev.exact, dev.f1);
                 match &self.bar {
                     Some(bar) => bar.println(line),
                     None => eprintln!("{line}"),

@@ -14,7 +14,7 @@ use spanqa::eval::analysis::{self, Point, Row};
 use spanqa::eval::profile::{Profile, TunedOn};
 use spanqa::eval::run::{self, Prediction};
 use spanqa::eval::score::metrics::Rules;
-use spanqa::eval::tune::{self, Choice, Confidences, Quality, TEMPERATURES, Tuning};
+use spanqa::eval::tune::{self, Choice, Confidences, Quality, Tuning, temperatures};
 use spanqa::fs;
 use spanqa::reader::Reader;
 use spanqa::reader::memo;
@@ -22,7 +22,7 @@ use spanqa::request::Options;
 
 use super::compare::Format;
 use super::data::DataArgs;
-use super::options::ReaderArgs;
+use super::options::{Read, ReaderArgs};
 use super::progress::QuestionBar;
 use super::{Outcome, Usage};
 
@@ -61,9 +61,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         return Err(Usage::new("there is nothing to tune: every question has an answer", hint).into());
     }
     let resolved = args.reader.resolve(args.quiet)?;
+    let read = args.reader.read(Read::All);
     let mut options = Options {
         decoding: args.reader.decoding.decoding(&resolved, false)?,
-        limits: args.reader.limits.limits(),
+        limits: args.reader.limits.limits(read),
+        read,
         ..Options::default()
     };
     let rules_asked = options.decoding.scoring.rules();
@@ -71,10 +73,17 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         let hint = "leave --score out; the threshold that is found holds for --score squad, too";
         return Err(Usage::new(format!("--score {rules_asked} has no temperature to tune"), hint).into());
     }
+    // A model that always answers has no threshold that "no answer" could pass.
+    let null_threshold = options.decoding.null_threshold().map_or(f64::INFINITY, shortest);
     options.decoding.always_answer = false;
     let reader = args.reader.open_by(&resolved, args.quiet, memo::open)?;
 
-    let passes = args.passes(&reader, &dataset, options)?;
+    let temperature = match &options.decoding.scoring {
+        Scoring::Joint(joint) => joint.temperature,
+        _ => 1.0,
+    };
+    let in_force = Choice { null_threshold, temperature };
+    let passes = args.passes(&reader, &dataset, &temperatures(temperature), options)?;
     args.reader.runtime.report(&reader, args.quiet);
     let first = passes.first().map(Vec::as_slice).unwrap_or_default();
     let by_id: HashMap<&str, usize> =
@@ -92,7 +101,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
             Confidences { best: of(|said| said.score), no_answer: of(|said| said.no_answer_score) }
         })
         .collect();
-    let tuning = tune::tune(&dataset, &rows, &confidences, args.folds, args.data.seed)?;
+    let tuning = tune::tune(&dataset, &rows, &confidences, in_force, args.folds, args.data.seed)?;
     let profile = args.profile(&resolved.files.identity()?, &resolved.files.name, &dataset, &tuning);
     if let Some(path) = &args.output {
         fs::write(path, profile.toml().as_bytes())?;
@@ -117,11 +126,12 @@ impl Args {
         &self,
         reader: &Reader,
         dataset: &Dataset,
+        temperatures: &[f64],
         mut options: Options,
     ) -> Result<Vec<Vec<Prediction>>> {
-        let mut passes = Vec::with_capacity(TEMPERATURES.len());
+        let mut passes = Vec::with_capacity(temperatures.len());
         let mut bar = QuestionBar::new(dataset.len(), 0, self.quiet);
-        for temperature in TEMPERATURES {
+        for &temperature in temperatures {
             if let Scoring::Joint(joint) = &mut options.decoding.scoring {
                 joint.temperature = temperature;
             }
@@ -156,6 +166,11 @@ impl Args {
     }
 }
 
+/// A threshold with the digits that it was written with: more are only noise of the type.
+fn shortest(threshold: f32) -> f64 {
+    threshold.to_string().parse().unwrap_or(f64::from(threshold))
+}
+
 /// Some thresholds from never to always answering.
 fn trade_off(rows: &[Row]) -> Vec<Point> {
     const STEPS: usize = 10;
@@ -176,7 +191,7 @@ struct Summary<'a> {
 
 impl Summary<'_> {
     fn print(&self, args: &Args, out: &mut dyn Write) -> Result<()> {
-        let Tuning { choice, per_fold, held_out, untuned, on_itself } = self.tuning;
+        let Tuning { choice, per_fold, held_out, before, untuned, on_itself } = self.tuning;
         writeln!(out, "{} on {}\n", self.model, self.data)?;
         let Choice { null_threshold, temperature } = choice;
         writeln!(out, "threshold {null_threshold:.3}, temperature {temperature}")?;
@@ -184,8 +199,14 @@ impl Summary<'_> {
             per_fold.iter().map(|fold| format!("{:.3}", fold.null_threshold)).collect();
         writeln!(out, "thresholds without each fold: {}\n", thresholds.join(", "))?;
         writeln!(out, "{:<46}{:>8}{:>8}{:>8}{:>8}", "", "exact", "F1", "ECE", "Brier")?;
+        let before = match before.null_threshold {
+            threshold if threshold.is_finite() => {
+                format!("as it is: threshold {threshold}, temperature {}", before.temperature)
+            }
+            _ => "as it is: always answering".to_owned(),
+        };
         for (name, quality) in [
-            ("threshold 0, temperature 1", untuned),
+            (before.as_str(), untuned),
             ("tuned, on articles left out of the choice", held_out),
             ("optimistic: tuned on the test data", on_itself),
         ] {
@@ -206,7 +227,7 @@ impl Summary<'_> {
             )?;
         }
         if held_out.f1 <= untuned.f1 {
-            let advice = "more data may help, and until then the defaults are as good";
+            let advice = "more data may help, and until then what was in force is as good";
             writeln!(out, "\non articles left out of the choice the new threshold gained nothing: {advice}")?;
         }
         match &args.output {

@@ -16,7 +16,7 @@ const OVERLAP: f64 = 0.01;
 pub(super) fn window(decoding: &Decoding, window: &Window) -> Decoded {
     let (start, end) = window.context();
     let first = window.tokens().start;
-    let spans = Spans { start, end, longest: decoding.longest(), allowed: |_, _| true };
+    let spans = Spans { start, end, longest: decoding.longest(), allowed: |i, j| window.quotes(i, j) };
     let candidates = spans.best(ANSWERS_PER_WINDOW).into_iter().map(|span| Candidate {
         start: first + span.start,
         end: first + span.end,
@@ -56,6 +56,7 @@ pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
     let no_answer_score = spans.iter().map(|span| 1.0 - span.score).product();
     Ranking {
         answered: spans.first().is_some_and(|best| decoding.always_answer || best.score >= no_answer_score),
+        perhaps: false,
         spans,
         no_answer_score,
         null_odds,

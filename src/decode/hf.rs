@@ -15,6 +15,9 @@ pub(super) fn window(decoding: &Decoding, options: &Hf, window: &Window) -> Deco
     let mut candidates: Vec<Candidate> = Vec::new();
     for (i, &start_logit) in start.iter().enumerate() {
         for (j, &end_logit) in end.iter().enumerate().skip(i).take(decoding.longest()) {
+            if !window.quotes(i, j) {
+                continue;
+            }
             let start_probability = (f64::from(start_logit) - start_sum).exp();
             candidates.push(Candidate {
                 start: first + i,
@@ -76,6 +79,7 @@ pub(super) fn rank(decoding: &Decoding, options: &Hf, documents: &[Document]) ->
     let best = spans.first().map(|span| span.score);
     Ranking {
         answered: best.is_some_and(|best| !competes || null_score.is_none_or(|null| best >= null)),
+        perhaps: false,
         spans,
         no_answer_score: null_score.unwrap_or(1.0),
         null_odds,

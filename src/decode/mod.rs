@@ -14,6 +14,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
+use crate::text::offsets::is_blank;
 use crate::text::window::LastWindow;
 use span::LogSum;
 
@@ -94,8 +95,10 @@ pub enum Scoring {
 /// Options of [`ScoringRules::Joint`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Joint {
-    /// Abstain when "no answer" leads the best span by more than this many logits.
+    /// Abstain when "no answer" leads the best span by more than this many logits. Probabilities are made as if it had so many less.
     pub null_threshold: f32,
+    /// Logits beyond the threshold at which the best span still counts as a possible answer.
+    pub perhaps: f32,
     /// Divides logits before they become probabilities.
     pub temperature: f64,
     /// Which similar candidates are dropped.
@@ -104,7 +107,7 @@ pub struct Joint {
 
 impl Default for Joint {
     fn default() -> Self {
-        Self { null_threshold: 0.0, temperature: 1.0, dedup: Dedup::Span }
+        Self { null_threshold: 0.0, perhaps: 2.0, temperature: 1.0, dedup: Dedup::Span }
     }
 }
 
@@ -199,6 +202,10 @@ pub struct Window<'a> {
     pub layout: &'a [Range<usize>],
     /// Which of them this is.
     pub index: usize,
+    /// The document.
+    pub text: &'a str,
+    /// Byte range of each of its tokens.
+    pub offsets: &'a [(usize, usize)],
 }
 
 impl<'a> Window<'a> {
@@ -214,6 +221,14 @@ impl<'a> Window<'a> {
     fn context(&self) -> (&'a [f32], &'a [f32]) {
         let range = self.offset..self.offset + self.tokens().len();
         (&self.start[range.clone()], &self.end[range])
+    }
+
+    /// Whether a span has anything to quote. White space is never an answer, whatever the rules: where the originals would return it,
+    /// the next candidate takes its place. Positions are relative to this window.
+    fn quotes(&self, start: usize, end: usize) -> bool {
+        let first = self.tokens().start;
+        let bytes = self.offsets[first + start].0..self.offsets[first + end].1;
+        !is_blank(self.text.get(bytes).unwrap_or_default())
     }
 
     /// Whether this window is the one whose view of a span counts: of all windows that hold the span, the one that shows
@@ -268,9 +283,15 @@ pub struct Document<'a> {
     pub layout: &'a [Range<usize>],
     /// What was kept of each window.
     pub windows: &'a [Decoded],
+    /// For each window the logarithm of how likely it is to hold the answer before it is read; nothing if nobody said.
+    pub priors: &'a [f64],
 }
 
 impl Document<'_> {
+    fn prior(&self, window: usize) -> f64 {
+        self.priors.get(window).copied().unwrap_or(0.0)
+    }
+
     /// The smallest null score of any window: infinite if there are no windows.
     fn null(&self) -> f32 {
         self.windows.iter().map(|window| window.null).fold(f32::INFINITY, f32::min)
@@ -330,6 +351,8 @@ pub struct Ranked {
 pub struct Ranking {
     /// Whether the best span counts as an answer.
     pub answered: bool,
+    /// Whether it counts as a possible one.
+    pub perhaps: bool,
     /// The best spans, best first.
     pub spans: Vec<Ranked>,
     /// The score of "no answer" under the chosen rules.

@@ -3,6 +3,7 @@
 
 use super::span::LogSum;
 use super::{Candidate, Decoded, Decoding, Document, Ranked, Ranking, Window};
+use crate::text::offsets::is_blank;
 
 /// Starts and ends per window, and candidates per question, that are looked at.
 const N_BEST: usize = 20;
@@ -28,10 +29,16 @@ pub(super) fn window(decoding: &Decoding, window: &Window) -> Decoded {
             }
         }
     }
-    // Only the best of all windows together are kept, so no window needs to hand on more than that many. The sort is
-    // stable there and here: of equal sums the one that was generated first stays in front.
+    // Only the best of all windows together are kept, so no window needs to hand on more than that many that have something to quote.
+    // The others count in the softmax. The sort is stable there and here: of equal sums the one that was generated first stays in front.
     candidates.sort_by(|a, b| b.logit.total_cmp(&a.logit));
-    candidates.truncate(N_BEST);
+    let mut quoting = 0;
+    candidates.retain(|candidate| {
+        let quotes = window.quotes(candidate.start - first, candidate.end - first);
+        let wanted = quoting < N_BEST;
+        quoting += usize::from(quotes);
+        wanted
+    });
     Decoded { null: window.null(), candidates, null_score: 0.0, log_sum: LogSum::default() }
 }
 
@@ -54,10 +61,9 @@ pub(super) fn rank(decoding: &Decoding, null_threshold: f32, documents: &[Docume
     let with_null = !decoding.always_answer && null.is_finite();
     let before_null = spans.iter().take_while(|span| span.logit >= null).count();
     let kept = if with_null && before_null < N_BEST { N_BEST - 1 } else { N_BEST };
-    spans.truncate(kept);
 
     let mut total = LogSum::default();
-    for span in &spans {
+    for span in spans.iter().take(kept) {
         total.add(f64::from(span.logit));
     }
     if with_null {
@@ -66,11 +72,13 @@ pub(super) fn rank(decoding: &Decoding, null_threshold: f32, documents: &[Docume
     for span in &mut spans {
         span.score = (f64::from(span.logit) - total.ln()).exp();
     }
-    spans.retain(|span| !span.bytes.is_empty());
+    spans.retain(|span| !is_blank(&documents[span.document].text[span.bytes.clone()]));
+    spans.truncate(kept);
     let null_odds = spans.first().map(|best| null - best.logit);
     spans.truncate(decoding.top_k);
     Ranking {
         answered: null_odds.is_some_and(|odds| decoding.always_answer || odds <= null_threshold),
+        perhaps: false,
         no_answer_score: match (with_null, null_odds) {
             (_, None) => 1.0,
             (true, _) => (f64::from(null) - total.ln()).exp(),

@@ -35,13 +35,21 @@ impl Sample {
         let windows = self.logits.iter().enumerate();
         windows
             .map(|(index, (start, end))| {
-                decoding.window(&Window { start, end, offset: 1, layout: &self.layout, index })
+                let Self { text, offsets, layout, .. } = self;
+                decoding.window(&Window { start, end, offset: 1, layout, index, text, offsets })
             })
             .collect()
     }
 
     fn document<'a>(&'a self, windows: &'a [Decoded]) -> Document<'a> {
-        Document { text: &self.text, offsets: &self.offsets, words: &[], layout: &self.layout, windows }
+        Document {
+            text: &self.text,
+            offsets: &self.offsets,
+            words: &[],
+            layout: &self.layout,
+            windows,
+            priors: &[],
+        }
     }
 }
 
@@ -62,7 +70,9 @@ fn the_window_with_the_best_view_owns_a_span() {
     let (start, end) = (vec![0.0; 21], vec![0.0; 21]);
     let owner = |first: usize, last: usize| -> Vec<usize> {
         let owns = |index: &usize| {
-            let window = Window { start: &start, end: &end, offset: 1, layout: &layout, index: *index };
+            let (text, offsets) = ("", &[][..]);
+            let (start, end, layout) = (&start[..], &end[..], &layout[..]);
+            let window = Window { start, end, offset: 1, layout, index: *index, text, offsets };
             let range = &layout[*index];
             range.start <= first && last < range.end && window.owns(first - range.start, last - range.start)
         };
@@ -103,6 +113,45 @@ fn the_threshold_decides_and_nothing_to_read_is_no_answer() {
 }
 
 #[test]
+fn what_is_answered_is_more_probable_than_no_answer() {
+    let sample = || Sample::single(1, vec![3.0, 1.0], vec![0.0, 0.0]);
+    let at = |null_threshold| {
+        rank(
+            &[sample()],
+            &joint(Joint { null_threshold, perhaps: 1.0, temperature: 2.0, ..Joint::default() }),
+        )
+    };
+    for threshold in [-3.0, 0.0, 1.0, 1.9, 2.1, 5.0] {
+        let ranking = at(threshold);
+        assert_eq!(ranking.answered, ranking.spans[0].score > ranking.no_answer_score, "{threshold}");
+        assert_eq!(ranking.perhaps, (1.0..2.0).contains(&threshold), "{threshold}");
+        assert!((ranking.spans[0].score + ranking.no_answer_score - 1.0).abs() < 1e-12);
+        assert_eq!(ranking.null_odds, Some(2.0));
+    }
+    for threshold in [f32::INFINITY, f32::NEG_INFINITY] {
+        let ranking = at(threshold);
+        assert!(ranking.no_answer_score.is_finite() && ranking.spans[0].score.is_finite());
+    }
+}
+
+/// The same span in two windows, the first of which looks a little better but was not expected to hold the answer.
+#[test]
+fn a_window_that_promises_more_goes_before_one_that_looks_a_little_better() {
+    let logits = |best: f32| (vec![0.0, best, -9.0], vec![0.0, 0.0, -9.0]);
+    let sample = Sample::new(vec![0..2, 2..4], vec![logits(3.0), logits(2.5)]);
+    let decoding = Decoding { top_k: 2, ..Decoding::default() };
+    let windows = sample.decode(&decoding);
+    let with = |priors| decoding.rank(&[Document { priors, ..sample.document(&windows) }]);
+    let (plain, told) = (with(&[]), with(&[-1.0, 0.0]));
+    assert_eq!((plain.spans[0].start, told.spans[0].start), (0, 2));
+    assert_eq!((told.spans[0].margin, told.spans[1].margin), (2.5, 2.0));
+    let sum = |ranking: &Ranking| {
+        ranking.spans.iter().map(|span| span.score).sum::<f64>() + ranking.no_answer_score
+    };
+    assert!(sum(&plain) <= 1.0 && sum(&told) <= 1.0 && told.no_answer_score > plain.no_answer_score);
+}
+
+#[test]
 fn similar_candidates_are_dropped_as_asked() {
     // Words 1 and 2 are good starts and ends, so spans 1-1, 1-2, 2-2 lead.
     let mut sample = Sample::single(4, vec![0.0, 0.0, 6.0, 5.0, 1.0], vec![0.0, 0.0, 5.0, 5.5, 1.0]);
@@ -120,6 +169,55 @@ fn similar_candidates_are_dropped_as_asked() {
     // Two tokens over the same bytes, as byte-level vocabularies make them, are one place.
     sample.offsets[2] = sample.offsets[1];
     assert_eq!(texts(&sample, Dedup::Span)[..2], ["w001", "w001 W001 w003"]);
+}
+
+/// Whatever the rules, white space and nothing at all are no answers; what comes next is.
+#[test]
+fn what_trims_to_nothing_is_no_candidate() {
+    // Token 1 is a line break, token 2 has no text at all, and both score highest.
+    let mut sample = Sample::single(40, vec![0.0; 41], vec![0.0; 41]);
+    sample.text = sample.text.replacen("w001", "\r\n\u{a0}", 1);
+    assert_eq!(sample.offsets[1], (5, 9));
+    sample.offsets[2] = (9, 9);
+    for (token, logit) in [(1, 9.0), (2, 8.0), (7, 4.0)] {
+        (sample.logits[0].0[token + 1], sample.logits[0].1[token + 1]) = (logit, logit);
+    }
+    let all = [ScoringRules::Joint, ScoringRules::Squad, ScoringRules::Hf, ScoringRules::Haystack];
+    for rules in all {
+        for align_to_words in [true, false] {
+            let scoring = match Scoring::from(rules) {
+                Scoring::Hf(hf) => Scoring::Hf(Hf { align_to_words, ..hf }),
+                other => other,
+            };
+            for top_k in [1, 5, 100] {
+                let decoding = Decoding {
+                    scoring: scoring.clone(),
+                    max_answer_tokens: Some(1),
+                    top_k,
+                    ..Decoding::default()
+                };
+                let decoded = sample.decode(&decoding);
+                let mut document = sample.document(&decoded);
+                let words = vec![u32::MAX; 40];
+                document.words = &words;
+                let ranking = decoding.rank(&[document]);
+                let texts: Vec<&str> =
+                    ranking.spans.iter().map(|span| &sample.text[span.bytes.clone()]).collect();
+                assert_eq!(texts[0], "w007", "{rules} {top_k}");
+                assert!(texts.iter().all(|text| !is_blank(text)), "{rules} {top_k}: {texts:?}");
+                assert!(ranking.answered, "{rules} {top_k}");
+            }
+        }
+    }
+    // Where there is nothing else there is no answer.
+    sample.text = " ".repeat(sample.text.len());
+    for rules in all {
+        let decoding = Decoding { scoring: rules.into(), ..Decoding::default() };
+        let decoded = sample.decode(&decoding);
+        let words = vec![u32::MAX; 40];
+        let ranking = decoding.rank(&[Document { words: &words, ..sample.document(&decoded) }]);
+        assert!(ranking.spans.is_empty() && !ranking.answered && ranking.null_odds.is_none(), "{rules}");
+    }
 }
 
 proptest! {

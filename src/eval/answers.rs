@@ -24,6 +24,8 @@ pub struct Answers {
     by_id: HashMap<String, usize>,
     /// How fast the model was.
     pub pace: Option<Pace>,
+    /// The type that the model computed in, and on what.
+    pub computed: Option<String>,
 }
 
 /// What was done in how long. Questions that were answered before are not in it.
@@ -41,7 +43,7 @@ impl Answers {
     /// Answers from a file.
     pub fn from_file(source: String, predictions: Predictions) -> Self {
         let (run, by_id) = (Vec::new(), HashMap::new());
-        Self { source, threshold: None, predictions, na_probs: None, run, by_id, pace: None }
+        Self { source, threshold: None, predictions, na_probs: None, run, by_id, pace: None, computed: None }
     }
 
     /// Answers of a model, in any order.
@@ -57,7 +59,7 @@ impl Answers {
         for prediction in &run {
             predictions.insert(prediction.id.clone(), prediction.answer.clone());
         }
-        Self { source, threshold: None, predictions, na_probs: None, run, by_id, pace: None }
+        Self { source, threshold: None, predictions, na_probs: None, run, by_id, pace: None, computed: None }
     }
 
     /// What is known of the answer to a question.
@@ -73,7 +75,7 @@ impl Answers {
             answer: if hidden { "" } else { answer },
             best: answer,
             null_odds: odds.map_or(NullOdds::Unknown, NullOdds::By),
-            confidence: None,
+            ..Given::default()
         }
     }
 }
@@ -86,6 +88,8 @@ impl Prediction {
             best: &self.best,
             null_odds: self.null_odds.map_or(NullOdds::NothingToQuote, |odds| NullOdds::By(odds.into())),
             confidence: Some(self.confidence()),
+            windows: self.windows,
+            candidates: &self.candidates,
         }
     }
 }

@@ -5,7 +5,7 @@
 //!   -> run        puts them to a model; journal remembers, files leaves what run_qa leaves
 //!   -> score      the rules of the official scripts, to the last digit
 //!   -> analysis   what those scripts do not say: intervals, thresholds, calibration, losses
-//!   -> results, page, compare, tune
+//!   -> results, page with lost, compare, tune
 //! ```
 
 pub mod analysis;
@@ -15,6 +15,7 @@ pub mod data;
 pub mod error;
 pub mod files;
 pub mod journal;
+mod lost;
 pub mod page;
 pub mod profile;
 pub mod results;

@@ -1,8 +1,9 @@
 //! An evaluation as one web page.
 
-use crate::eval::analysis::losses::{Kind, Loss};
+use crate::eval::analysis::losses::Loss;
 use crate::eval::analysis::stats::{BINS, Calibration, RESAMPLES};
 use crate::eval::analysis::{Breakdown, Estimate, Group, Part, Point, Row, Sweep};
+use crate::eval::lost;
 use crate::report::html::{Page, Table, with_remark};
 use crate::report::svg::{Chart, Series};
 use crate::report::text::escape;
@@ -28,10 +29,11 @@ pub struct Report<'a> {
     pub losses: &'a [Loss<'a>],
     /// The questions.
     pub rows: &'a [Row<'a>],
+    /// Whether no-answer scores are logits.
+    pub logits: bool,
+    /// How the page came about, each fact with its name.
+    pub facts: Vec<(String, String)>,
 }
-
-/// Losses of each kind that the page lists.
-const LISTED: usize = 50;
 
 impl Report<'_> {
     /// The page.
@@ -50,7 +52,9 @@ impl Report<'_> {
             page.heading(title);
             table(&mut page, groups);
         }
-        self.lost(&mut page);
+        lost::section(&mut page, self.losses, self.logits);
+        page.heading("How this was made");
+        page.table(Table::Text, &[], self.facts.iter().map(|(name, value)| [escape(name), escape(value)]));
         page.html()
     }
 
@@ -62,7 +66,7 @@ impl Report<'_> {
         };
         let row =
             |part: &Part| [part.name.into(), part.questions.to_string(), cell(&part.exact), cell(&part.f1)];
-        page.table(Table::Numbers, Some(["", "questions", "exact", "F1"]), self.parts.iter().map(row));
+        page.table(Table::Numbers, &["", "questions", "exact", "F1"], self.parts.iter().map(row));
         page.remark(&format!("Percent, with 95 % bootstrap intervals ({RESAMPLES} samples)."));
     }
 
@@ -153,34 +157,6 @@ impl Report<'_> {
         };
         (chart, "The less the two overlap, the better the model knows what it does not know.".into())
     }
-
-    fn lost(&self, page: &mut Page) {
-        page.heading("Losses");
-        page.paragraph(&format!("{} questions were not answered exactly.", self.losses.len()));
-        for kind in Kind::ALL {
-            let of_kind = || self.losses.iter().filter(|loss| loss.kind == kind);
-            let count = of_kind().count();
-            if count == 0 {
-                continue;
-            }
-            let listed = if count > LISTED { format!(", the first {LISTED}") } else { String::new() };
-            page.details(&format!("{}: {count}{listed}", kind.name()), |page| {
-                let head = ["question", "expected", "answer", "F1"];
-                page.table(Table::Text, Some(head), of_kind().take(LISTED).map(lost));
-            });
-        }
-    }
-}
-
-/// A row about a question that lost points.
-fn lost(loss: &Loss) -> [String; 4] {
-    let expected = if loss.expected.is_empty() { "no answer".into() } else { loss.expected.join(" / ") };
-    let answer = match (loss.answer, loss.best) {
-        ("", Some(best)) => format!("no answer (best: {best})"),
-        ("", None) => "no answer".into(),
-        (answer, _) => answer.to_owned(),
-    };
-    [escape(loss.question), escape(&expected), escape(&answer), format!("{:.2}", loss.f1)]
 }
 
 fn curve(sweep: &Sweep) -> (Chart, String) {
@@ -270,5 +246,5 @@ fn table(page: &mut Page, groups: &[Group]) {
         ]
     };
     let head = ["", "questions", "with answer", "exact", "F1", "F1, has answer"];
-    page.table(Table::Numbers, Some(head), groups.iter().map(row));
+    page.table(Table::Numbers, &head, groups.iter().map(row));
 }

@@ -34,6 +34,9 @@ pub struct Evaluation<'a> {
     /// Whether probabilities can be trusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Calibration>,
+    /// What came of the questions as a person counts it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<analysis::OutcomeTable>,
     /// Where points are lost.
     pub groups: analysis::Breakdown,
     /// How fast the model was in this run.
@@ -103,6 +106,7 @@ impl<'a> Evaluation<'a> {
             }),
             thresholds: (rules == Rules::Squad2).then(|| analysis::sweep(rows)).flatten(),
             calibration: analysis::calibration(rows),
+            outcomes: known.then(|| analysis::outcomes(rows)),
             groups: analysis::breakdown(rows),
             speed: answers.pace.filter(|pace| pace.tokens > 0).map(|Pace { seconds, questions, tokens }| {
                 Speed {
@@ -114,8 +118,14 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// The same as a web page.
-    pub fn page<'b>(&'b self, answers: &Answers, rows: &'b [Row<'b>], losses: &'b [Loss<'b>]) -> Report<'b> {
+    /// The same as a web page, with `facts` about how it came about.
+    pub fn page<'b>(
+        &'b self,
+        answers: &Answers,
+        rows: &'b [Row<'b>],
+        losses: &'b [Loss<'b>],
+        facts: Vec<(String, String)>,
+    ) -> Report<'b> {
         let About { questions, answerable, articles, format, .. } = self.dataset;
         let mut about = vec![
             format!(
@@ -130,7 +140,8 @@ impl<'a> Evaluation<'a> {
             ));
         }
         if let Some(threshold) = answers.threshold {
-            about.push(format!("It abstains if \"no answer\" leads by more than {threshold}."));
+            // As it was typed: the wider type would show digits that nobody meant.
+            about.push(format!("It abstains if \"no answer\" leads by more than {}.", threshold as f32));
         }
         Report {
             title: Path::new(self.dataset.name)
@@ -145,6 +156,8 @@ impl<'a> Evaluation<'a> {
             groups: &self.groups,
             losses,
             rows,
+            logits: !answers.run.is_empty(),
+            facts,
         }
     }
 }

@@ -13,7 +13,13 @@ use crate::random::Random;
 /// The temperatures that are tried.
 pub const TEMPERATURES: [f64; 11] = [0.5, 0.6, 0.75, 0.9, 1.0, 1.15, 1.35, 1.6, 2.0, 2.5, 3.0];
 
-/// What the model says to a question at each of the [`TEMPERATURES`].
+/// The [`TEMPERATURES`], and the one that is in force if it is none of them.
+pub fn temperatures(in_force: f64) -> Vec<f64> {
+    let new = (!TEMPERATURES.contains(&in_force)).then_some(in_force);
+    TEMPERATURES.into_iter().chain(new).collect()
+}
+
+/// What the model says to a question at each of the temperatures that are tried.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Confidences {
     /// The probability of the best span.
@@ -53,41 +59,47 @@ pub struct Tuning {
     pub per_fold: Vec<Choice>,
     /// Every question judged by the choice that was made without its article. The number to expect elsewhere.
     pub held_out: Quality,
-    /// The same choices of threshold and temperature as before tuning: 0 and 1.
+    /// What was in force before.
+    pub before: Choice,
+    /// Every question judged by that.
     pub untuned: Quality,
     /// The final choice judged on the questions it was made on: optimistic.
     pub on_itself: Quality,
 }
 
 /// Tunes by cross-validation over articles: questions about one article, or one context, never stand on both sides. The rows are those
-/// of the data set's questions.
+/// of the data set's questions; their confidences are those at the [`temperatures`] that go with what is in force.
 pub fn tune(
     dataset: &Dataset,
     rows: &[Row],
     confidences: &[Confidences],
+    in_force: Choice,
     folds: usize,
     seed: u64,
 ) -> Result<Tuning> {
+    let temperatures = &temperatures(in_force.temperature);
     let of_row = split(dataset, rows, folds, seed)?;
     let all: Vec<usize> = (0..rows.len()).collect();
     let mut judged: Vec<Option<Judged>> = vec![None; rows.len()];
     let mut per_fold = Vec::new();
     for fold in 0..folds {
         let (held_out, rest): (Vec<usize>, Vec<usize>) = all.iter().partition(|&&row| of_row[row] == fold);
-        let choice = choose(rows, confidences, &rest);
+        let choice = choose(rows, temperatures, confidences, &rest);
         for row in held_out {
-            judged[row] = Some(judge(&rows[row], &confidences[row], choice));
+            judged[row] = Some(judge(&rows[row], temperatures, &confidences[row], choice));
         }
         per_fold.push(choice);
     }
-    let choice = choose(rows, confidences, &all);
-    let with =
-        |choice| all.iter().map(|&row| judge(&rows[row], &confidences[row], choice)).collect::<Vec<_>>();
+    let choice = choose(rows, temperatures, confidences, &all);
+    let with = |choice| {
+        all.iter().map(|&row| judge(&rows[row], temperatures, &confidences[row], choice)).collect::<Vec<_>>()
+    };
     Ok(Tuning {
         choice,
         per_fold,
         held_out: quality(&judged.into_iter().flatten().collect::<Vec<_>>()),
-        untuned: quality(&with(Choice { null_threshold: 0.0, temperature: 1.0 })),
+        before: in_force,
+        untuned: quality(&with(in_force)),
         on_itself: quality(&with(choice)),
     })
 }
@@ -128,8 +140,8 @@ struct Judged {
     confidence: f64,
 }
 
-fn judge(row: &Row, confidences: &Confidences, choice: Choice) -> Judged {
-    let at = TEMPERATURES.iter().position(|&t| t == choice.temperature).unwrap_or(0);
+fn judge(row: &Row, temperatures: &[f64], confidences: &Confidences, choice: Choice) -> Judged {
+    let at = temperatures.iter().position(|&t| t == choice.temperature).unwrap_or(0);
     let abstains = row.given.null_odds.number().is_none_or(|odds| odds > choice.null_threshold);
     if abstains {
         let right = if row.entry.question.has_answer() { 0.0 } else { 1.0 };
@@ -149,21 +161,21 @@ fn quality(judged: &[Judged]) -> Quality {
 }
 
 /// The threshold of the highest F1, then the temperature whose probabilities are least surprised by what is right.
-fn choose(rows: &[Row], confidences: &[Confidences], chosen: &[usize]) -> Choice {
+fn choose(rows: &[Row], temperatures: &[f64], confidences: &[Confidences], chosen: &[usize]) -> Choice {
     let part: Vec<Row> = chosen.iter().map(|&row| rows[row].clone()).collect();
     let null_threshold = best_threshold(&part);
     let surprise = |temperature: f64| {
         let choice = Choice { null_threshold, temperature };
         let surprise = chosen.iter().map(|&row| {
-            let Judged { exact, confidence, .. } = judge(&rows[row], &confidences[row], choice);
+            let Judged { exact, confidence, .. } = judge(&rows[row], temperatures, &confidences[row], choice);
             let probability = if exact == 1.0 { confidence } else { 1.0 - confidence };
             -probability.max(1e-6).ln()
         });
         surprise.sum::<f64>()
     };
-    let temperature = TEMPERATURES
-        .into_iter()
-        .map(|temperature| (surprise(temperature), temperature))
+    let temperature = temperatures
+        .iter()
+        .map(|&temperature| (surprise(temperature), temperature))
         .min_by(|a, b| a.0.total_cmp(&b.0))
         .map_or(1.0, |(_, temperature)| temperature);
     Choice { null_threshold, temperature }
@@ -185,7 +197,7 @@ fn best_threshold(rows: &[Row]) -> f64 {
 /// A row as [`tune`] wants it: the best span stands for the answer.
 pub fn given(best: &str, null_odds: Option<f32>) -> Given<'_> {
     let null_odds = null_odds.map_or(NullOdds::NothingToQuote, |odds| NullOdds::By(odds.into()));
-    Given { answer: best, best, null_odds, confidence: None }
+    Given { answer: best, best, null_odds, ..Given::default() }
 }
 
 #[cfg(test)]
@@ -222,7 +234,8 @@ mod tests {
                 no_answer: TEMPERATURES.iter().map(sure).collect(),
             })
             .collect();
-        let tuning = tune(&dataset, &rows, &confidences, 3, 5).unwrap();
+        let before = Choice { null_threshold: 0.0, temperature: 1.0 };
+        let tuning = tune(&dataset, &rows, &confidences, before, 3, 5).unwrap();
         assert_eq!(tuning.per_fold.len(), 3);
         for choice in tuning.per_fold.iter().chain([&tuning.choice]) {
             assert!(choice.null_threshold > 1.58 && choice.null_threshold < 3.01, "{choice:?}");
@@ -231,9 +244,23 @@ mod tests {
         assert_eq!(tuning.held_out.f1, 100.0);
         assert_eq!(tuning.untuned.f1, 50.0);
         assert!(tuning.held_out.ece < 0.01 && tuning.untuned.ece > 0.3);
-        let error = tune(&dataset, &rows, &confidences, 7, 5).unwrap_err();
+        // What is in force is what the choice is compared with, and no temperature is foreign to it.
+        let as_good = Choice { null_threshold: 2.0, temperature: 2.0 };
+        let tuning = tune(&dataset, &rows, &confidences, as_good, 3, 5).unwrap();
+        assert_eq!((tuning.before, tuning.untuned), (as_good, tuning.on_itself));
+        let odd: Vec<Confidences> = (confidences.iter())
+            .map(|known| Confidences {
+                best: [&known.best[..], &[0.999]].concat(),
+                no_answer: [&known.no_answer[..], &[0.999]].concat(),
+            })
+            .collect();
+        let always = Choice { null_threshold: f64::INFINITY, temperature: 1.2 };
+        let tuning = tune(&dataset, &rows, &odd, always, 3, 5).unwrap();
+        assert_eq!(tuning.untuned.f1, 50.0);
+        assert!((tuning.untuned.ece - 0.499).abs() < 1e-9, "{:?}", tuning.untuned);
+        let error = tune(&dataset, &rows, &confidences, before, 7, 5).unwrap_err();
         assert_eq!(error.code(), "too_few_articles");
-        assert!(tune(&dataset, &rows, &confidences, 1, 5).is_err());
+        assert!(tune(&dataset, &rows, &confidences, before, 1, 5).is_err());
     }
 
     #[test]

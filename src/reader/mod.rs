@@ -3,6 +3,7 @@
 //! ```text
 //! question  what is asked, of which documents, under which options
 //! plan      tokenises a question and lays windows over its documents
+//! promise   or over the passages that share most words with the question, if not everything is to be read
 //! round     takes the windows of many questions through the model, packed
 //! reply     makes one record of what was found in the windows of a question
 //! ```
@@ -10,6 +11,7 @@
 pub mod error;
 pub mod memo;
 mod plan;
+mod promise;
 mod question;
 mod reply;
 mod round;
@@ -145,6 +147,11 @@ impl Reader {
         self.model.notes()
     }
 
+    /// The type that the model multiplies in.
+    pub fn dtype(&self) -> &'static str {
+        self.model.dtype()
+    }
+
     /// Where the model runs.
     pub fn device(&self) -> DeviceChoice {
         self.model.device()
@@ -167,7 +174,7 @@ impl Reader {
                 (*start, *end) = (original.start, original.end);
             }
         }
-        Ok(Document { id, text, origin, tokens })
+        Ok(Document { id, text, origin, tokens, passages: OnceLock::new() })
     }
 
     /// Answers questions, in order. A question that cannot be answered fails alone; a model that cannot run fails the call.

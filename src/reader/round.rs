@@ -31,16 +31,16 @@ impl Round<'_> {
             let windows = match self.wanted(windows) {
                 ControlFlow::Continue(windows) if windows.is_empty() => continue,
                 ControlFlow::Continue(windows) => windows,
-                ControlFlow::Break(()) => break,
+                ControlFlow::Break(()) => return Ok(()),
             };
             let batch = self.assemble(&windows);
             let started = Instant::now();
             let logits = self.reader.model.logits(&batch)?;
             if self.take(&windows, logits, started.elapsed()).is_break() {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
+        self.ended()
     }
 
     /// Runs batches on a model with cores of its own, as many at a time as it has lanes; meanwhile this thread makes replies.
@@ -94,7 +94,7 @@ impl Round<'_> {
                     under_way += 1;
                 }
                 if under_way == 0 {
-                    return Ok(());
+                    return self.ended();
                 }
                 let Ok((windows, logits)) = answers.recv() else { return Err(Error::ModelStopped) };
                 let time = counted.elapsed();
@@ -106,6 +106,11 @@ impl Round<'_> {
                 }
             }
         })
+    }
+
+    /// Every question has its reply by now, unless the model kept some logits to itself.
+    fn ended(&self) -> Result<()> {
+        if self.jobs.iter().all(Option::is_none) { Ok(()) } else { Err(Error::ModelStopped) }
     }
 
     /// The windows whose questions still want a reply. Those that were taken back, or are too late, are told so.
@@ -153,10 +158,9 @@ impl Round<'_> {
         let Round { reader, questions, jobs, watch, .. } = self;
         let read: Vec<(&Window, WindowLogits)> = windows.iter().copied().zip(logits).collect();
         let decoded = on_all_cores(&read, |(window, logits)| {
-            let (job, decoding) =
-                (jobs[window.question].as_ref()?, &questions[window.question].options.decoding);
-            let finite = is_finite(logits, job.read(window, decoding));
-            Some(finite.then(|| job.decode(window, logits, decoding)))
+            let (job, question) = (jobs[window.question].as_ref()?, &questions[window.question]);
+            let finite = is_finite(logits, job.read(window, &question.options.decoding));
+            Some(finite.then(|| job.decode(window, logits, question)))
         });
         let mut ready = Vec::new();
         for ((window, logits), decoded) in read.into_iter().zip(decoded) {

@@ -1,4 +1,4 @@
-//! A web page that explains itself: no script, nothing to load, readable on a phone and in the dark.
+//! A web page that explains itself: nothing to load, readable on a phone, in the dark and without scripts.
 
 use std::fmt::Write;
 
@@ -10,13 +10,17 @@ const STYLE: &str = ":root{color-scheme:light dark;--bg:#fff;--fg:#1c1e21;--dim:
 *{box-sizing:border-box}body{margin:0 auto;padding:1rem;max-width:72rem;background:var(--bg);color:var(--fg);font:16px/1.5 system-ui,sans-serif}\
 h1{font-size:1.4rem;margin:.2em 0;overflow-wrap:anywhere}h2{font-size:1.1rem;margin:2em 0 .4em}p{margin:.3em 0}.dim{color:var(--dim)}\
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem}th,td{padding:.25em .7em;text-align:right;border-bottom:1px solid var(--rule);white-space:nowrap}\
-th:first-child,td:first-child{text-align:left}.text td{text-align:left;white-space:normal;vertical-align:top;overflow-wrap:anywhere}.text th{text-align:left}\
-.charts{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr))}figure{margin:0}figcaption{font-weight:600;font-size:.95rem}\
-svg{width:100%;height:auto;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--dim)}.grid{stroke:var(--rule);fill:none}.axis{stroke:var(--dim);fill:none}\
+th:first-child,td:first-child{text-align:left}.text td{text-align:left;white-space:normal;vertical-align:top;overflow-wrap:anywhere}.text td:first-child{white-space:nowrap}.text th{text-align:left}\
+.charts{display:grid;gap:1rem;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr))}figure{margin:0}figcaption{font-weight:600;font-size:.95rem}\
+svg{width:100%;height:auto;display:block}svg text{font:12px system-ui,sans-serif;fill:var(--dim)}.grid{stroke:var(--rule);fill:none}.axis{stroke:var(--dim);fill:none}\
 .line{fill:none;stroke-width:2}.dashed{stroke-dasharray:4 4}.s0{--c:var(--c0)}.s1{--c:var(--c1)}.s2{--c:var(--c2)}.s3{--c:var(--c3)}.s4{--c:var(--dim)}\
 .line,.dots{stroke:var(--c)}.dots{fill:none;stroke-width:5;stroke-linecap:round}.faint{stroke-width:3;opacity:.4}\
 .bar,.key{fill:var(--c)}.bar{opacity:.75}details{margin:.4em 0}summary{cursor:pointer}\
-@media(max-width:34rem){td .dim{display:block}th,td{padding:.25em .45em}}";
+.loss{border-left:3px solid var(--rule);padding:.1rem .7rem;margin:.8rem 0;overflow-wrap:anywhere}.loss b{font-weight:600}\
+mark{color:inherit;background:color-mix(in srgb,var(--m) 28%,transparent);border-bottom:2px solid var(--m)}\
+.gold{--m:var(--c2)}.said{--m:var(--c1)}.both{--m:var(--c0)}input,button{font:inherit;color:inherit;background:var(--bg);border:1px solid var(--dim);\
+border-radius:4px;padding:.3em .6em;max-width:100%}\
+@media(max-width:34rem){table{font-size:.8rem}td .dim{display:block}th,td{padding:.25em .35em}th{white-space:normal}}";
 
 /// A page that is being written, from top to bottom.
 #[derive(Debug)]
@@ -58,6 +62,11 @@ impl Page {
         let _ = writeln!(self.0, "<p class=\"dim\">{}</p>", escape(text));
     }
 
+    /// Markup as it is: what comes from elsewhere must be escaped.
+    pub fn markup(&mut self, markup: &str) {
+        self.0.push_str(markup);
+    }
+
     /// Charts with a remark each, beside each other where there is room.
     pub fn charts(&mut self, charts: &[(Chart, String)]) {
         self.0.push_str("<div class=\"charts\">\n");
@@ -74,27 +83,22 @@ impl Page {
     }
 
     /// A table; without names of columns it has no head. Cells are markup: what comes from elsewhere must be escaped.
-    pub fn table<const N: usize>(
-        &mut self,
-        kind: Table,
-        head: Option<[&str; N]>,
-        rows: impl Iterator<Item = [String; N]>,
-    ) {
+    pub fn table<R: AsRef<[String]>>(&mut self, kind: Table, head: &[&str], rows: impl Iterator<Item = R>) {
         let class = if kind == Table::Text { " class=\"text\"" } else { "" };
         let _ = write!(self.0, "<div class=\"wide\"><table{class}>");
-        if let Some(head) = head {
+        if !head.is_empty() {
             let _ = write!(self.0, "<thead><tr><th>{}</th></tr></thead>", head.join("</th><th>"));
         }
         self.0.push_str("<tbody>\n");
         for row in rows {
-            let _ = writeln!(self.0, "<tr><td>{}</td></tr>", row.join("</td><td>"));
+            let _ = writeln!(self.0, "<tr><td>{}</td></tr>", row.as_ref().join("</td><td>"));
         }
         self.0.push_str("</tbody></table></div>\n");
     }
 
-    /// What `inside` writes, folded away behind a summary.
-    pub fn details(&mut self, summary: &str, inside: impl FnOnce(&mut Self)) {
-        let _ = writeln!(self.0, "<details><summary>{}</summary>", escape(summary));
+    /// What `inside` writes, folded away behind a summary. Scripts find it by its class.
+    pub fn details(&mut self, class: &str, summary: &str, inside: impl FnOnce(&mut Self)) {
+        let _ = writeln!(self.0, "<details class=\"{class}\"><summary>{}</summary>", escape(summary));
         inside(self);
         self.0.push_str("</details>\n");
     }

@@ -42,11 +42,16 @@ pub struct Chart {
     pub series: Vec<(String, Series)>,
 }
 
-const WIDTH: f64 = 480.0;
-const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 46.0;
+/// About as many pixels as a chart gets, so that its text is as large as it says.
+const WIDTH: f64 = 400.0;
+const HEIGHT: f64 = 280.0;
+const LEFT: f64 = 50.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 30.0;
+/// Height of a line of the legend.
+const LINE: f64 = 16.0;
+/// Width of a letter, about.
+const LETTER: f64 = 6.6;
 const BOTTOM: f64 = 44.0;
 /// A line has no use for more points than pixels.
 const POINTS: usize = 400;
@@ -72,11 +77,11 @@ impl Chart {
     }
 
     fn at_y(&self, y: f64) -> f64 {
-        HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * scaled(y, self.y)
+        HEIGHT - BOTTOM - (HEIGHT - self.top() - BOTTOM) * scaled(y, self.y)
     }
 
     fn axes(&self, svg: &mut String) {
-        let (left, right, top, bottom) = (LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM);
+        let (left, right, top, bottom) = (LEFT, WIDTH - RIGHT, self.top(), HEIGHT - BOTTOM);
         for tick in ticks(self.y) {
             let y = self.at_y(tick);
             // Writing to a string cannot fail, here and below.
@@ -146,7 +151,8 @@ impl Chart {
                 let x = self.at_x(*x);
                 let _ = write!(
                     svg,
-                    "<path class=\"line s{index} dashed\" d=\"M{x:.1} {TOP}V{:.1}\"/>",
+                    "<path class=\"line s{index} dashed\" d=\"M{x:.1} {:.1}V{:.1}\"/>",
+                    self.top(),
                     HEIGHT - BOTTOM
                 );
             }
@@ -175,16 +181,37 @@ impl Chart {
         let _ = write!(svg, "<path class=\"dots s{index}{more}\" d=\"{path}\"/>");
     }
 
+    /// Where each name of the legend stands: a line that is full is followed by another.
+    fn places(&self) -> Vec<(usize, &str, f64, f64)> {
+        let (mut x, mut y) = (LEFT, 10.0);
+        let named = self.series.iter().enumerate().filter(|(_, (name, _))| !name.is_empty());
+        named
+            .map(|(index, (name, _))| {
+                let width = 14.0 + LETTER * name.chars().count() as f64;
+                if x > LEFT && x + width > WIDTH - RIGHT {
+                    (x, y) = (LEFT, y + LINE);
+                }
+                let place = (index, name.as_str(), x, y);
+                x += width + 14.0;
+                place
+            })
+            .collect()
+    }
+
+    /// Where the frame begins, below the legend.
+    fn top(&self) -> f64 {
+        self.places().last().map_or(TOP, |(.., y)| TOP + y - 10.0)
+    }
+
     fn legend(&self, svg: &mut String) {
-        let mut x = LEFT;
-        for (index, (name, _)) in self.series.iter().enumerate().filter(|(_, (name, _))| !name.is_empty()) {
+        for (index, name, x, y) in self.places() {
             let _ = write!(
                 svg,
-                "<rect class=\"key s{index}\" x=\"{x:.1}\" y=\"10\" width=\"10\" height=\"10\"/><text x=\"{:.1}\" y=\"19\">{}</text>",
+                "<rect class=\"key s{index}\" x=\"{x:.1}\" y=\"{y}\" width=\"10\" height=\"10\"/><text x=\"{:.1}\" y=\"{}\">{}</text>",
                 x + 14.0,
+                y + 9.5,
                 escape(name)
             );
-            x += 28.0 + 6.2 * name.chars().count() as f64;
         }
     }
 }
@@ -230,6 +257,19 @@ mod tests {
         assert_eq!(number(-0.0), "0");
         assert_eq!(number(0.30000000000000004), "0.3");
         assert_eq!(number(1_234_567.0), "1234567");
+    }
+
+    #[test]
+    fn a_long_legend_takes_another_line() {
+        let series = |name: &str| (name.to_owned(), Series::Line(Vec::new()));
+        let one = Chart { series: vec![series("exact"), series("F1")], ..Chart::default() };
+        assert_eq!(one.top(), TOP);
+        let names = ["exact", "F1", "F1, has answer", "right, no answer"];
+        let two = Chart { series: names.map(series).to_vec(), ..Chart::default() };
+        assert_eq!(two.top(), TOP + LINE);
+        for (_, name, x, _) in two.places() {
+            assert!(x + 14.0 + LETTER * name.len() as f64 <= WIDTH - RIGHT, "{name}");
+        }
     }
 
     #[test]

@@ -7,6 +7,11 @@ pub(crate) fn number(value: f64) -> String {
     if rounded != 0.0 && rounded.abs() < 1e-3 { format!("{rounded:e}") } else { format!("{rounded}") }
 }
 
+/// A number to three digits.
+pub(crate) fn rounded(value: f64) -> String {
+    number(format!("{value:.2e}").parse().unwrap_or(value))
+}
+
 /// Text as a web page may hold it.
 pub fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
@@ -22,4 +27,15 @@ pub fn escape(text: &str) -> String {
         }
     }
     safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_digits_are_enough() {
+        assert_eq!(rounded(1.388888889e-6), "1.39e-6");
+        assert_eq!([rounded(5e-5), rounded(0.0), rounded(123456.0)], ["5e-5", "0", "123000"]);
+    }
 }

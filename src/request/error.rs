@@ -34,11 +34,13 @@ pub enum Error {
         /// How long it may be.
         limit: usize,
     },
-    /// A field that it needs is not there.
-    #[error("the field `{field}` is missing")]
+    /// A field that it needs is not there, or holds nothing.
+    #[error("the field `{field}` is {}", if *.null { "null" } else { "missing" })]
     MissingField {
         /// The field.
         field: String,
+        /// Whether it is there and `null`.
+        null: bool,
         /// Fields that are there.
         present: Vec<String>,
     },

@@ -8,6 +8,7 @@
 //! parameters   what a request asks of its own replies
 //! reply        what a question gets back
 //! record       a reply or an error as it is written down
+//! rows         the same as rows of cells
 //! ```
 
 pub mod error;
@@ -17,6 +18,7 @@ pub mod parameters;
 pub mod parser;
 pub mod record;
 pub mod reply;
+pub mod rows;
 pub mod shapes;
 pub mod table;
 

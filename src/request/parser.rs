@@ -94,6 +94,21 @@ impl Parser {
         self.sequence
     }
 
+    /// The fields that records keep of a request, by name. In a table every row has those of its header, whatever is wrong with the row.
+    pub fn kept(&self, parsed: &Parsed) -> Vec<String> {
+        let names = |rest: &[Extra]| rest.iter().map(|(name, _)| name.clone()).collect();
+        match &self.header {
+            Some((_, Ok(header))) if self.keep => {
+                let filled = vec!["-".to_owned(); header.len()];
+                names(&match Request::from_row(header, &filled, &self.fields) {
+                    Ok(request) => request.rest,
+                    Err(rejected) => rejected.rest,
+                })
+            }
+            _ => parsed.tickets.first().map_or_else(Vec::new, |ticket| names(&ticket.rest)),
+        }
+    }
+
     /// What becomes of a line; nothing if it is the header of a table.
     pub fn parse(&mut self, line: Line) -> Option<Parsed> {
         let request = match line.format.separator() {

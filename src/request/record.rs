@@ -1,16 +1,14 @@
-//! What is written for each request: a JSON object a line, or a row of a table.
+//! What is written for each request: a JSON object a line, or rows of a table.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
 
 use super::Extra;
 use super::lines::Format;
 use super::parser::Ticket;
 use super::reply::{Id, Reply};
+use super::rows::Rows;
 use super::table;
 
 /// A layout that was asked for and makes no sense.
@@ -30,15 +28,10 @@ pub enum LayoutError {
 /// How records are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layout {
-    /// JSON lines.
+    /// JSON lines: a record each.
     Jsonl,
-    /// A table with these columns.
-    Table {
-        /// What stands between cells.
-        separator: char,
-        /// Their names, in order.
-        columns: Vec<String>,
-    },
+    /// Rows of cells.
+    Rows(Rows),
 }
 
 /// Columns that are not fields that were passed through.
@@ -46,7 +39,9 @@ pub const COLUMNS: &[&str] = &[
     "id",
     "question",
     "question_index",
+    "rank",
     "answered",
+    "perhaps",
     "answer",
     "start",
     "end",
@@ -59,6 +54,7 @@ pub const COLUMNS: &[&str] = &[
     "no_answer_score",
     "null_odds",
     "windows",
+    "windows_total",
     "model",
     "question_truncated",
     "reason",
@@ -88,17 +84,36 @@ const DEFAULT_COLUMNS: &[&str] = &[
     "error",
 ];
 
+/// Columns of a row for each answer unless told otherwise.
+const FLAT_COLUMNS: &[&str] = &[
+    "id",
+    "question",
+    "rank",
+    "answered",
+    "answer",
+    "start",
+    "end",
+    "document",
+    "score",
+    "margin",
+    "no_answer_score",
+    "code",
+    "error",
+];
+
 /// Fields that a record has of its own; those of a request do not displace them.
 const OWN: &[&str] = &[
     "id",
     "question",
     "question_index",
     "answered",
+    "perhaps",
     "answers",
     "candidates",
     "no_answer_score",
     "null_odds",
     "windows",
+    "windows_total",
     "model",
     "question_truncated",
     "reason",
@@ -110,29 +125,66 @@ const OWN: &[&str] = &[
 ];
 
 impl Layout {
-    /// Checks what was asked for. With `keep`, fields of requests may be columns, too.
-    pub fn new(format: Format, columns: &[String], keep: bool) -> Result<Self, LayoutError> {
-        let Some(separator) = format.separator() else {
-            return if columns.is_empty() {
-                Ok(Layout::Jsonl)
-            } else {
-                Err(LayoutError::ColumnsWithoutTable)
+    /// Checks what was asked for. With `keep`, fields of requests may be columns, too; `flat` makes a row of each answer.
+    pub fn new(format: Format, columns: &[String], keep: bool, flat: bool) -> Result<Self, LayoutError> {
+        let separator = format.separator();
+        if separator.is_none() && !flat {
+            return match columns {
+                [] => Ok(Layout::Jsonl),
+                _ => Err(LayoutError::ColumnsWithoutTable),
             };
-        };
+        }
         if let Some(unknown) = columns.iter().find(|name| !keep && !COLUMNS.contains(&name.as_str())) {
             return Err(LayoutError::UnknownColumn { name: unknown.clone() });
         }
-        let columns = match columns {
-            [] => DEFAULT_COLUMNS.iter().map(|&name| name.to_owned()).collect(),
-            _ => columns.to_vec(),
+        let usual = if flat { FLAT_COLUMNS } else { DEFAULT_COLUMNS };
+        Ok(Layout::Rows(Rows {
+            separator,
+            keeps: keep && columns.is_empty(),
+            columns: match columns {
+                [] => usual.iter().map(|&name| name.to_owned()).collect(),
+                _ => columns.to_vec(),
+            },
+            flat,
+        }))
+    }
+
+    /// Whether fields that are passed through become columns, so that their names have to be known before the header is written.
+    pub fn wants_names(&self) -> bool {
+        matches!(self, Layout::Rows(Rows { separator: Some(_), keeps: true, .. }))
+    }
+
+    /// Gives each of these fields a column, unless records have something of that name themselves.
+    pub fn with_names(self, names: Vec<String>) -> Self {
+        match self {
+            Layout::Jsonl => self,
+            Layout::Rows(mut rows) => {
+                for name in names {
+                    if !COLUMNS.contains(&name.as_str()) && !rows.columns.contains(&name) {
+                        rows.columns.push(name);
+                    }
+                }
+                Layout::Rows(rows)
+            }
+        }
+    }
+
+    /// A field to pass through that finds no room: columns are those of the first request, and records have names of their own.
+    pub fn left_out<'a>(&self, ticket: &'a Ticket) -> Option<&'a str> {
+        let Layout::Rows(rows) = self else { return None };
+        let has_room = |name: &str| match COLUMNS.contains(&name) {
+            // What every record has displaces what a request says, there as here.
+            true => OWN.contains(&name),
+            false => rows.separator.is_none() || rows.columns.iter().any(|column| column == name),
         };
-        Ok(Layout::Table { separator, columns })
+        let mut names = ticket.rest.iter().map(|(name, _)| name.as_str()).filter(|_| rows.keeps);
+        names.find(|name| !has_room(name))
     }
 
     /// What stands before the first record.
     pub fn header(&self) -> io::Result<Vec<u8>> {
         let mut header = Vec::new();
-        if let Layout::Table { separator, columns } = self {
+        if let Layout::Rows(Rows { separator: Some(separator), columns, .. }) = self {
             table::write_row(columns.iter().map(String::as_str), *separator, &mut header)?;
         }
         Ok(header)
@@ -140,7 +192,8 @@ impl Layout {
 
     /// Writes the record of a reply.
     pub fn reply(&self, ticket: &Ticket, reply: &Reply, out: &mut dyn Write) -> io::Result<()> {
-        self.write(&Answered { reply, question_index: ticket.index, rest: Rest(&ticket.rest) }, out)
+        let record = Answered { reply, question_index: ticket.index, rest: Rest(&ticket.rest) };
+        self.write(&record, &ticket.rest, out)
     }
 
     /// Writes the record of something that could not be answered.
@@ -155,20 +208,17 @@ impl Layout {
             error: failure,
             rest: Rest(&ticket.rest),
         };
-        self.write(&record, out)
+        self.write(&record, &ticket.rest, out)
     }
 
-    fn write(&self, record: &impl Serialize, out: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, record: &impl Serialize, rest: &[Extra], out: &mut dyn Write) -> io::Result<()> {
         let mut line = serde_json::to_string(record)?;
         match self {
             Layout::Jsonl => {
                 line.push('\n');
                 out.write_all(line.as_bytes())
             }
-            Layout::Table { separator, columns } => {
-                let cells = cells(&line, columns)?;
-                table::write_row(cells.iter().map(|cell| &**cell), *separator, out)
-            }
+            Layout::Rows(rows) => rows.write(&line, rest, out),
         }
     }
 }
@@ -219,40 +269,4 @@ impl Serialize for Rest<'_> {
         let foreign = self.0.iter().filter(|(name, _)| !OWN.contains(&name.as_str()));
         serializer.collect_map(foreign.map(|(name, value)| (name, value)))
     }
-}
-
-type Parts<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
-
-/// The cells of a record. They are taken from its JSON form, so that numbers read the same in both.
-fn cells<'a>(record: &'a str, columns: &[String]) -> serde_json::Result<Vec<Cow<'a, str>>> {
-    let top: Parts = serde_json::from_str(record)?;
-    let answers: Vec<Parts> = match top.get("answers") {
-        Some(answers) => serde_json::from_str(answers.get())?,
-        None => Vec::new(),
-    };
-    let best = answers.first();
-    let error: Parts = match top.get("error") {
-        Some(error) => serde_json::from_str(error.get())?,
-        None => Parts::new(),
-    };
-    let cell = |column: &String| {
-        let value = match column.as_str() {
-            "answer" => best.and_then(|best| best.get("text")),
-            "start" | "end" | "document" | "line" | "column" | "source" | "score" | "margin" => {
-                best.and_then(|best| best.get(column.as_str()))
-            }
-            // As everywhere, the line stands in for an id that is not there.
-            "id" => top.get("id").or(top.get("line")),
-            "input_line" => top.get("line"),
-            "error" => error.get("message"),
-            "code" | "hint" => error.get(column.as_str()),
-            _ => top.get(column.as_str()),
-        };
-        match value.map(|value| value.get()) {
-            None | Some("null") => Ok(Cow::Borrowed("")),
-            Some(text) if text.starts_with('"') => Ok(Cow::Owned(serde_json::from_str::<String>(text)?)),
-            Some(other) => Ok(Cow::Borrowed(other)),
-        }
-    };
-    columns.iter().map(cell).collect()
 }

@@ -77,6 +77,9 @@ pub struct Reply {
     pub question: String,
     /// Whether the documents answer it.
     pub answered: bool,
+    /// There is no answer, but the first candidate may well be one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub perhaps: bool,
     /// The answers, best first; empty if the reply is "no answer".
     pub answers: Vec<Answer>,
     /// When there is no answer: the spans that came nearest.
@@ -88,6 +91,8 @@ pub struct Reply {
     pub null_odds: Option<f32>,
     /// Windows that were read.
     pub windows: usize,
+    /// Windows that the documents have.
+    pub windows_total: usize,
     /// The model.
     pub model: String,
     /// The question was longer than the limit and was cut.
@@ -119,6 +124,13 @@ pub enum Note {
         /// The tokens that were used.
         kept: usize,
     },
+    /// The model cannot take windows as long as was asked for.
+    WindowReduced {
+        /// What was asked for, in tokens.
+        asked: usize,
+        /// What became of it.
+        used: usize,
+    },
     /// Windows are too small for the overlap that was asked for.
     OverlapReduced {
         /// Tokens of the document in a window.
@@ -141,6 +153,9 @@ impl fmt::Display for Note {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Note::QuestionCut { kept } => write!(out, "the question was cut to its first {kept} tokens"),
+            Note::WindowReduced { asked, used } => {
+                write!(out, "the model takes {used} tokens, so windows were reduced from {asked} to that")
+            }
             Note::OverlapReduced { width, asked, used } => write!(
                 out,
                 "windows hold {width} tokens of text, so their overlap was reduced from {asked} to {used}"
@@ -237,6 +252,9 @@ pub struct WindowReport {
     pub end: usize,
     /// Its context tokens.
     pub tokens: usize,
+    /// Its place among all windows by the words that it shares with the question, from 1, if only the best were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rank: Option<usize>,
     /// Start plus end logit of "not in this window".
     pub null_logit: f32,
     /// The start and the end logit that it is the sum of.

@@ -252,14 +252,19 @@ impl Value<'_> {
 /// A request on its way from fields to its parts.
 struct Reading<'a> {
     object: Object<'a>,
+    /// Names of its first fields.
     present: Vec<String>,
+    /// Names of those that hold nothing.
+    nulls: Vec<String>,
     request: Request,
 }
 
 impl<'a> Reading<'a> {
     fn new(object: Object<'a>, fields: &Fields) -> Self {
         let present = object.0.iter().map(|(name, _)| name.chars().take(40).collect()).take(12).collect();
-        let mut reading = Self { object, present, request: Request::default() };
+        let nulls = object.0.iter().filter(|(_, value)| value.kind() == "null");
+        let nulls = nulls.map(|(name, _)| name.clone().into_owned()).collect();
+        let mut reading = Self { object, present, nulls, request: Request::default() };
         // Before anything can go wrong, so that an error can say whose it is.
         if let Some(id) = reading.object.take(&fields.id) {
             reading.request.id = match id {
@@ -363,9 +368,10 @@ impl<'a> Reading<'a> {
         for mut object in objects {
             let mut part = |name: &str| {
                 let field = format!("inputs.{name}");
+                let null = object.0.iter().any(|(known, _)| known == name);
                 match object.take(name) {
                     Some(value) => value.one_or_more(&field),
-                    None => Err(Error::MissingField { field, present: Vec::new() }),
+                    None => Err(Error::MissingField { field, null, present: Vec::new() }),
                 }
             };
             let (questions, several) = part("question")?;
@@ -390,7 +396,8 @@ impl<'a> Reading<'a> {
     }
 
     fn missing(&self, field: &str) -> Error {
-        Error::MissingField { field: field.into(), present: self.present.clone() }
+        let null = self.nulls.iter().any(|name| name == field);
+        Error::MissingField { field: field.into(), null, present: self.present.clone() }
     }
 }
 
@@ -509,6 +516,14 @@ mod tests {
         ] {
             let rejected = read(json).expect_err(json);
             assert_eq!(rejected.problem.code(), code, "{json}: {}", rejected.problem);
+        }
+        for (json, message) in [
+            (r#"{"question": null, "context": "c"}"#, "the field `question` is null"),
+            (r#"{"question": "q", "context": null}"#, "the field `context` is null"),
+            (r#"{"question": "q", "a": null}"#, "the field `context` is missing"),
+            (r#"{"inputs": {"question": "q", "context": null}}"#, "the field `inputs.context` is null"),
+        ] {
+            assert_eq!(read(json).unwrap_err().problem.to_string(), message, "{json}");
         }
         let rejected = read(r#"{"question": 1, "context": "c", "id": "x"}"#).unwrap_err();
         assert_eq!(rejected.id, Some("x".into()));

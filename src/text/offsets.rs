@@ -102,6 +102,12 @@ pub fn place(text: &str, range: &Range<usize>, unit: OffsetUnit) -> Place {
     }
 }
 
+/// Whether a text has nothing that could be quoted: white space, control characters and characters without width.
+pub fn is_blank(text: &str) -> bool {
+    let without_width = |char| matches!(char, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    text.chars().all(|char| char.is_whitespace() || char.is_control() || without_width(char))
+}
+
 /// Drops white space and byte order marks at both ends of a range and then widens it to whole graphemes, so that no quotation
 /// starts or ends inside an accented letter or an emoji. `None` if nothing is left.
 pub fn tidy(text: &str, range: Range<usize>) -> Option<Range<usize>> {
@@ -187,6 +193,16 @@ mod tests {
         assert_eq!(tidy("\u{feff}ab", 0..5), Some(3..5));
         assert_eq!(tidy("abc", 1..1), None);
         assert_eq!(tidy("abc", 2..9), None);
+    }
+
+    #[test]
+    fn what_nobody_sees_is_blank() {
+        for blank in ["", " \r\n\t", "\u{a0}\u{3000}", "\u{2028}\u{c}\u{1f}", "\u{200b}\u{feff}\u{ad}"] {
+            assert!(is_blank(blank), "{blank:?}");
+        }
+        for text in [".", " a ", "\u{200b}\u{4e2d}", "\u{301}", "\u{fffd}", "👩‍👩‍👧"] {
+            assert!(!is_blank(text), "{text:?}");
+        }
     }
 
     #[test]

@@ -11,10 +11,16 @@ pub struct Card {
     pub name: String,
     /// The model that training began with, as it was asked for.
     pub base: String,
+    /// The hub's name of that model, if it is not what was asked for.
+    pub base_repo: Option<String>,
+    /// Languages, as hubs write them.
+    pub languages: Vec<String>,
     /// The command line.
     pub command: String,
     /// The questions it was trained on.
     pub data: Vec<DataFact>,
+    /// What hubs call them.
+    pub data_ids: Vec<String>,
     /// Settings of the training, each with its name.
     pub recipe: Vec<(String, String)>,
     /// Results, each with its name.
@@ -86,23 +92,54 @@ pub fn markdown(card: &Card) -> String {
 /// YAML between two rules. Only texts that are known to be harmless go in.
 fn front_matter(card: &Card) -> String {
     let mut yaml = String::from("---\nlibrary_name: transformers\npipeline_tag: question-answering\n");
-    if let Some(repo) = on_hub(&card.base) {
+    if let Some(repo) = base_on_hub(card) {
         let _ = writeln!(yaml, "base_model: {}", repo.id());
     }
-    if let Some(licence) = &card.licence {
-        let id = slug(licence);
-        if LICENCES.contains(&id.as_str()) {
-            let _ = writeln!(yaml, "license: {id}");
-        } else {
-            let _ = writeln!(yaml, "license: other\nlicense_name: \"{id}\"");
+    list(&mut yaml, "language", &card.languages);
+    match &card.licence {
+        Some(licence) => {
+            let id = slug(licence);
+            if LICENCES.contains(&id.as_str()) {
+                let _ = writeln!(yaml, "license: {id}");
+            } else {
+                let _ = writeln!(yaml, "license: other\nlicense_name: \"{id}\"");
+            }
         }
+        None => yaml.push_str("license: unknown\n"),
     }
+    list(&mut yaml, "datasets", &card.data_ids);
     yaml.push_str("tags:\n- question-answering\n- extractive-qa\n- spanqa\n---\n\n");
     yaml
 }
 
+fn list(yaml: &mut String, name: &str, values: &[String]) {
+    let values: Vec<&String> = values.iter().filter(|value| is_hub_name(value)).collect();
+    if !values.is_empty() {
+        let _ = writeln!(yaml, "{name}:");
+        for value in values {
+            // YAML takes Norwegian for a truth value.
+            let quote = if value.as_str() == "no" { "\"" } else { "" };
+            let _ = writeln!(yaml, "- {quote}{value}{quote}");
+        }
+    }
+}
+
+/// Whether a text looks like a hub's name for something: `en`, `squad_v2`, `owner/name`.
+pub fn is_hub_name(text: &str) -> bool {
+    let begins = text.starts_with(|first: char| first.is_ascii_alphabetic());
+    begins && text.chars().all(|char| char.is_ascii_alphanumeric() || "-_./".contains(char))
+}
+
+/// The repository of the base, if it has one.
+fn base_on_hub(card: &Card) -> Option<HubRepo> {
+    match &card.base_repo {
+        Some(repo) => on_hub(repo),
+        None => on_hub(&card.base),
+    }
+}
+
 fn introduction(page: &mut String, card: &Card) {
-    let base = match on_hub(&card.base) {
+    let base = match base_on_hub(card) {
         Some(repo) => format!("[{}](https://huggingface.co/{})", plain(&card.base), repo.id()),
         None => plain(&card.base),
     };
@@ -204,6 +241,9 @@ mod tests {
         Card {
             name: "minilm-tuned".into(),
             base: "deepset/minilm-uncased-squad2@main".into(),
+            base_repo: None,
+            languages: vec!["en".into()],
+            data_ids: vec!["rajpurkar/squad_v2".into()],
             command: "spanqa train --data train.json".into(),
             data: vec![DataFact {
                 file: "train_v2.json".into(),
@@ -230,7 +270,11 @@ mod tests {
 library_name: transformers
 pipeline_tag: question-answering
 base_model: deepset/minilm-uncased-squad2
+language:
+- en
 license: cc-by-sa-4.0
+datasets:
+- rajpurkar/squad_v2
 tags:
 - question-answering
 - extractive-qa
@@ -310,7 +354,15 @@ CC-BY-SA-4.0
                 .contains("\nlicense: other\nlicense_name: \"my-own-x-\"\ntags:")
         );
         let none = licensed(None);
-        assert!(!none.contains("license:") && none.contains("Not stated."));
+        assert!(none.contains("\nlicense: unknown\n") && none.contains("Not stated."));
+        let named = Card { base: "minilm".into(), base_repo: Some("deepset/x".into()), ..card() };
+        assert!(markdown(&named).contains("\nbase_model: deepset/x\n"));
+        assert!(markdown(&named).contains("Fine-tuned from [minilm](https://huggingface.co/deepset/x)"));
+        let odd = ["en: x", "a\nb", "", "- a", "7"].map(Into::into).to_vec();
+        let odd = markdown(&Card { languages: odd.clone(), data_ids: odd, ..card() });
+        assert!(!odd.contains("language:") && !odd.contains("datasets:"), "{odd}");
+        let norwegian = markdown(&Card { languages: vec!["no".into()], ..card() });
+        assert!(norwegian.contains("\nlanguage:\n- \"no\"\nlicense:"), "{norwegian}");
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub struct StepRecord {
     pub tokens_per_second: f64,
 }
 
-/// One evaluation on the development set. Scores are in percent.
+/// One evaluation on the development set; at step 0 that of the base. Scores are in percent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DevRecord {
     /// How many steps had been taken.
@@ -76,9 +76,13 @@ fn null_is_nan<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Err
 pub type Journal = journal::Journal<Record>;
 
 /// Opens the file of a run that goes on after the step `upto`, and returns what it holds up to there. Later events will happen again
-/// and are dropped, as is what a crash left half written. One that is not there is created.
-pub fn open(path: &Path, upto: u64) -> fs::Result<(Journal, Vec<Record>)> {
-    Journal::open(path, |record: &Record| record.step() <= upto)
+/// and are dropped, as is the evaluation of that step unless it is `evaluated`, and what a crash left half written. One that is not
+/// there is created.
+pub fn open(path: &Path, upto: u64, evaluated: bool) -> fs::Result<(Journal, Vec<Record>)> {
+    Journal::open(path, |record: &Record| match record {
+        Record::Dev(dev) if !evaluated => dev.step < upto,
+        record => record.step() <= upto,
+    })
 }
 
 #[cfg(test)]
@@ -114,7 +118,7 @@ mod tests {
     fn written(records: &[Record]) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.jsonl");
-        let (mut journal, before) = open(&path, 0).unwrap();
+        let (mut journal, before) = open(&path, 0, true).unwrap();
         assert!(before.is_empty());
         for record in records {
             journal.append(std::slice::from_ref(record)).unwrap();
@@ -134,22 +138,32 @@ mod tests {
         );
     }
 
+    /// A run that was killed between its evaluation and saving its state evaluates again.
+    #[test]
+    fn an_evaluation_that_is_still_due_is_forgotten() {
+        let (_dir, path) = written(&[dev(0), step(1), step(2), dev(2), step(3)]);
+        let (_, before) = open(&path, 2, false).unwrap();
+        assert_eq!(before, [dev(0), step(1), step(2)]);
+        let (_, before) = open(&path, 0, false).unwrap();
+        assert!(before.is_empty());
+    }
+
     #[test]
     fn what_was_written_is_read_and_the_run_goes_on() {
         let (_dir, path) = written(&[step(1), step(2), dev(2)]);
-        let (mut journal, before) = open(&path, 2).unwrap();
+        let (mut journal, before) = open(&path, 2, true).unwrap();
         assert_eq!(before, [step(1), step(2), dev(2)]);
         journal.append(&[step(3)]).unwrap();
-        let (_, all) = open(&path, 3).unwrap();
+        let (_, all) = open(&path, 3, true).unwrap();
         assert_eq!(all, [step(1), step(2), dev(2), step(3)]);
     }
 
     #[test]
     fn steps_that_will_be_taken_again_are_dropped_from_the_file() {
         let (dir, path) = written(&[step(1), step(2), dev(2), step(3), dev(3)]);
-        let (_, kept) = open(&path, 2).unwrap();
+        let (_, kept) = open(&path, 2, true).unwrap();
         assert_eq!(kept, [step(1), step(2), dev(2)]);
-        let (_, kept) = open(&path, u64::MAX).unwrap();
+        let (_, kept) = open(&path, u64::MAX, true).unwrap();
         assert_eq!(kept, [step(1), step(2), dev(2)]);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "the temporary file is gone");
     }
@@ -157,11 +171,11 @@ mod tests {
     #[test]
     fn a_loss_that_is_no_number_does_not_lose_its_record() {
         let (_dir, path) = written(&[]);
-        let (mut journal, _) = open(&path, 0).unwrap();
+        let (mut journal, _) = open(&path, 0, true).unwrap();
         let Record::Step(good) = step(1) else { unreachable!() };
         let diverged = StepRecord { loss: f64::NAN, norm: f64::INFINITY, ..good };
         journal.append(&[Record::Step(diverged)]).unwrap();
-        let (_, records) = open(&path, 1).unwrap();
+        let (_, records) = open(&path, 1, true).unwrap();
         let [Record::Step(read)] = records.as_slice() else { panic!("{records:?}") };
         assert!(read.loss.is_nan() && read.norm.is_nan() && read.rate == 3e-5);
     }

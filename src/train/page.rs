@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::journal::{DevRecord, Record, StepRecord};
 use crate::report::html::{Page, Table, with_remark};
 use crate::report::svg::{Chart, Series};
-use crate::report::text::{escape, number};
+use crate::report::text::{escape, rounded};
 
 /// What the page says about the run as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub fn html(facts: &Facts, records: &[Record]) -> String {
     let mut page = Page::new(&facts.title);
     if !facts.rows.is_empty() {
         let rows = facts.rows.iter().map(|(name, value)| [escape(name), escape(value)]);
-        page.table(Table::Text, None, rows);
+        page.table(Table::Text, &[], rows);
     }
     page.heading("Curves");
     let charts: Vec<_> = [run.losses(), run.rates(), run.scores()].into_iter().flatten().collect();
@@ -85,7 +85,13 @@ impl<'a> Run<'a> {
         if undrawn > 0 {
             let _ = write!(remark, " Not a number, and so not drawn: {undrawn}.");
         }
-        let y = (0.0, top(&raw, &mean));
+        let top = top(&raw, &mean);
+        let above = raw.iter().filter(|(_, loss)| *loss > top).count();
+        if above > 0 {
+            let _ = write!(remark, " Higher, and drawn at the upper edge: {above}.");
+        }
+        // Room for the dot of the highest loss.
+        let y = (0.0, top * 1.05);
         let series =
             vec![("recorded".into(), Series::Cloud(raw)), ("running mean".into(), Series::Line(mean))];
         Some((self.chart("Loss", "loss", y, series), remark))
@@ -96,8 +102,8 @@ impl<'a> Run<'a> {
         let rates = finite(self.steps.iter().map(|step| (step.step, step.rate)));
         let highest = highest(&rates);
         let now = rates.last().map_or(0.0, |(_, rate)| *rate);
-        let remark = format!("At most {}, {} at step {}.", number(highest), number(now), last.step);
-        let y = (0.0, if highest > 0.0 { highest } else { 1.0 });
+        let remark = format!("At most {}, {} at step {}.", rounded(highest), rounded(now), last.step);
+        let y = (0.0, if highest > 0.0 { highest * 1.05 } else { 1.0 });
         let series = vec![(String::new(), Series::Line(rates))];
         Some((self.chart("Learning rate", "", y, series), remark))
     }
@@ -131,17 +137,27 @@ impl<'a> Run<'a> {
             return page.remark("There was none.");
         }
         let best = self.best();
+        // Columns of a kind of question that the data set does not have stay away.
+        let kinds: [(&str, fn(&DevRecord) -> Option<f64>); 2] =
+            [("F1, has answer", |dev| dev.has_answer_f1), ("F1, no answer", |dev| dev.no_answer_f1)];
+        let kinds = kinds.into_iter().filter(|(_, of)| self.devs.iter().any(|dev| of(dev).is_some()));
+        let kinds: Vec<_> = kinds.collect();
         let row = |dev: &&DevRecord| {
-            let step = dev.step.to_string();
             let is_best = best.is_some_and(|best| std::ptr::eq(best, *dev));
-            let step = if is_best { with_remark(&step, "best") } else { step };
-            let [exact, f1, has_answer, no_answer] =
-                [Some(dev.exact), Some(dev.f1), dev.has_answer_f1, dev.no_answer_f1].map(score);
-            [step, format!("{:.2}", dev.epoch), exact, f1, has_answer, no_answer]
+            let remarks = [(dev.step == 0, "base"), (is_best, "best")];
+            let remarks: Vec<&str> =
+                remarks.into_iter().filter(|(holds, _)| *holds).map(|(_, name)| name).collect();
+            let step = dev.step.to_string();
+            let step = if remarks.is_empty() { step } else { with_remark(&step, &remarks.join(", ")) };
+            let mut row =
+                vec![step, format!("{:.2}", dev.epoch), score(Some(dev.exact)), score(Some(dev.f1))];
+            row.extend(kinds.iter().map(|(_, of)| score(of(dev))));
+            row
         };
-        let head = ["step", "epoch", "exact", "F1", "has answer", "no answer"];
-        page.table(Table::Numbers, Some(head), self.devs.iter().map(row));
-        page.remark("Percent; the last two columns are F1.");
+        let mut head = vec!["step", "epoch", "exact", "F1"];
+        head.extend(kinds.iter().map(|(name, _)| *name));
+        page.table(Table::Numbers, &head, self.devs.iter().map(row));
+        page.remark("Scores are in percent.");
     }
 }
 
@@ -275,7 +291,7 @@ mod tests {
         assert_eq!(page.matches("<svg").count(), 3);
         assert_eq!(page.matches("<circle").count(), 2, "F1 and exact of the best");
         assert!(page.contains("Best: F1 81.75 and exact 76.75 at step 180."));
-        let row = "<tr><td>180 <span class=\"dim\">best</span></td><td>1.80</td><td>76.75</td><td>81.75</td><td>82.75</td><td></td></tr>";
+        let row = "<tr><td>180 <span class=\"dim\">best</span></td><td>1.80</td><td>76.75</td><td>81.75</td><td>82.75</td></tr>";
         assert!(page.contains(row) && page.matches(">best</span>").count() == 1, "{page}");
         assert_eq!(page.matches("faint\"").count(), 1);
         assert!(page.contains("the mean of about 12 records"));
@@ -283,6 +299,28 @@ mod tests {
         if let Some(path) = std::env::var_os("SPANQA_TRAIN_REPORT") {
             std::fs::write(path, page).unwrap();
         }
+    }
+
+    #[test]
+    fn the_base_is_named_and_columns_without_a_score_stay_away() {
+        let page = checked(&[dev(0, 60.0, true), step(1, 2.0), dev(1, 50.0, false)]);
+        assert!(page.contains("<td>0 <span class=\"dim\">base, best</span></td>"), "{page}");
+        assert!(page.contains("F1, has answer") && !page.contains("F1, no answer"), "{page}");
+        let Record::Dev(without) = dev(1, 50.0, true) else { unreachable!() };
+        let page = checked(&[Record::Dev(DevRecord { has_answer_f1: None, ..without })]);
+        assert!(!page.contains("has answer") && !page.contains("<td></td>"), "{page}");
+    }
+
+    #[test]
+    fn the_highest_losses_are_inside_or_counted() {
+        let mut records: Vec<Record> = (1..=200).map(|at| step(at, 2.0)).collect();
+        let page = checked(&records);
+        assert!(!page.contains("upper edge"));
+        records[100] = step(101, 500.0);
+        records[101] = step(102, 400.0);
+        records[102] = step(103, 300.0);
+        let page = checked(&records);
+        assert!(page.contains("Higher, and drawn at the upper edge: 1."), "{page}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::journal::DevRecord;
 use super::plan::{Mixing, Plan, Windows};
 use crate::train::error::{Error, Result};
 use crate::train::learn::Update;
@@ -104,6 +105,16 @@ pub enum Keep {
     F1,
     /// Exact match.
     Exact,
+}
+
+impl Keep {
+    /// The score of an evaluation that decides.
+    pub fn of(self, scores: &DevRecord) -> f64 {
+        match self {
+            Keep::F1 => scores.f1,
+            Keep::Exact => scores.exact,
+        }
+    }
 }
 
 impl Recipe {

@@ -9,7 +9,6 @@ use super::examples::Examples;
 use super::folder::{Folder, Progress};
 use super::journal::{DevRecord, Journal, Record, StepRecord};
 use super::plan::{Plan, Planned};
-use super::recipe::Keep;
 use crate::checkpoint::ModelFiles;
 use crate::decode::{Decoding, ScoringRules};
 use crate::encoder::{Precision, Runtime};
@@ -75,7 +74,7 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Trains from where `progress` stands.
+    /// Trains from where `progress` stands. The base is evaluated before the first step: weights have to be better than it to be the best.
     pub fn run(
         mut self,
         plan: &mut Plan<Examples>,
@@ -83,6 +82,13 @@ impl Run<'_> {
         watch: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<End> {
         let mut end = End::Finished;
+        // A head that starts from random numbers has learned nothing that could be compared.
+        let compares = self.dev.is_some() && !self.learner.head_is_fresh();
+        if compares && progress.step == 0 && progress.best.is_none() && !progress.evaluation_due {
+            progress.evaluation_due = true;
+            // From the evaluation on the folder has weights. Without a state a killed run could neither go on nor start anew there.
+            self.folder.save(self.learner, progress)?;
+        }
         while !progress.finished {
             // An evaluation that was broken off is made up for before the next step.
             if !progress.evaluation_due && self.advance(plan, progress, watch)?.is_break() {
@@ -204,12 +210,10 @@ impl Run<'_> {
             self.folder.decide(false)?;
             return Ok(ControlFlow::Break(()));
         };
-        let epoch = plan.step(progress.step.saturating_sub(1)).map_or(0.0, |planned| planned.epoch);
+        let last = progress.step.checked_sub(1).and_then(|step| plan.step(step));
+        let epoch = last.map_or(0.0, |planned| planned.epoch);
         let mut record = DevRecord { step: progress.step, epoch, ..scores };
-        let score = match progress.recipe.keep {
-            Keep::F1 => record.f1,
-            Keep::Exact => record.exact,
-        };
+        let score = progress.recipe.keep.of(&record);
         record.best = progress.best.is_none_or(|(best, _)| score > best);
         if record.best {
             progress.best = Some((score, progress.step));

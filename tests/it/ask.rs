@@ -56,7 +56,17 @@ fn records_have_the_promised_fields() {
     let asked = tiny(&["what is the cat", "-c", "the cat sat on the mat", "-k", "2"]);
     assert_eq!(asked.code, Some(0), "{asked:?}");
     let text = asked.stdout.lines().next().unwrap();
-    let order = ["id", "question", "answered", "answers", "no_answer_score", "null_odds", "windows", "model"];
+    let order = [
+        "id",
+        "question",
+        "answered",
+        "answers",
+        "no_answer_score",
+        "null_odds",
+        "windows",
+        "windows_total",
+        "model",
+    ];
     let places: Vec<usize> = order.iter().map(|field| text.find(&format!("\"{field}\":")).unwrap()).collect();
     assert!(places.is_sorted(), "{text}");
     let record = &asked.records()[0];

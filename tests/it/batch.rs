@@ -288,6 +288,7 @@ fn bad_lines_get_records_and_the_run_goes_on() {
         (b"{\"id\": \"\xff\"}".into(), "not_utf8"),
         (format!("{{\"question\": \"{}\"}}", "x".repeat(5000)).into(), "request_too_long"),
         (br#"{"question": "who?"}"#.to_vec(), "missing_field"),
+        (br#"{"question": null, "context": "the king"}"#.to_vec(), "missing_field"),
         (br#"{"id": "x", "question": 7, "context": "the king"}"#.to_vec(), "wrong_type"),
         (br#"{"id": {}, "question": "who?", "context": "the king"}"#.to_vec(), "wrong_type"),
         (br#"{"id": "x", "question": " ", "context": "the king"}"#.to_vec(), "empty_question"),
@@ -322,7 +323,11 @@ fn bad_lines_get_records_and_the_run_goes_on() {
             _ => assert_eq!(record["id"], "good"),
         }
     }
-    assert!(run.stderr.contains("14 errors"), "{}", run.stderr);
+    // What is there and holds nothing is not called missing, nor is it offered as something else.
+    let null = &records[12]["error"];
+    assert_eq!(null["message"], "the field `question` is null");
+    assert!(null["hint"].as_str().unwrap().starts_with("give it a text"), "{null}");
+    assert!(run.stderr.contains("15 errors"), "{}", run.stderr);
 }
 
 #[test]
@@ -477,7 +482,148 @@ fn tables_go_in_and_out() {
     assert_eq!(rows[2], ["3", "", "", "", "", "wrong_width", ""]);
 
     run_fails(&["--columns", "id"], "--columns are for tables");
+    run_fails(&["--flat", "--columns", "id", "-o", "x.csv", "--resume"], "needs the column `rank`");
     run_fails(&["--output-format", "csv", "--columns", "id,nonsense"], "there is no column `nonsense`");
+}
+
+/// The rows of a table.
+fn table(text: &str) -> Vec<Vec<&str>> {
+    text.lines().map(|line| line.split(',').collect()).collect()
+}
+
+#[test]
+fn fields_that_are_kept_are_columns() {
+    let usual = "id,question,answered,answer,start,end,document,score,no_answer_score,code,error";
+    let keep = ["--output-format", "csv", "--keep-fields", "--quiet"];
+    // Those of a table's header, even if its first row is damaged.
+    let csv = [&keep[..], &["--input-format", "csv"]].concat();
+    let run = batch(&csv, b"note,question,context,id,page,score\nbad\nn,who?,the king,7,12,x\n");
+    let rows = table(&run.stdout);
+    assert_eq!(rows[0].join(","), format!("{usual},note,page"), "{}", run.stderr);
+    assert_eq!((rows[1][0], &rows[1][9..]), ("2", &["wrong_width", rows[1][10], "", ""][..]));
+    assert_eq!((rows[2][0], &rows[2][11..]), ("7", &["n", "12"][..]));
+
+    // Those of the first request, where there is no header; what has no room is said.
+    let input = br#"{"question": "who?", "context": "the king", "page": 3}
+{"question": "who?", "context": "the king", "page": 4, "chapter": "x", "answers": []}
+{"question": "who?", "context": "the king", "score": 1}
+"#;
+    let run = batch(&keep[..3], input);
+    let rows = table(&run.stdout);
+    assert_eq!(rows[0].join(","), format!("{usual},page"));
+    assert_eq!(rows[1..].iter().map(|row| row[11]).collect::<Vec<_>>(), ["3", "4", ""]);
+    for note in [
+        "note: the field `chapter` is left out: the first request has no such field; `--columns` names columns",
+        "note: the field `score` is left out: records have a column of that name",
+    ] {
+        assert!(run.stderr.contains(note), "{}", run.stderr);
+    }
+    assert!(!run.stderr.contains("`answers`"), "{}", run.stderr);
+    let empty = batch(&keep, b"");
+    assert_eq!((empty.code, empty.stdout), (Some(0), format!("{usual}\n")));
+}
+
+const FLAT: &str =
+    "id,question,rank,answered,answer,start,end,document,score,margin,no_answer_score,code,error";
+
+/// Requests that are answered, are not, and cannot be.
+fn mixed() -> String {
+    let parameters = json!({"top_k": 3, "handle_impossible_answer": false});
+    let several =
+        json!({"id": "s", "inputs": {"question": "who?", "context": words(3, 40)}, "parameters": parameters});
+    let listed = json!({"id": "m", "questions": ["who?", "where?"], "context": words(5, 30), "page": 9});
+    format!(
+        "{several}\n{}\n{{\"id\": 8}}\n{listed}\n{several}\n{}",
+        json!({"question": "who?", "context": " "}),
+        requests(3)
+    )
+}
+
+#[test]
+fn a_flat_table_has_a_row_for_each_answer() {
+    let flat = ["--flat", "--keep-fields", "--quiet"];
+    let nested = batch(&["--keep-fields", "--quiet"], mixed().as_bytes());
+    let rows = batch(&flat, mixed().as_bytes());
+    assert_eq!((rows.code, nested.code), (Some(2), Some(2)), "{}", rows.stderr);
+    let mut expected: Vec<Value> = Vec::new();
+    for record in nested.records() {
+        let answers = record["answers"].as_array().cloned().unwrap_or_default();
+        for rank in 0..answers.len().max(1) {
+            let answer = answers.get(rank).cloned().unwrap_or(json!({"text": ""}));
+            let mut row = serde_json::Map::new();
+            for name in FLAT.split(',') {
+                let value = match name {
+                    "rank" => answers.get(rank).map_or(Value::Null, |_| json!(rank + 1)),
+                    "answer" => answer["text"].clone(),
+                    "answered" => json!(record["answered"] == true),
+                    "start" | "end" | "document" | "score" | "margin" => answer[name].clone(),
+                    "code" => record["error"]["code"].clone(),
+                    "error" => record["error"]["message"].clone(),
+                    name => record[name].clone(),
+                };
+                row.insert(name.to_owned(), value);
+            }
+            if let Some(page) = record.get("page") {
+                row.insert("page".to_owned(), page.clone());
+            }
+            expected.push(row.into());
+        }
+    }
+    assert_eq!(rows.records(), expected);
+    assert!(
+        rows.stdout.starts_with("{\"id\":\"s\",\"question\":\"who?\",\"rank\":1,\"answered\":true,"),
+        "{}",
+        rows.stdout
+    );
+    let ranks: Vec<&Value> = expected.iter().filter(|row| row["id"] == "s").map(|row| &row["rank"]).collect();
+    assert_eq!(ranks, [1, 2, 3, 1, 2, 3]);
+    assert!(expected.iter().any(|row| row["code"] == "missing_field" && row["answered"] == false));
+    assert!(
+        expected.iter().any(|row| row["answered"] == false && row["answer"] == "" && row["code"].is_null())
+    );
+
+    // The same in a table.
+    let csv = batch(&[&flat[..], &["--output-format", "tsv"]].concat(), mixed().as_bytes());
+    let lines: Vec<Vec<&str>> = csv.stdout.lines().map(|line| line.split('\t').collect()).collect();
+    // The first request has nothing to keep but "parameters", which mean something there.
+    assert_eq!(lines[0].join(","), FLAT);
+    assert_eq!(lines.len(), expected.len() + 1);
+    for (line, row) in lines[1..].iter().zip(&expected) {
+        assert_eq!(
+            (line[3], line[4].trim_matches('"').replace("\"\"", "\"")),
+            (
+                if row["answered"] == true { "true" } else { "false" },
+                row["answer"].as_str().unwrap().to_owned()
+            )
+        );
+    }
+    let chosen = batch(&["--flat", "--columns", "rank,answer,windows", "--quiet"], requests(1).as_bytes());
+    let row = chosen.records().remove(0);
+    assert_eq!(row.as_object().unwrap().keys().collect::<Vec<_>>(), ["answer", "rank", "windows"]);
+    run_fails(&["--flat", "--why"], "cannot be used with");
+}
+
+/// Where a record has several rows, only the next record shows that they are all there.
+#[test]
+fn flat_records_can_be_resumed_from_every_beginning() {
+    for format in ["jsonl", "csv"] {
+        let more = ["--flat", "--output-format", format, "--keep-fields"];
+        let job = Job::new(&mixed(), &more);
+        let length = job.expected.len();
+        job.resumes_from((0..length).step_by(7).chain([length]), &more);
+        // A complete one grows.
+        std::fs::write(&job.output, &job.expected).unwrap();
+        let input = format!("{}{}", mixed(), requests(5));
+        std::fs::write(&job.input, &input).unwrap();
+        let whole = Job::new(&input, &more);
+        let run = job.run(&[&more[..], &["--resume", "--quiet"]].concat());
+        assert_eq!(run.stderr, "");
+        assert!(std::fs::read(&job.output).unwrap() == whole.expected, "{format}");
+        // Another layout is another table.
+        std::fs::write(&job.partial, &whole.expected).unwrap();
+        let other = ["--output-format", "csv", "--keep-fields", "--resume"];
+        assert_eq!(job.run(&other).code, Some(2));
+    }
 }
 
 // ---- streams -----------------------------------------------------------------------------------------------------
@@ -783,6 +929,25 @@ fn resuming_notices_what_has_changed() {
     assert!(!journal.exists(), "it would say that the records were made with these flags");
     std::fs::write(&job.input, changed(2, "context", json!("sea"))).unwrap();
     job.run(&["--resume"]).fails_with("its document has changed at line 3");
+}
+
+/// Only a journal asks which model it is. A file that is too large to read makes that fail, and nothing else.
+#[test]
+fn a_plain_batch_does_not_ask_which_model_it_is() {
+    let folder = folder();
+    let model = crate::support::tiny_model();
+    let companion = std::fs::File::create(model.path().join("sentence_bert_config.json")).unwrap();
+    companion.set_len((512 << 20) + 1).unwrap();
+    let input = write(folder.path(), "in.jsonl", requests(2));
+    let output = folder.path().join("out.jsonl").display().to_string();
+    let mut plain = arguments(&[&input]);
+    plain[2] = model.path().to_str().unwrap();
+    let run_of = |more: &[&str]| run(&[&plain[..], more].concat());
+    assert_eq!(run_of(&[]).code, Some(0));
+    run_of(&["--output", &output]).fails_with("sentence_bert_config.json");
+    assert!(!folder.path().join("out.jsonl.partial").exists());
+    let unordered = run_of(&["--output", &output, "--unordered"]);
+    assert_eq!(unordered.code, Some(0), "{}", unordered.stderr);
 }
 
 #[test]

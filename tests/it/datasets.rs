@@ -1,9 +1,12 @@
 //! Every shape in which data sets come, and what is said when they are broken.
 
+use std::collections::HashSet;
 use std::io::Write;
+use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use serde_json::Value;
 use spanqa::eval::{Dataset, Format, Options};
 
 use crate::hints::hint;
@@ -223,4 +226,48 @@ fn parts_can_be_chosen() {
     dataset.select(&ids[5..6]).unwrap();
     assert_eq!(dataset.len(), 1);
     assert_eq!(dataset.select(&["nobody".into()]).unwrap_err().code(), "no_questions");
+}
+
+/// The sets in `tests/everyday`: every answer stands where its offset says, no id occurs twice, no document in both.
+#[test]
+fn everyday_questions_are_sound() {
+    let (mut ids, mut contexts, mut answerable) = (HashSet::new(), HashSet::new(), 0);
+    for name in ["dev", "test"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/everyday/{name}.json"));
+        let json: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        for article in json["data"].as_array().unwrap() {
+            for field in ["title", "kind", "source", "licence"] {
+                assert!(!article[field].as_str().unwrap().is_empty(), "{field} of {article}");
+            }
+            let [paragraph] = article["paragraphs"].as_array().unwrap().as_slice() else {
+                panic!("{article}")
+            };
+            let context = paragraph["context"].as_str().unwrap();
+            assert!(contexts.insert(context.to_owned()), "twice: {}", article["title"]);
+            for question in paragraph["qas"].as_array().unwrap() {
+                let answers = question["answers"].as_array().unwrap();
+                assert!(ids.insert(question["id"].as_str().unwrap().to_owned()), "twice: {}", question["id"]);
+                assert_eq!(
+                    answers.is_empty(),
+                    question["is_impossible"].as_bool().unwrap(),
+                    "{}",
+                    question["id"]
+                );
+                answerable += usize::from(!answers.is_empty());
+                for answer in answers {
+                    let (text, start) =
+                        (answer["text"].as_str().unwrap(), answer["answer_start"].as_u64().unwrap());
+                    let found: String =
+                        context.chars().skip(start as usize).take(text.chars().count()).collect();
+                    assert_eq!((found.as_str(), text.trim()), (text, text), "{}", question["id"]);
+                }
+            }
+        }
+    }
+    assert!(
+        ids.len() >= 240 && answerable >= 170 && contexts.len() >= 45,
+        "{} {answerable} {}",
+        ids.len(),
+        contexts.len()
+    );
 }

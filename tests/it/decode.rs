@@ -55,7 +55,8 @@ impl Case {
     fn rank(&self, decoding: &Decoding) -> Ranking {
         let windows: Vec<Decoded> = (self.logits.iter().enumerate())
             .map(|(index, (start, end))| {
-                decoding.window(&Window { start, end, offset: self.prefix, layout: &self.layout, index })
+                let Self { text, offsets, layout, prefix, .. } = self;
+                decoding.window(&Window { start, end, offset: *prefix, layout, index, text, offsets })
             })
             .collect();
         decoding.rank(&[Document {
@@ -64,6 +65,7 @@ impl Case {
             words: &self.words,
             layout: &self.layout,
             windows: &windows,
+            priors: &[],
         }])
     }
 

@@ -40,7 +40,14 @@ fn predictions_are_scored_as_the_official_script_scores_them() {
     ];
     for (name, more) in cases {
         let found = run(&[&base[..], more].concat());
-        assert_eq!((found.code, found.stderr.as_str()), (Some(0), ""), "{name}");
+        let said = if more.contains(&"--report") {
+            format!("note: the report is in {report}/report.html\n")
+        } else {
+            String::new()
+        };
+        let made = format!("note: {} did not exist and was made\n", folder.path().join("deep").display());
+        assert_eq!((found.code, found.stderr.replace(&made, "")), (Some(0), said), "{name}");
+        assert_eq!(found.stderr.contains(&made), name == "v2_half", "{name}");
         assert_eq!(found.stdout.trim_end(), expected[name].as_str().unwrap(), "{name}");
     }
     // Without a folder the script draws no curves, and prints nothing about them.
@@ -98,6 +105,12 @@ fn a_model_is_run_and_leaves_files_in_the_form_of_run_qa() {
     assert_eq!(result["official"]["total"], 12);
     assert!(result["calibration"]["bins"].as_array().unwrap().len() == 10, "{result}");
 
+    let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
+    assert!(
+        page.contains("leads by more than 0.5.") && page.contains("<td>computed in</td><td>f32 on cpu</td>"),
+        "{page}"
+    );
+    assert!(page.contains("margin ") && page.contains("questions/s"), "{page}");
     let predictions = json(folder.path(), "predictions.json");
     let odds = json(folder.path(), "null_odds.json");
     let candidates = json(folder.path(), "nbest_predictions.json");
@@ -239,17 +252,25 @@ fn the_report_is_one_page_that_needs_nothing_else() {
     let page = std::fs::read_to_string(folder.path().join("report.html")).unwrap();
     assert!(page.starts_with("<!DOCTYPE html>") && page.trim_end().ends_with("</html>"));
     assert!(page.contains("name=\"viewport\"") && page.contains("prefers-color-scheme:dark"));
-    for foreign in ["<script", "src=", "href=", "url(", "@import", "NaN", "inf "] {
+    for foreign in ["<script ", "src=", "href=", "url(", "@import", "NaN", "inf "] {
         assert!(!page.contains(foreign), "{foreign}");
     }
     for title in ["Precision and recall", "Scores by threshold", "Null odds", "By article", "Losses"] {
         assert!(page.contains(title), "{title}");
     }
     balanced(&page);
+    // Every loss is there, with its passage and its score; how the page came about stands below.
+    let listed = page.matches("class=\"loss\"").count();
+    assert!(listed > 50 && page.contains("id=\"search\"") && page.contains("no-answer score"), "{listed}");
+    assert!(page.contains("<mark class=\"gold\">") && page.contains("<mark class=\"said\">"));
+    for fact in ["<td>command</td><td>spanqa eval ", "<td>date</td><td>20", "<td>version</td><td>spanqa 0."] {
+        assert!(page.contains(fact), "{fact}");
+    }
     let losses = std::fs::read_to_string(folder.path().join("losses.jsonl")).unwrap();
     let losses: Vec<Value> = losses.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let exact = json(folder.path(), "results.json")["official"]["exact"].as_f64().unwrap();
     assert_eq!(losses.len(), 198 - (exact * 1.98).round() as usize);
+    assert_eq!(losses.len(), listed);
     let missed = losses.iter().find(|loss| loss["kind"] == "missed").unwrap();
     assert_eq!(missed["answer"], "");
     assert!(!missed["expected"].as_array().unwrap().is_empty());
@@ -339,6 +360,38 @@ fn a_profile_is_tuned_and_used() {
     tune(&["--folds", "9"]).fails_with("4 articles cannot be split into 9 folds");
     std::fs::write(&profile, "model = 3").unwrap();
     run(&[&ask[..], &[&tiny]].concat()).fails_with("is no usable profile");
+}
+
+/// The threshold of a profile is a number of few digits, and is shown and compared with as that.
+#[test]
+fn what_is_in_force_is_compared_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, tiny) = (data(), path("tiny/minilm"));
+    let base = ["--model", &tiny, "--max-question-tokens", "20", "--threads", "1", "--sample", "40"];
+    let tune = |more: &[&str]| {
+        let found = run(&[&["tune", &data, "--folds", "3"], &base[..], more].concat());
+        assert_eq!(found.code, Some(0), "{found:?}");
+        found.stdout
+    };
+    let profile = folder.path().join("p.toml").display().to_string();
+    tune(&["--output", &profile]);
+    let again: Value = serde_json::from_str(&tune(&["--profile", &profile])).unwrap();
+    // The same choice on the same questions.
+    assert_eq!(again["untuned"], again["on_itself"]);
+    let odd = ["--null-threshold", "0.118", "--temperature", "1.2"];
+    let of: Value = serde_json::from_str(&tune(&odd)).unwrap();
+    assert_eq!(of["before"], serde_json::json!({"null_threshold": 0.118, "temperature": 1.2}));
+    let text = tune(&[&odd[..], &["--format", "text"]].concat());
+    assert!(text.contains("as it is: threshold 0.118, temperature 1.2"), "{text}");
+    let text = tune(&["--always-answer", "--format", "text"]);
+    assert!(text.contains("as it is: always answering"), "{text}");
+
+    let report = folder.path().join("report").display().to_string();
+    let found =
+        run(&[&["eval", &data, "--null-threshold", "0.118", "--report", &report], &base[..]].concat());
+    assert_eq!(found.code, Some(0), "{found:?}");
+    let page = std::fs::read_to_string(folder.path().join("report/report.html")).unwrap();
+    assert!(page.contains("leads by more than 0.118."), "{page}");
 }
 
 #[test]

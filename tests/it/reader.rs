@@ -15,7 +15,7 @@ use spanqa::source::{SourceOptions, resolve};
 use spanqa::text::Tokenizer;
 use spanqa::text::offsets::OffsetUnit;
 use spanqa::text::window::Limits;
-use spanqa::{encoder, reader, text};
+use spanqa::{ErrorClass, encoder, reader, text};
 
 /// Prefers context tokens that equal question tokens; everything else, and "no answer", scores lower.
 #[derive(Default)]
@@ -188,6 +188,22 @@ fn a_long_question_is_cut_and_says_so() {
     );
 }
 
+#[test]
+fn a_window_that_the_model_cannot_take_is_cut_and_says_so() {
+    let reader = reader();
+    let ask = |max_tokens, texts: &[&str]| {
+        let limits = Limits { max_tokens, ..Limits::default() };
+        let options = Options { limits, ..Options::default() };
+        let notes = ask(&reader, "zebra", texts, &options).unwrap().notes;
+        notes.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        ask(10_000, &["a zebra"]),
+        ["the model takes 512 tokens, so windows were reduced from 10000 to that"]
+    );
+    assert!(ask(512, &["a zebra"]).is_empty() && ask(10_000, &[""]).is_empty());
+}
+
 /// Text that looks like structure is text: it neither ends the question nor becomes part of the template.
 #[test]
 fn special_tokens_in_text_are_text() {
@@ -347,6 +363,52 @@ fn logits_that_are_no_numbers_fail_their_own_question() {
     }
 }
 
+/// Forgets the last window of every batch.
+struct Forgetful(usize);
+
+impl SpanModel for Forgetful {
+    fn usable_positions(&self) -> usize {
+        512
+    }
+
+    fn vocabulary(&self) -> usize {
+        usize::MAX
+    }
+
+    fn logits(&self, batch: &Batch) -> encoder::Result<Vec<WindowLogits>> {
+        let mut logits = KeywordModel::default().logits(batch)?;
+        logits.pop();
+        Ok(logits)
+    }
+
+    fn lanes(&self) -> usize {
+        self.0
+    }
+}
+
+/// Replies are told apart by their places, so one that is missing fails the call instead of moving the others up.
+#[test]
+fn a_reply_that_never_comes_is_an_error() {
+    for lanes in [0, 2] {
+        let reader = Reader::new(tokenizer(), Box::new(Forgetful(lanes)), "forgetful").unwrap();
+        let documents = documents(&reader, &["a zebra", "the zebra", "zebra"]);
+        let questions = each(&documents, "zebra", &Arc::default());
+        let error = reader.answer(&questions, &mut |_| {}).unwrap_err();
+        assert!(matches!(error, reader::Error::ModelStopped), "{lanes} lanes: {error:?}");
+        assert_eq!((error.code(), error.class()), ("model_stopped", ErrorClass::Machine));
+        // Whoever takes replies one by one hears of it, too, after those that there are.
+        let mut replies = 0;
+        let ended = reader.answer_each(&questions, &mut |event| {
+            replies += usize::from(matches!(event, Event::Reply(_, Ok(_))));
+            ControlFlow::Continue(())
+        });
+        assert!(matches!(ended, Err(reader::Error::ModelStopped)), "{lanes} lanes: {ended:?}");
+        assert_eq!(replies, 2, "{lanes} lanes");
+        // Nothing is missing where whoever asks breaks off.
+        reader.answer_each(&questions, &mut |_| ControlFlow::Break(())).unwrap();
+    }
+}
+
 #[test]
 fn options_ride_on_the_question() {
     let reader = reader();
@@ -482,4 +544,77 @@ proptest! {
             }
         }
     }
+}
+
+/// A document of many windows, in which one passage speaks of what is asked.
+fn long_text(about: &str) -> String {
+    let filler = |from: usize| -> String {
+        (from..from + 60)
+            .map(|number| format!("Plain sentence {number} says nothing of any interest.\n\n"))
+            .collect()
+    };
+    format!("{}\n\n{about}\n\n{}", filler(0), filler(60))
+}
+
+fn reading(windows: Option<usize>) -> Arc<Options> {
+    let limits = Limits { max_tokens: 64, overlap: 16, ..Limits::default() };
+    Arc::new(Options { limits, read: windows, why: true, ..Options::default() })
+}
+
+#[test]
+fn the_most_promising_windows_are_read_and_the_others_are_not() {
+    let reader = reader();
+    let text = long_text("The zeppelin landed on the gasworks.");
+    let documents = vec![Arc::new(reader.prepare(DocumentId::Index(0), text.clone()).unwrap())];
+    let ask = |windows| {
+        let question =
+            Question::new("1", "Where did the zeppelin land?", documents.clone()).with(&reading(windows));
+        reader.answer(&[question], &mut |_| {}).unwrap().remove(0).unwrap()
+    };
+    let (all, best) = (ask(None), ask(Some(2)));
+    assert!(all.windows > 20 && all.windows_total == all.windows, "{}", all.windows);
+    assert_eq!((best.windows, best.windows_total), (2, all.windows));
+    let why = best.why.as_ref().unwrap();
+    let ranks: Vec<Option<usize>> = why.windows.iter().map(|window| window.rank).collect();
+    assert!(ranks.contains(&Some(1)) && ranks.contains(&Some(2)), "{ranks:?}");
+    let first = why.windows.iter().find(|window| window.rank == Some(1)).unwrap();
+    let at = text.find("zeppelin").unwrap();
+    assert!(first.start < at && at < first.end);
+    assert!(all.why.unwrap().windows.iter().all(|window| window.rank.is_none()));
+    let (all, best) = (&all.answers[0], &best.answers[0]);
+    assert_eq!((&all.text, all.start, all.line), (&best.text, best.start, best.line));
+    assert_eq!(ask(Some(2)), ask(Some(2)));
+}
+
+#[test]
+fn the_documents_of_a_question_are_ranked_together() {
+    let reader = reader();
+    let texts = ["of something else", "The zeppelin landed on the gasworks.", "of nothing"].map(long_text);
+    let documents: Vec<Arc<Document>> = (texts.into_iter().enumerate())
+        .map(|(index, text)| Arc::new(reader.prepare(DocumentId::Index(index), text).unwrap()))
+        .collect();
+    let question = Question::new("1", "Where did the zeppelin land?", documents).with(&reading(Some(1)));
+    let reply = reader.answer(&[question], &mut |_| {}).unwrap().remove(0).unwrap();
+    assert_eq!((reply.windows, reply.answers[0].document_index), (1, 1));
+}
+
+/// With room for all of them, everything is read: no word of a document lies outside all windows.
+#[test]
+fn windows_around_passages_cover_a_document_if_there_are_enough() {
+    let reader = reader();
+    let text = long_text(&"one very long passage without an end ".repeat(60));
+    let document = Arc::new(reader.prepare(DocumentId::Index(0), text.clone()).unwrap());
+    let question = Question::new("1", "what?", vec![document]).with(&reading(Some(1000)));
+    let reply = reader.answer(&[question], &mut |_| {}).unwrap().remove(0).unwrap();
+    let windows = reply.why.unwrap().windows;
+    let mut covered = 0;
+    for window in &windows {
+        assert!(
+            text.get(covered..window.start).is_none_or(|gap| gap.trim().is_empty()),
+            "{covered} {}",
+            window.start
+        );
+        covered = covered.max(window.end);
+    }
+    assert!(text[covered..].trim().is_empty() && windows.len() < 1000);
 }

@@ -17,7 +17,7 @@ use spanqa::text::Tokenizer;
 use spanqa::text::window::Limits;
 use spanqa::train::examples::Examples;
 use spanqa::train::folder::{Folder, Progress};
-use spanqa::train::journal;
+use spanqa::train::journal::{self, Record};
 use spanqa::train::learn::{Learner, Learning, SoftTargets, Target, Update};
 use spanqa::train::plan::Mixing;
 use spanqa::train::recipe::{Keep, Recipe};
@@ -396,7 +396,17 @@ fn a_run_leaves_a_model_and_what_there_is_to_know_of_it() {
     let lines: Vec<Value> =
         read("metrics.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.iter().filter(|line| line["kind"] == "step").count(), 12);
-    assert_eq!(lines.iter().filter(|line| line["kind"] == "dev").count(), 3);
+    // That of the base and three more.
+    assert_eq!(lines.iter().filter(|line| line["kind"] == "dev").count(), 4);
+    assert_eq!(
+        (&lines[0]["kind"], &lines[0]["step"], &lines[0]["epoch"]),
+        (&json!("dev"), &json!(0), &json!(0.0))
+    );
+    assert_eq!(summary["base_score"], lines[0]["f1"]);
+    assert!(run.stderr.contains("the base: exact "), "{}", run.stderr);
+    assert!(
+        run.stderr.contains(&format!("note: the report is in {}", short.out("model/report.html").display()))
+    );
     let losses: Vec<f64> = lines.iter().filter_map(|line| line["loss"].as_f64()).collect();
     assert!(losses[11] < losses[0], "{losses:?}");
     assert!(read("report.html").contains("<svg") && read("README.md").contains("## "));
@@ -443,7 +453,7 @@ fn questions_that_are_held_out_are_written_down_and_not_learned_from() {
             .unwrap();
     assert_eq!(held["data"].as_array().unwrap().len(), 1);
     let metrics = std::fs::read_to_string(short.out("model").join("metrics.jsonl")).unwrap();
-    assert_eq!(metrics.matches("\"dev\"").count(), 3);
+    assert_eq!(metrics.matches("\"dev\"").count(), 4);
     // The same draw when the run goes on.
     assert_eq!(short.run("model", &["--resume"]).code, Some(0));
 }
@@ -539,6 +549,99 @@ fn an_interrupt_saves_the_state() {
     assert!(short.out("model").join("training/state.safetensors").exists());
 }
 
+/// Waits until something is there.
+#[cfg(unix)]
+fn wait_for(path: &Path) {
+    while !path.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+/// An evaluation of many questions is broken off at once, and whoever did it is told where the run goes on.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_evaluation_is_said() {
+    for (extra, place) in [
+        (&["--fresh-head"][..], "after step 1, before its evaluation"),
+        (&[], "while the base was evaluated"),
+    ] {
+        let short = Short::new(extra).with("--eval-every", "1");
+        questions(short.folder.path(), "dev", 20_000);
+        let mut command = short.command("model", &[]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_for(&short.out("model").join("training/candidate.safetensors"));
+        let pid = child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        let run = Run::from(child.wait_with_output().unwrap());
+        assert_eq!(run.code, Some(130), "{}", run.stderr);
+        let note = format!("note: stopped {place}; `--resume` goes on from there");
+        assert!(run.stderr.contains(&note), "{}", run.stderr);
+        let metrics = std::fs::read_to_string(short.out("model").join("metrics.jsonl")).unwrap();
+        assert!(!metrics.contains("\"dev\""), "{metrics}");
+    }
+}
+
+/// Where nothing is better than the base, its weights are what is left.
+#[test]
+fn a_base_that_is_best_stays() {
+    let short = Short::new(&[]);
+    let (dev, base, report) = (short.out("dev.json"), fixture("tiny/minilm"), short.out("report"));
+    let flags = ["--window", "60", "--overlap", "20", "--dtype", "f32", "--report", report.to_str().unwrap()];
+    let eval = ["eval", dev.to_str().unwrap(), "--model", base.to_str().unwrap()];
+    run_command(&[&eval[..], &flags].concat());
+    // Whatever the base says is right.
+    let said: Value =
+        serde_json::from_slice(&std::fs::read(report.join("predictions.json")).unwrap()).unwrap();
+    let mut data: Value = serde_json::from_slice(&std::fs::read(&dev).unwrap()).unwrap();
+    let paragraph = &mut data["data"][0]["paragraphs"][0];
+    let context = paragraph["context"].as_str().unwrap().to_owned();
+    for question in paragraph["qas"].as_array_mut().unwrap() {
+        let answer = said[question["id"].as_str().unwrap()].as_str().unwrap();
+        let start = context[..context.find(answer).unwrap()].chars().count();
+        question["is_impossible"] = json!(answer.is_empty());
+        question["answers"] =
+            if answer.is_empty() { json!([]) } else { json!([{"text": answer, "answer_start": start}]) };
+    }
+    std::fs::write(&dev, data.to_string()).unwrap();
+    for (out, extra) in [("long", &[][..]), ("patient", &["--patience", "2"])] {
+        let run = short.run(out, extra);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let summary: Value = serde_json::from_str(&run.stdout).unwrap();
+        assert_eq!(
+            (&summary["base_score"], &summary["best_score"]),
+            (&json!(100.0), &json!(100.0)),
+            "{summary}"
+        );
+        assert_eq!(summary["best_step"], 0);
+        assert!(!run.stderr.contains("the best so far"), "{}", run.stderr);
+        assert!(run.stderr.contains("note: no evaluation was better than the base"), "{}", run.stderr);
+        let left = stored(&short.out(out).join("model.safetensors"));
+        let before = stored(&base.join("model.safetensors"));
+        assert!(left.iter().all(|(name, bytes)| before[name] == *bytes), "the weights have changed");
+        let card = std::fs::read_to_string(short.out(out).join("README.md")).unwrap();
+        assert!(card.contains("F1 of the base"), "{card}");
+        let page = std::fs::read_to_string(short.out(out).join("report.html")).unwrap();
+        assert!(page.contains("base, best") && page.contains("<td>command</td><td>spanqa train "), "{page}");
+        assert!(page.contains("<td>data</td>") && page.contains("<td>date</td><td>20"), "{page}");
+    }
+    assert_eq!(short.run("long", &["--resume"]).code, Some(0));
+}
+
+/// What a hub wants to know stands in the card, as far as anybody said.
+#[test]
+fn a_card_has_what_hubs_read() {
+    let short = Short::new(&["--language", "en", "--data-id", "rajpurkar/squad_v2", "--licence", "MIT"]);
+    assert_eq!(short.run("deep/model", &[]).code, Some(0));
+    let card = std::fs::read_to_string(short.out("deep/model/README.md")).unwrap();
+    for said in ["\nlanguage:\n- en\n", "\nlicense: mit\n", "\ndatasets:\n- rajpurkar/squad_v2\n"] {
+        assert!(card.contains(said), "{card}");
+    }
+    let run = short.run("other/model", &["--data-id", "a: b"]);
+    assert!(run.code == Some(2) && run.stderr.contains("hubs use letters"), "{}", run.stderr);
+    let run = short.run("new/model", &["--steps", "1"]);
+    assert!(run.stderr.contains("did not exist and was made"), "{}", run.stderr);
+}
+
 /// Whoever asks a run to stop while it evaluates does not wait for the end of that: the evaluation comes when the run goes on.
 #[test]
 fn an_evaluation_that_is_broken_off_is_made_up_for() {
@@ -573,7 +676,13 @@ fn an_evaluation_that_is_broken_off_is_made_up_for() {
         patience: 0,
         inputs: BTreeMap::new(),
     };
-    let train = |out: &str, stop: bool| {
+    /// Which evaluation is broken off.
+    #[derive(Clone, Copy)]
+    enum At {
+        Base,
+        Later,
+    }
+    let train = |out: &str, stop: Option<At>| {
         let path = folder.path().join(out);
         let mut learner = Learner::load(&files, &runtime, Learning::default()).unwrap();
         let (folder, mut progress) = if path.exists() {
@@ -583,7 +692,8 @@ fn an_evaluation_that_is_broken_off_is_made_up_for() {
         } else {
             (Folder::create(&path, &files).unwrap(), Progress::new(recipe.clone(), counts.clone()))
         };
-        let (journal, _) = journal::open(&path.join("metrics.jsonl"), progress.step).unwrap();
+        let (journal, _) =
+            journal::open(&path.join("metrics.jsonl"), progress.step, !progress.evaluation_due).unwrap();
         let dev =
             Dev { dataset: &dev, rules: Rules::Squad2, limits: limits.clone(), runtime: runtime.clone() };
         let run = Training {
@@ -595,9 +705,14 @@ fn an_evaluation_that_is_broken_off_is_made_up_for() {
             journal,
             save_every: 0,
         };
-        let watch = &mut |event: Event| match event {
-            Event::Asked(_) if stop => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
+        let mut stepped = progress.step > 0;
+        let watch = &mut |event: Event| {
+            stepped |= matches!(event, Event::Record(Record::Step(_)));
+            match (event, stop) {
+                (Event::Asked(_), Some(At::Base)) => ControlFlow::Break(()),
+                (Event::Asked(_), Some(At::Later)) if stepped => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
         };
         run.run(&mut recipe.plan(&examples).unwrap(), &mut progress, watch).unwrap()
     };
@@ -606,14 +721,24 @@ fn an_evaluation_that_is_broken_off_is_made_up_for() {
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         lines.map(|line| (line["step"].clone(), line["f1"].clone())).collect()
     };
-    assert_eq!(train("whole", false), End::Finished);
+    assert_eq!(train("whole", None), End::Finished);
     // The second run is at the same evaluation still.
     for _ in 0..2 {
-        assert_eq!(train("cut", true), End::Interrupted);
-        assert_eq!(events("cut"), [(json!(1), Value::Null), (json!(2), Value::Null)]);
+        assert_eq!(train("cut", Some(At::Base)), End::Interrupted);
+        assert_eq!(events("cut"), []);
         assert!(!folder.path().join("cut/training/candidate.safetensors").exists());
     }
-    assert_eq!(train("cut", false), End::Finished);
+    for _ in 0..2 {
+        assert_eq!(train("cut", Some(At::Later)), End::Interrupted);
+        let events = events("cut");
+        assert_eq!(
+            events.iter().map(|(step, _)| step).collect::<Vec<_>>(),
+            [&json!(0), &json!(1), &json!(2)]
+        );
+        assert!(events[0].1.is_number() && events[1].1.is_null() && events[2].1.is_null());
+        assert!(!folder.path().join("cut/training/candidate.safetensors").exists());
+    }
+    assert_eq!(train("cut", None), End::Finished);
     assert_eq!(events("whole"), events("cut"));
     for file in ["model.safetensors", "training/state.safetensors"] {
         let [whole, cut] = ["whole", "cut"].map(|out| stored(&folder.path().join(out).join(file)));
@@ -668,9 +793,10 @@ fn scores_that_do_not_rise_end_the_run() {
     let run = short.run("model", &[]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let summary: Value = serde_json::from_str(&run.stdout).unwrap();
-    assert_eq!((&summary["end"], &summary["steps"]), (&json!("stopped early"), &json!(8)));
+    // The base is the best already, so the first evaluation is one without a new best.
+    assert_eq!((&summary["end"], &summary["steps"]), (&json!("stopped early"), &json!(4)));
     let again = short.run("model", &["--resume"]);
-    assert!(again.stderr.contains("ended already, after 8 steps"), "{}", again.stderr);
+    assert!(again.stderr.contains("ended already, after 4 steps"), "{}", again.stderr);
 }
 
 #[test]
@@ -680,7 +806,8 @@ fn a_model_can_be_its_own_teacher() {
     let run = short.run("model", &[]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let text = std::fs::read_to_string(short.out("model").join("metrics.jsonl")).unwrap();
-    let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let first = text.lines().find(|line| line.contains("\"step\",")).unwrap();
+    let first: Value = serde_json::from_str(first).unwrap();
     // Nothing to learn from oneself: no loss, up to rounding.
     assert!(first["loss"].as_f64().unwrap().abs() < 1e-6, "{first}");
 }

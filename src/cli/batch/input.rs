@@ -61,13 +61,15 @@ impl Reading<'_> {
         if let Err(problem) = self.rows(input, path, format)? {
             // What follows cannot be read. That is said where the next record would stand, so that nothing is lost in silence.
             self.lines += 1;
-            self.push(input, self.lines, self.lines - before, format, Err(problem))?;
+            let position = self.read.load(Ordering::Relaxed);
+            self.push(input, (self.lines, self.lines - before), position, format, Err(problem))?;
         }
         Ok(())
     }
 
     fn rows(&mut self, input: usize, path: &Path, format: Format) -> Result<request::Result<()>, Unwanted> {
         let before = self.lines;
+        let first_byte = self.read.load(Ordering::Relaxed);
         let opened = if path.as_os_str() == "-" {
             self.decoded(io::stdin().lock(), path)
         } else {
@@ -76,8 +78,8 @@ impl Reading<'_> {
         let name = || path.display().to_string();
         let unreadable =
             |error: io::Error| request::Error::Unreadable { input: name(), reason: error.to_string() };
-        let mut lines = match opened {
-            Ok(Ok(opened)) => Lines::new(opened, self.limit),
+        let (mut lines, compressed) = match opened {
+            Ok(Ok((opened, compressed))) => (Lines::new(opened, self.limit), compressed),
             Ok(Err(kind)) => return Ok(Err(request::Error::NoRequests { input: name(), kind })),
             Err(error) => return Ok(Err(unreadable(error))),
         };
@@ -88,8 +90,13 @@ impl Reading<'_> {
                 Some(separator) => lines.row(separator),
             };
             self.lines = before + lines.count;
+            // What was read is up to a buffer ahead of what was taken. Through compression nothing better is known.
+            let position = match compressed {
+                true => self.read.load(Ordering::Relaxed),
+                false => first_byte + lines.taken,
+            };
             match row {
-                Ok(Some(content)) => self.push(input, start, start - before, format, content)?,
+                Ok(Some(content)) => self.push(input, (start, start - before), position, format, content)?,
                 Ok(None) => return Ok(Ok(())),
                 Err(error) => return Ok(Err(unreadable(error))),
             }
@@ -99,12 +106,11 @@ impl Reading<'_> {
     fn push(
         &self,
         input: usize,
-        number: u64,
-        in_input: u64,
+        (number, in_input): (u64, u64),
+        position: u64,
         format: Format,
         content: Content,
     ) -> Result<(), Unwanted> {
-        let position = self.read.load(Ordering::Relaxed);
         let line = Line { number, input, in_input, format, position, content };
         if line.is_blank() {
             return Ok(());
@@ -118,15 +124,15 @@ impl Reading<'_> {
     }
 }
 
-/// An input, or what it holds instead of requests.
-type Opened<'a> = Result<Unpacked<'a>, Kind>;
+/// An input and whether it was compressed, or what it holds instead of requests.
+type Opened<'a> = Result<(Unpacked<'a>, bool), Kind>;
 
 fn open<'a>(source: impl Read + 'a, path: &Path) -> io::Result<Opened<'a>> {
-    let (_, mut unpacked) = unpack(source)?;
+    let (format, mut unpacked) = unpack(source)?;
     let first = first_bytes(&mut unpacked, Kind::is_open)?;
     Ok(match Kind::of(&first, path) {
         Some(kind) => Err(kind),
-        None => Ok(Box::new(BufReader::new(io::Cursor::new(first).chain(unpacked)))),
+        None => Ok((Box::new(BufReader::new(io::Cursor::new(first).chain(unpacked))), format.is_some())),
     })
 }
 
@@ -146,5 +152,28 @@ impl<R: Read> Read for Counted<R> {
         let read = self.source.read(buffer)?;
         self.read.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that fits into a buffer is not read to its end with its first line: the time left is reckoned by that.
+    #[test]
+    fn a_line_stands_where_it_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        let paths = vec![write("a.jsonl", b"\xef\xbb\xbfone\n\ntwo\r\n"), write("b.csv", b"h\n\"x\ny\"\nz")];
+        let inputs = Inputs { paths, format: None, limit: 100 };
+        let queue = Queue::new(1000);
+        inputs.read(&queue);
+        let positions: Vec<u64> = std::iter::from_fn(|| queue.pop()).map(|line| line.position).collect();
+        assert_eq!(positions, [7, 13, 15, 21, 22]);
+        assert_eq!(inputs.size(), Some(22));
     }
 }

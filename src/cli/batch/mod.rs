@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use spanqa::checkpoint::Identity;
+use spanqa::checkpoint::ModelFiles;
 use spanqa::reader::Reader;
 use spanqa::request;
 use spanqa::request::lines::Format;
@@ -34,13 +34,13 @@ use spanqa::source::Origin;
 use spanqa::text::offsets::OffsetUnit;
 
 use super::inputs::DEFAULT_MAX_BYTES;
-use super::options::{ReaderArgs, UNITS, choice};
+use super::options::{CareArgs, Read, ReaderArgs, UNITS, choice};
 use super::{Outcome, Usage, is_broken_pipe, notice, signals};
 use input::{Inputs, other_kind};
 use output::Partial;
 use report::{ProgressArg, Report};
 use resume::{Earlier, Start, Trace};
-use run::Run;
+use run::{Run, next_request};
 use writer::{Failures, Order, Writer};
 
 /// The formats of requests and records.
@@ -100,12 +100,20 @@ pub struct Args {
     #[arg(long, help_heading = "Records")]
     unordered: bool,
     /// Pass fields of requests that mean nothing to spanqa through to their records
+    ///
+    /// In a table they become columns behind the others: those of its header, or with JSON lines those of the first request.
     #[arg(long, help_heading = "Records")]
     keep_fields: bool,
     /// How to write records
     #[arg(long, value_parser = choice::<Format>(FORMATS), value_name = "FORMAT", default_value_t = Format::Jsonl, help_heading = "Records")]
     output_format: Format,
-    /// Columns of a table, separated by commas
+    /// Write a row for each answer, and one for each question without an answer: for data frames
+    ///
+    /// In JSON lines a row is an object of one level. Its columns are id, question, rank (from 1), answered, answer, start, end, document,
+    /// score, margin, no_answer_score, code and error, or those of `--columns`. `-k` sets how many answers a question may have.
+    #[arg(long, conflicts_with = "why", help_heading = "Records")]
+    flat: bool,
+    /// Columns of a table or of --flat, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',', help_heading = "Records")]
     columns: Vec<String>,
     /// What start, end and column count
@@ -121,6 +129,8 @@ pub struct Args {
     #[arg(long)]
     quiet: bool,
     #[command(flatten)]
+    care: CareArgs,
+    #[command(flatten)]
     reader: ReaderArgs,
 }
 
@@ -129,7 +139,7 @@ struct Opened {
     reader: Reader,
     options: Arc<Options>,
     built_in: bool,
-    identity: Identity,
+    files: ModelFiles,
 }
 
 /// An output file on its way.
@@ -142,7 +152,7 @@ struct Output {
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     // What can be wrong with the command itself is said before a model is loaded.
     let inputs = args.inputs()?;
-    let layout = args.layout()?;
+    let mut layout = args.layout()?;
     let partial = args.output.as_deref().map(|target| Partial::open(target, args.resume)).transpose()?;
     let opened = match args.open() {
         Ok(opened) => opened,
@@ -165,9 +175,17 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         move || inputs.read(&lines)
     });
 
-    let mut start = Start::default();
-    if let Some(Output { partial, trace: Some(trace) }) = &mut output {
+    if output.as_ref().is_some_and(|output| output.trace.is_some()) {
         parser = parser.with_fingerprints();
+    }
+    // The header of a table names the fields that are passed through, so it waits for the first request.
+    let mut ahead = None;
+    if layout.wants_names() {
+        ahead = next_request(&run.lines, &mut parser);
+        layout = layout.with_names(ahead.as_ref().map_or_else(Vec::new, |parsed| parser.kept(parsed)));
+    }
+    let mut start = Start { first: ahead, ..Start::default() };
+    if let Some(Output { partial, trace: Some(trace) }) = &mut output {
         if args.resume {
             let earlier = Earlier {
                 partial,
@@ -177,7 +195,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
                 anyway: args.resume_anyway,
             };
             start = earlier
-                .lay_beside(&run.lines, &mut parser, trace, &mut report.tally)
+                .lay_beside((start.first.take(), &run.lines), &mut parser, trace, &mut report.tally)
                 .inspect_err(|_| trace.remove_if_new())?;
             report.starts_at(start.position);
         }
@@ -243,10 +261,18 @@ impl Args {
 
     /// How records are written.
     fn layout(&self) -> Result<Layout> {
-        Layout::new(self.output_format, &self.columns, self.keep_fields).map_err(|error| {
+        if self.flat
+            && self.resume
+            && !self.columns.is_empty()
+            && !self.columns.iter().any(|name| name == "rank")
+        {
+            let hint = "without it nothing tells where the rows of a question end: add `rank` to `--columns`";
+            return Err(Usage::new("--flat --resume needs the column `rank`", hint).into());
+        }
+        Layout::new(self.output_format, &self.columns, self.keep_fields, self.flat).map_err(|error| {
             let hint = match &error {
                 LayoutError::ColumnsWithoutTable => {
-                    "add `--output-format csv` or `--output-format tsv`".to_owned()
+                    "add `--flat`, `--output-format csv` or `--output-format tsv`".to_owned()
                 }
                 LayoutError::UnknownColumn { .. } => format!(
                     "`--keep-fields` makes fields of requests columns; records have {}",
@@ -260,15 +286,17 @@ impl Args {
     /// Loads the model.
     fn open(&self) -> Result<Opened> {
         let resolved = self.reader.resolve(self.quiet)?;
+        let read = self.reader.read(Read::All);
         let options = Options {
-            decoding: self.reader.decoding.decoding(&resolved, false)?,
-            limits: self.reader.limits.limits(),
+            decoding: self.care.decoding(&self.reader.decoding, &resolved, false)?,
+            limits: self.reader.limits.limits(read),
+            read,
             unit: self.offset_unit,
             why: self.why,
         };
         let reader = self.reader.open(&resolved, self.quiet)?;
         let built_in = resolved.origin == Origin::BuiltIn;
-        Ok(Opened { reader, options: options.into(), built_in, identity: resolved.files.identity()? })
+        Ok(Opened { reader, options: options.into(), built_in, files: resolved.files })
     }
 
     fn fields(&self) -> Fields {
@@ -284,16 +312,25 @@ impl Args {
     fn follow(&self, partial: Partial, opened: &Opened) -> Result<Output> {
         let trace = match self.unordered {
             true => None,
-            false => Some(Trace::open(&partial, self.settings(opened), self.resume, self.resume_anyway)?),
+            false => {
+                let settings = match self.settings(opened) {
+                    Ok(settings) => settings,
+                    Err(error) => {
+                        partial.discard_if_empty();
+                        return Err(error);
+                    }
+                };
+                Some(Trace::open(&partial, settings, self.resume, self.resume_anyway)?)
+            }
         };
         Ok(Output { partial, trace })
     }
 
     /// The flags that records depend on, with their values.
-    fn settings(&self, opened: &Opened) -> Settings {
+    fn settings(&self, opened: &Opened) -> Result<Settings> {
         let mut settings = opened.options.settings();
         let own = [
-            ("model", opened.identity.to_string()),
+            ("model", opened.files.identity()?.to_string()),
             ("keep-fields", self.keep_fields.to_string()),
             ("no-files", self.no_files.to_string()),
             ("output-format", self.output_format.to_string()),
@@ -303,7 +340,10 @@ impl Args {
             ("id-field", self.id_field.clone()),
         ];
         settings.extend(own.map(|(flag, value)| (flag.to_owned(), value)));
-        settings
+        if self.flat {
+            settings.insert("flat".into(), "true".into());
+        }
+        Ok(settings)
     }
 
     fn failures(&self) -> Failures {

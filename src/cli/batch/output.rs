@@ -3,6 +3,7 @@
 //! Whatever kills the process leaves a beginning of the complete file under the name `FILE.partial`, possibly with half a record
 //! at its end. How a later run goes on with it is in [`resume`](super::resume).
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use spanqa::request::lines::Lines;
 use spanqa::request::parser::Ticket;
 use spanqa::request::record::Layout;
 use spanqa::request::reply::DocumentId;
+use spanqa::request::rows::{self, Rows};
 use spanqa::request::table;
 
 use crate::cli::Usage;
@@ -65,12 +67,13 @@ impl Partial {
     pub fn records(&self, layout: &Layout) -> Result<Records> {
         let mut file = self.file.try_clone().map_err(refused(&self.path))?;
         file.seek(SeekFrom::Start(0)).map_err(refused(&self.path))?;
-        let separator = match layout {
-            Layout::Jsonl => None,
-            Layout::Table { separator, .. } => Some(*separator),
+        let (separator, flat) = match layout {
+            Layout::Jsonl => (None, false),
+            Layout::Rows(rows) => (rows.separator, rows.flat),
         };
         let lines = Lines::new(BufReader::new(file), usize::MAX);
-        Ok(Records { lines, separator, layout: layout.clone(), path: self.path.clone() })
+        let (layout, path) = (layout.clone(), self.path.clone());
+        Ok(Records { lines, separator, flat, ahead: None, taken: 0, layout, path })
     }
 
     /// Goes on writing after so many bytes; what is behind them is dropped.
@@ -100,6 +103,15 @@ impl Partial {
     }
 }
 
+/// A JSON object of one level, read as a row.
+fn flat_object(json: &str) -> Option<Record> {
+    let object: BTreeMap<String, &RawValue> = serde_json::from_str(json).ok()?;
+    let (columns, cells): (Vec<String>, Vec<_>) = object.into_iter().unzip();
+    let text = |cell: &RawValue| Some(rows::text(cell.get().into()).ok()?.into_owned());
+    let cells = cells.into_iter().map(text).collect::<Option<Vec<String>>>()?;
+    Some(Record::of_row(&cells, &columns))
+}
+
 fn refused(path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::Write { path, source }
@@ -109,6 +121,11 @@ fn refused(path: &Path) -> impl FnOnce(io::Error) -> Error {
 pub struct Records {
     lines: Lines<BufReader<File>>,
     separator: Option<char>,
+    /// Whether a record may have several rows.
+    flat: bool,
+    /// The first row of the next record, which shows that the one before is whole.
+    ahead: Option<Record>,
+    taken: u64,
     layout: Layout,
     path: PathBuf,
 }
@@ -128,6 +145,8 @@ pub struct Record {
     id: Option<String>,
     line: Option<u64>,
     index: Option<usize>,
+    /// Of several rows: which answer it is.
+    rank: Option<usize>,
     /// Whether it is a row of a table: cells hold texts, and may leave out what JSON has.
     row: bool,
     pub has_id: bool,
@@ -176,6 +195,7 @@ impl Record {
             id: object.id.map(|id| id.get().to_owned()),
             line: object.line,
             index: object.question_index,
+            rank: None,
             row: false,
             has_id: true,
             outcome: match (&object.error, object.answered) {
@@ -212,6 +232,7 @@ impl Record {
             id: cell("id"),
             line: None,
             index: number("question_index"),
+            rank: number("rank"),
             row: true,
             has_id: columns.iter().any(|column| column == "id"),
             outcome: match (failed, cell("answered").as_deref()) {
@@ -248,7 +269,7 @@ impl Record {
 impl Records {
     /// Bytes up to the end of the last record that was taken.
     pub fn taken(&self) -> u64 {
-        self.lines.taken
+        self.taken
     }
 
     /// Takes what stands before the first record. False if it is not there as a whole.
@@ -257,7 +278,9 @@ impl Records {
         if expected.is_empty() {
             return Ok(true);
         }
-        match self.whole()? {
+        let found = self.whole()?;
+        self.taken = self.lines.taken;
+        match found {
             None => Ok(false),
             Some(mut found) => {
                 found.push(b'\n');
@@ -269,15 +292,44 @@ impl Records {
         }
     }
 
-    /// Takes the next record. `None` if it is not there as a whole.
+    /// Takes the next record. `None` if it is not there as a whole: of several rows the last one shows only in the first row of another
+    /// record.
     pub fn next(&mut self) -> Result<Option<Record>> {
+        let mut record = match self.ahead.take() {
+            Some(record) => record,
+            None => match self.row()? {
+                Some(record) => record,
+                None => return Ok(None),
+            },
+        };
+        let mut end = self.lines.taken;
+        while self.flat {
+            match self.row()? {
+                None => return Ok(None),
+                Some(row) if row.rank > Some(1) => {
+                    record.quotes.extend(row.quotes);
+                    end = self.lines.taken;
+                }
+                Some(row) => {
+                    self.ahead = Some(row);
+                    break;
+                }
+            }
+        }
+        self.taken = end;
+        Ok(Some(record))
+    }
+
+    /// The next record, or the next row of one.
+    fn row(&mut self) -> Result<Option<Record>> {
         let Some(record) = self.whole()? else { return Ok(None) };
         let Ok(record) = String::from_utf8(record) else {
             return Err(self.foreign("is not text"));
         };
         let record = match &self.layout {
             Layout::Jsonl => serde_json::from_str(&record).ok().map(Record::of_object),
-            Layout::Table { separator, columns } => {
+            Layout::Rows(Rows { separator: None, .. }) => flat_object(&record),
+            Layout::Rows(Rows { separator: Some(separator), columns, .. }) => {
                 let cells = table::cells(&record, *separator);
                 (cells.len() == columns.len()).then(|| Record::of_row(&cells, columns))
             }

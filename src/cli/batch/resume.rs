@@ -21,6 +21,7 @@ use spanqa::text::offsets::OffsetUnit;
 
 use super::output::{Partial, Quote, Record, Records};
 use super::report::Tally;
+use super::run::next_request;
 use crate::cli::Usage;
 
 /// What a run notes about its requests until its output is complete.
@@ -127,22 +128,22 @@ pub struct Earlier<'a> {
 }
 
 impl Earlier<'_> {
-    /// Lays requests beside records until either end. Counts what is kept.
+    /// Lays requests, of which one may have been read ahead, beside records until either end. Counts what is kept.
     pub fn lay_beside(
         &self,
-        lines: &Queue<Line>,
+        (ahead, lines): (Option<Parsed>, &Queue<Line>),
         parser: &mut Parser,
         trace: &mut Trace,
         tally: &mut Tally,
     ) -> Result<Start> {
         let mut records = self.partial.records(self.layout)?;
         if !records.header()? {
-            return Ok(Start::default());
+            return Ok(Start { first: ahead, ..Start::default() });
         }
         let mut start = Start { bytes: records.taken(), ..Start::default() };
         let mut kept = Vec::new();
-        while let Some(line) = lines.pop() {
-            let Some(parsed) = parser.parse(line) else { continue };
+        let mut next = ahead;
+        while let Some(parsed) = next.take().or_else(|| next_request(lines, parser)) {
             let mut found = Vec::new();
             for (item, ticket) in parsed.tickets.iter().enumerate() {
                 let Some(record) = self.next(&mut records, ticket)? else {

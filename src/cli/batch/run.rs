@@ -75,7 +75,7 @@ impl Run {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let _end = self.work.end_with();
-                let lines = std::iter::from_fn(|| self.lines.pop()).filter_map(|line| parser.parse(line));
+                let lines = std::iter::from_fn(|| next_request(&self.lines, &mut parser));
                 Preparing::new(reader, options.clone(), self.limit, &self.work)
                     .run(first.into_iter().chain(lines), rayon::current_num_threads());
             });
@@ -105,6 +105,11 @@ impl Run {
             }
         })
     }
+}
+
+/// The next request that comes, waiting for it.
+pub fn next_request(lines: &Queue<Line>, parser: &mut Parser) -> Option<Parsed> {
+    std::iter::from_fn(|| lines.pop()).find_map(|line| parser.parse(line))
 }
 
 /// About the bytes that something takes while it waits to be written.
@@ -169,7 +174,7 @@ mod tests {
             let line = Line { number: 1, input: 0, in_input: 1, format: Format::Jsonl, position: 0, content };
             assert!(run.lines.push(1, line).is_ok());
             let parser = Parser::new(Fields::default(), false, vec!["-".into()]);
-            let layout = Layout::new(Format::Jsonl, &[], false).unwrap();
+            let layout = Layout::new(Format::Jsonl, &[], false, false).unwrap();
             let mut report = Report::new(ProgressArg::Off, true, None);
             let mut writer = Writer {
                 layout: &layout,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use spanqa::request::parser::Ticket;
-use spanqa::request::record::{Failure, Layout};
+use spanqa::request::record::{COLUMNS, Failure, Layout};
 use spanqa::request::reply::Reply;
 use spanqa::stream::{self, Done, Queue};
 
@@ -118,6 +118,13 @@ impl Writer<'_> {
             && !(reply.is_err() && self.failures == Failures::Left)
         {
             trace.note(ticket)?;
+        }
+        if let Some(name) = self.layout.left_out(ticket) {
+            let why = match COLUMNS.contains(&name) {
+                true => "records have a column of that name",
+                false => "the first request has no such field; `--columns` names columns",
+            };
+            self.note(&format!("the field `{name}` is left out: {why}"));
         }
         match reply {
             Ok(reply) => {

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use anyhow::Result;
 use spanqa::eval::analysis;
 use spanqa::eval::analysis::losses::losses;
+use spanqa::eval::answers::Answers;
 use spanqa::eval::files;
-use spanqa::eval::results::Evaluation;
+use spanqa::eval::results::{Evaluation, Speed};
 use spanqa::eval::score::metrics::{NoAnswer, Official, official};
 use spanqa::fs;
 
@@ -18,8 +19,10 @@ mod text;
 
 use super::compare::Format;
 use super::data::DataArgs;
+use super::folders::make_folder;
 use super::options::ReaderArgs;
-use super::{Outcome, Usage};
+use super::provenance::provenance;
+use super::{Outcome, Usage, clock, terminal};
 
 /// Score a model, or predictions, on a data set of questions with known answers
 ///
@@ -100,8 +103,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     }
     let (dataset, rules) = args.data.open(args.quiet)?;
     if let Some(folder) = &args.report {
-        std::fs::create_dir_all(folder)
-            .map_err(|source| fs::Error::Write { path: folder.clone(), source })?;
+        make_folder(folder, args.quiet)?;
     }
     let answers = match &args.predictions {
         Some(path) => args.read(path, &dataset)?,
@@ -123,8 +125,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         fs::write_json(&folder.join("results.json"), &result)?;
         let losses = losses(&rows);
         fs::write_lines(&folder.join("losses.jsonl"), &losses)?;
-        let page = result.page(&answers, &rows, &losses).html();
-        fs::write(&folder.join("report.html"), page.as_bytes())?;
+        let page = result.page(&answers, &rows, &losses, facts(&result, &answers)).html();
+        let path = folder.join("report.html");
+        fs::write(&path, page.as_bytes())?;
+        if !args.quiet {
+            terminal::note(format!("the report is in {}", path.display()));
+        }
     }
     match Format::or_default(args.format) {
         _ if args.official => writeln!(out, "{}", official.json())?,
@@ -135,6 +141,27 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         eprintln!("failed: {} is {found:.2}, below {}", goal.name, goal.percent);
     }
     Ok(if missed.is_empty() { Outcome::Success } else { Outcome::Negative })
+}
+
+/// How the report came about.
+fn facts(result: &Evaluation, answers: &Answers) -> Vec<(String, String)> {
+    let mut facts = vec![
+        ("data".to_owned(), result.dataset.name.to_owned()),
+        ("answers".to_owned(), result.answers.to_owned()),
+    ];
+    facts.extend(answers.computed.clone().map(|computed| ("computed in".to_owned(), computed)));
+    if let (Some(pace), Some(Speed { questions_per_second, tokens_per_second, .. })) =
+        (&answers.pace, &result.speed)
+    {
+        let time = clock::duration(pace.seconds);
+        let speed = format!(
+            "{time} for {} questions: {questions_per_second:.1} questions/s, {tokens_per_second:.0} tokens/s",
+            pace.questions
+        );
+        facts.push(("time".into(), speed));
+    }
+    facts.extend(provenance());
+    facts
 }
 
 impl Args {

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::Result;
 use spanqa::eval::analysis::stats::Calibration;
-use spanqa::eval::analysis::{Estimate, Point};
+use spanqa::eval::analysis::{Estimate, OutcomeTable, Point};
 use spanqa::eval::results::{About, AlwaysAnswering, Evaluation, Speed};
 
 pub(super) fn print(found: &Evaluation, out: &mut dyn Write) -> Result<()> {
@@ -47,6 +47,9 @@ pub(super) fn print(found: &Evaluation, out: &mut dyn Write) -> Result<()> {
         let Calibration { ece, brier, .. } = calibration;
         writeln!(out, "calibration: ECE {ece:.3}, Brier {brier:.3}")?;
     }
+    if let Some(table) = &found.outcomes {
+        outcomes(table, out)?;
+    }
     for (title, groups) in [
         ("question word", &found.groups.question_word),
         ("answer, words", &found.groups.answer_words),
@@ -62,6 +65,31 @@ pub(super) fn print(found: &Evaluation, out: &mut dyn Write) -> Result<()> {
         writeln!(
             out,
             "\n{seconds:.1} s, {questions_per_second:.1} questions/s, {tokens_per_second:.0} tokens/s"
+        )?;
+    }
+    Ok(())
+}
+
+/// Right, wrong and refused, as a person counts.
+fn outcomes(table: &OutcomeTable, out: &mut dyn Write) -> Result<()> {
+    writeln!(out, "\n{:<24}{:>34}{:>22}", "", "with an answer", "without one")?;
+    writeln!(
+        out,
+        "{:<24}{:>6}{:>7}{:>9}{:>8}{:>7}{:>7}{:>10}",
+        "", "right", "wrong", "refused", "forced", "of", "", "refused, of"
+    )?;
+    for group in std::iter::once(&table.all).chain(&table.kind).chain(&table.windows) {
+        writeln!(
+            out,
+            "{:<24}{:>6}{:>7}{:>9}{:>8}{:>7}{:>10}{:>7}",
+            group.name,
+            group.right,
+            group.wrong,
+            group.refused_wrongly,
+            group.forced,
+            group.answerable,
+            group.refused_rightly,
+            group.unanswerable
         )?;
     }
     Ok(())

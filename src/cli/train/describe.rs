@@ -3,15 +3,17 @@
 use anyhow::Result;
 use spanqa::eval::Dataset;
 use spanqa::fs;
+use spanqa::source::Resolved;
 use spanqa::train::card::{self, Card, DataFact};
 use spanqa::train::examples::Counts;
 use spanqa::train::folder::Progress;
-use spanqa::train::journal::Record;
+use spanqa::train::journal::{DevRecord, Record};
 use spanqa::train::learn::Learner;
 use spanqa::train::page::{self, Facts};
 
 use super::Args;
-use crate::cli::{terminal, version};
+use crate::cli::provenance::{command, provenance};
+use crate::cli::{clock, terminal, version};
 
 impl Args {
     /// Says what is about to happen.
@@ -47,9 +49,18 @@ impl Args {
         }
     }
 
+    /// Says which weights are left, and where to read about them.
+    pub(super) fn say_the_end(&self, progress: &Progress) {
+        if progress.best.is_some_and(|(_, step)| step == 0) {
+            eprintln!("note: no evaluation was better than the base, so its weights are what is left");
+        }
+        eprintln!("note: the report is in {}", self.out.join("report.html").display());
+    }
+
     /// Writes the card and the report.
     pub(super) fn describe(
         &self,
+        origin: &Resolved,
         datasets: &[Dataset],
         progress: &Progress,
         records: &[Record],
@@ -69,6 +80,10 @@ impl Args {
             .as_ref()
             .map_or_else(|| "held-out articles".to_owned(), |path| path.display().to_string());
         let mut scores = Vec::new();
+        if let Some(base) = scores_of_base(records) {
+            scores.push((format!("F1 of the base, {dev}"), format!("{:.2}", base.f1)));
+            scores.push((format!("exact of the base, {dev}"), format!("{:.2}", base.exact)));
+        }
         if let Some(best) = best {
             scores.push((format!("F1, {dev}"), format!("{:.2}", best.f1)));
             scores.push((format!("exact, {dev}"), format!("{:.2}", best.exact)));
@@ -82,9 +97,17 @@ impl Args {
             unanswerable: counts.unanswerable,
             windows: counts.windows,
         };
+        let entry = origin.entry.as_ref();
+        let languages = match &self.language[..] {
+            [] => entry.map_or_else(Vec::new, |entry| entry.languages.clone()),
+            given => given.to_vec(),
+        };
         let card = Card {
             name: name.clone(),
             base: self.base.clone(),
+            base_repo: entry.and_then(|entry| entry.repo.clone()),
+            languages,
+            data_ids: self.data_id.clone(),
             command: command(),
             data: datasets.iter().zip(&progress.counts).map(fact).collect(),
             recipe: rows.clone(),
@@ -93,22 +116,30 @@ impl Args {
             version: version::short().to_string(),
         };
         fs::write(&self.out.join("README.md"), card::markdown(&card).as_bytes())?;
-        let facts = Facts {
-            title: name,
-            rows: [("base".to_owned(), self.base.clone())].into_iter().chain(rows).collect(),
-        };
+        let mut about = vec![("base".to_owned(), self.base.clone())];
+        about.extend(card.data.iter().map(|fact| {
+            let DataFact { file, questions, unanswerable, windows } = fact;
+            let fact = format!(
+                "{file}: {questions} questions ({unanswerable} without an answer) in {windows} windows"
+            );
+            ("data".to_owned(), fact)
+        }));
+        if records.iter().any(|record| matches!(record, Record::Dev(_))) {
+            about.push(("evaluated on".into(), dev));
+        }
+        about.extend(rows);
+        about.push(("time of the steps".into(), clock::duration(progress.seconds)));
+        about.extend(provenance());
+        let facts = Facts { title: name, rows: about };
         fs::write(&self.out.join("report.html"), page::html(&facts, records).as_bytes())?;
         Ok(())
     }
 }
 
-/// The command as it was typed, quoted where a shell needs it.
-fn command() -> String {
-    let plain = |word: &str| {
-        !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_./=,:@%+".contains(c))
-    };
-    let words = std::env::args()
-        .skip(1)
-        .map(|word| if plain(&word) { word } else { format!("'{}'", word.replace('\'', "'\\''")) });
-    std::iter::once("spanqa".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+/// What the base scored, if it was evaluated.
+pub(super) fn scores_of_base(records: &[Record]) -> Option<&DevRecord> {
+    records.iter().find_map(|record| match record {
+        Record::Dev(dev) if dev.step == 0 => Some(dev),
+        _ => None,
+    })
 }

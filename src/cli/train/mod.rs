@@ -13,6 +13,7 @@ use spanqa::eval::score::metrics::Rules;
 use spanqa::fs;
 use spanqa::heads::{QaModel, SpanModel};
 use spanqa::text::Tokenizer;
+use spanqa::train::card::is_hub_name;
 use spanqa::train::examples::{Counts, Examples};
 use spanqa::train::folder::{Folder, Progress};
 use spanqa::train::journal;
@@ -23,6 +24,8 @@ use spanqa::train::teacher::check_teacher;
 mod describe;
 mod setup;
 
+use self::describe::scores_of_base;
+use super::folders::make_folder;
 use super::options::{DeviceArgs, LimitArgs, SourceArgs, at_least_one, choice, positive, share};
 use super::progress::TrainBar;
 use super::{Outcome, Usage, signals};
@@ -56,6 +59,12 @@ pub struct Args {
     /// The licence of the weights, for the model card
     #[arg(long, value_name = "NAME")]
     licence: Option<String>,
+    /// The languages of the model, for its card [default: those of the base, where they are known]
+    #[arg(long, value_name = "CODE", value_parser = hub_name)]
+    language: Vec<String>,
+    /// What a hub calls the data, such as rajpurkar/squad_v2, for the model card
+    #[arg(long, value_name = "NAME", value_parser = hub_name)]
+    data_id: Vec<String>,
     /// No remarks and no progress on standard error; errors are still said
     #[arg(long)]
     quiet: bool,
@@ -161,6 +170,11 @@ fn below_one(text: &str) -> Result<f64, String> {
     share(text).ok().filter(|number| *number < 1.0).ok_or_else(|| "it must be from 0 to below 1".into())
 }
 
+fn hub_name(text: &str) -> Result<String, String> {
+    let named = is_hub_name(text).then(|| text.to_owned());
+    named.ok_or_else(|| "hubs use letters, digits and - _ . / for names".into())
+}
+
 fn part(text: &str) -> Result<f64, String> {
     below_one(text).and(positive(text))
 }
@@ -174,6 +188,9 @@ struct Summary<'a> {
     tokens: u64,
     seconds: f64,
     tokens_per_second: f64,
+    /// What the base scored, if it was evaluated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base_score: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     best_score: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -192,7 +209,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     args.device.start_threads()?;
     let runtime = args.device.runtime();
     let mut learner = args.learner(&base, &runtime)?;
-    let limits = args.limits.limits();
+    let limits = args.limits.limits(None);
     let positions = learner.config().usable_positions();
     let (examples, counts) = Examples::new(&data.learn, &tokenizer, positions, &limits)?;
     let mut recipe = args.recipe(&base, teacher.as_ref(), &data, &counts)?;
@@ -208,13 +225,15 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         learner.restore(&state)?;
         (folder, progress)
     } else {
+        make_folder(&args.out, args.quiet)?;
         let folder = Folder::create(&args.out, &base.files)?;
         if let Some(held_out) = data.dev.as_ref().filter(|_| args.hold_out.is_some()) {
             fs::write_json(&args.out.join("held-out.json"), &held_out.json())?;
         }
         (folder, Progress::new(recipe, counts.clone()))
     };
-    let (journal, mut records) = journal::open(&args.out.join("metrics.jsonl"), progress.step)?;
+    let metrics = args.out.join("metrics.jsonl");
+    let (journal, mut records) = journal::open(&metrics, progress.step, !progress.evaluation_due)?;
     args.say(&learner, &data.learn, &counts, &progress, steps);
 
     let exact = Runtime { precision: runtime.precision.or(Some(Precision::F32)), ..runtime.clone() };
@@ -244,14 +263,21 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         }
     });
     bar.finish();
-    args.describe(&data.learn, &progress, &records)?;
+    args.describe(&base, &data.learn, &progress, &records)?;
     let end = end?;
     if end == End::Interrupted {
         if !args.quiet {
-            let before = if progress.evaluation_due { ", before its evaluation" } else { "" };
-            eprintln!("note: stopped after step {}{before}; `--resume` goes on from there", progress.step);
+            let place = match (progress.step, progress.evaluation_due) {
+                (0, true) => "while the base was evaluated".to_owned(),
+                (step, true) => format!("after step {step}, before its evaluation"),
+                (step, false) => format!("after step {step}"),
+            };
+            eprintln!("note: stopped {place}; `--resume` goes on from there");
         }
         return Ok(Outcome::Stopped(stopped.load(Ordering::Relaxed)));
+    }
+    if !args.quiet {
+        args.say_the_end(&progress);
     }
     let summary = Summary {
         model: args.out.display().to_string(),
@@ -260,6 +286,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         tokens: progress.tokens,
         seconds: progress.seconds,
         tokens_per_second: progress.tokens as f64 / progress.seconds.max(f64::MIN_POSITIVE),
+        base_score: scores_of_base(&records).map(|scores| progress.recipe.keep.of(scores)),
         best_score: progress.best.map(|(score, _)| score),
         best_step: progress.best.map(|(_, step)| step),
         data: &progress.counts,

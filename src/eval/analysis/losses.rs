@@ -1,5 +1,7 @@
 //! The questions that were not answered exactly, and in which way.
 
+use std::ops::Range;
+
 use serde::Serialize;
 
 use crate::eval::analysis::Row;
@@ -56,6 +58,15 @@ pub struct Loss<'a> {
     /// How sure it was that there is no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub null_odds: Option<f64>,
+    /// The text that was asked about, for a page to quote from.
+    #[serde(skip)]
+    pub context: &'a str,
+    /// The bytes of the first gold answer in it.
+    #[serde(skip)]
+    pub gold_at: Option<Range<usize>>,
+    /// The bytes of the answer, or else of the best span.
+    #[serde(skip)]
+    pub best_at: Option<Range<usize>>,
 }
 
 /// All of them, in the order of the data set.
@@ -80,6 +91,13 @@ fn loss<'a>(row: &Row<'a>) -> Option<Loss<'a>> {
             expected.push(text);
         }
     }
+    let context = row.entry.paragraph.context.as_str();
+    let gold_at = question.golds.first().and_then(|gold| {
+        let said = gold.start.and_then(|start| context.char_indices().nth(start)).map_or(0, |(at, _)| at);
+        nearest(context, &gold.text, said)
+    });
+    let near = gold_at.as_ref().map_or(0, |gold| gold.start);
+    let best_at = nearest(context, row.given.best, near);
     Some(Loss {
         id: &question.id,
         kind,
@@ -90,5 +108,29 @@ fn loss<'a>(row: &Row<'a>) -> Option<Loss<'a>> {
         answer: row.given.answer,
         best: (row.given.best != row.given.answer).then_some(row.given.best),
         null_odds: row.given.null_odds.number(),
+        context,
+        gold_at,
+        best_at,
     })
+}
+
+/// Where a text stands: predictions do not say. Of several places it is the one nearest to `near`.
+fn nearest(context: &str, text: &str, near: usize) -> Option<Range<usize>> {
+    let places = context.match_indices(text).filter(|_| !text.is_empty());
+    let (start, _) = places.min_by_key(|(at, _)| at.abs_diff(near))?;
+    Some(start..start + text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_place_is_found() {
+        let context = "é king, a king, the king";
+        assert_eq!(nearest(context, "king", 0), Some(3..7));
+        assert_eq!(nearest(context, "king", 12), Some(11..15));
+        assert_eq!(nearest(context, "king", 99), Some(21..25));
+        assert_eq!([nearest(context, "queen", 0), nearest(context, "", 0)], [None, None]);
+    }
 }

@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
+use crate::eval::analysis::outcomes::RIGHT;
 use crate::eval::analysis::stats::{Calibration, Interval, interval, mean};
 use crate::eval::data::{Dataset, Entry};
+use crate::eval::run::Candidate;
 use crate::eval::score::metrics::{Rules, Score};
 
 /// What is known of the answer to one question.
@@ -17,6 +19,10 @@ pub struct Given<'a> {
     pub null_odds: NullOdds,
     /// The probability of what was returned.
     pub confidence: Option<f64>,
+    /// Windows that were read; 0 if nobody said.
+    pub windows: usize,
+    /// The best spans, best first, if they were kept. "No answer" stands among them as an empty one.
+    pub candidates: &'a [Candidate],
 }
 
 /// How far "no answer" leads the best span.
@@ -52,6 +58,8 @@ pub struct Row<'a> {
     pub score: Score,
     /// What the best span scores, had it been returned.
     pub best: Score,
+    /// Whether one of the first three spans is right, if they are known.
+    pub first_three: Option<bool>,
 }
 
 /// Every question of a data set with its score.
@@ -67,7 +75,10 @@ pub fn rows<'a>(
             let score = rules.score(given.answer, entry.question);
             let best =
                 if given.best == given.answer { score } else { rules.score(given.best, entry.question) };
-            Row { entry, given, score, best }
+            let mut spans = given.candidates.iter().filter(|span| !span.text.is_empty()).take(3);
+            let right = |span: &Candidate| rules.score(&span.text, entry.question).f1 >= RIGHT;
+            let first_three = (!given.candidates.is_empty()).then(|| spans.any(right));
+            Row { entry, given, score, best, first_three }
         })
         .collect()
 }

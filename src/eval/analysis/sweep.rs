@@ -93,7 +93,7 @@ mod tests {
         let odds = [-2.0, -2.0, 1.0, 3.0];
         let rows = rows(Rules::Squad2, &dataset, |entry| {
             let at: usize = entry.question.id.parse().unwrap();
-            Given { answer: "x", best: "x", null_odds: NullOdds::By(odds[at]), confidence: None }
+            Given { answer: "x", best: "x", null_odds: NullOdds::By(odds[at]), ..Given::default() }
         });
         let sweep = sweep(&rows).unwrap();
         let exact: Vec<(Option<f64>, f64)> = sweep.points.iter().map(|p| (p.threshold, p.exact)).collect();
@@ -113,7 +113,7 @@ mod tests {
         let rows = rows(Rules::Squad2, &dataset, |entry| {
             let null_odds = known(&entry.question.id);
             let best = if null_odds == NullOdds::NothingToQuote { "" } else { "x" };
-            Given { answer: best, best, null_odds, confidence: None }
+            Given { answer: best, best, null_odds, ..Given::default() }
         });
         let sweep = sweep(&rows).unwrap();
         let found: Vec<_> = sweep.points.iter().map(|point| (point.threshold, point.answered)).collect();

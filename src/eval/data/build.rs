@@ -17,6 +17,7 @@ use crate::eval::error::{Error, Result};
 pub(super) struct Record {
     header: Option<IgnoredAny>,
     title: Value,
+    kind: Value,
     paragraphs: Option<Vec<Record>>,
     context: Option<String>,
     qas: Option<Vec<Record>>,
@@ -152,7 +153,8 @@ impl<'a> Builder<'a> {
                 for (index, paragraph) in record.paragraphs.unwrap_or_default().into_iter().enumerate() {
                     paragraphs.push(self.paragraph(paragraph, Place { paragraph: index, ..place })?);
                 }
-                self.articles.push(Article { title, paragraphs });
+                let kind = text_of(&record.kind).unwrap_or_default();
+                self.articles.push(Article { title, kind, paragraphs });
                 Ok(())
             }
             Format::Mrqa if record.context.is_none() => Ok(()),
@@ -198,7 +200,7 @@ impl<'a> Builder<'a> {
                 let article =
                     if title.is_empty() { next } else { *self.titles.entry(title.clone()).or_insert(next) };
                 if article == next {
-                    self.articles.push(Article { title, paragraphs: Vec::new() });
+                    self.articles.push(Article { title, ..Article::default() });
                 }
                 let paragraphs = &mut self.articles[article].paragraphs;
                 paragraphs.push(Paragraph { context, questions: Vec::new() });

@@ -44,8 +44,17 @@ pub struct Dataset {
 pub struct Article {
     /// What it is called; empty if the file does not say.
     pub title: String,
+    /// What kind of text it is; empty if the file does not say.
+    pub kind: String,
     /// Its paragraphs.
     pub paragraphs: Vec<Paragraph>,
+}
+
+impl Article {
+    /// The same, without its paragraphs.
+    pub(super) fn like(other: &Self) -> Self {
+        Self { title: other.title.clone(), kind: other.kind.clone(), paragraphs: Vec::new() }
+    }
 }
 
 /// A context and the questions about it.
@@ -186,7 +195,10 @@ impl Dataset {
         };
         let article = |article: &Article| {
             let paragraphs: Vec<Value> = article.paragraphs.iter().map(paragraph).collect();
-            json!({"title": article.title, "paragraphs": paragraphs})
+            match article.kind.as_str() {
+                "" => json!({"title": article.title, "paragraphs": paragraphs}),
+                kind => json!({"title": article.title, "kind": kind, "paragraphs": paragraphs}),
+            }
         };
         json!({"version": "v2.0", "data": self.articles.iter().map(article).collect::<Vec<_>>()})
     }

@@ -32,7 +32,7 @@ pub fn join(
                 }
             }
         }
-        joined.articles.push(Article { title: article.title.clone(), paragraphs: documents });
+        joined.articles.push(Article { paragraphs: documents, ..Article::like(article) });
     }
     Ok(joined)
 }

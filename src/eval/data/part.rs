@@ -67,7 +67,7 @@ impl Dataset {
         let chosen: HashSet<usize> = random.choose(wanted, count).into_iter().collect();
         let mut held = Dataset { articles: Vec::new(), flaws: Flaws::default(), ..self.clone() };
         for ((article, group), contexts) in self.articles.iter_mut().zip(groups).zip(contexts) {
-            let mut part = Article { title: article.title.clone(), paragraphs: Vec::new() };
+            let mut part = Article::like(article);
             for (paragraph, context) in std::mem::take(&mut article.paragraphs).into_iter().zip(contexts) {
                 let drawn = chosen.contains(if by_group { &group } else { &context });
                 let side = if drawn { &mut part } else { &mut *article };
@@ -112,6 +112,7 @@ mod tests {
         };
         let article = |article: usize| Article {
             title: article.to_string(),
+            kind: String::new(),
             paragraphs: (0..paragraphs).map(|number| paragraph(article, number)).collect(),
         };
         let articles = (0..articles).map(article).collect();
