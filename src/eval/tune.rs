@@ -19,7 +19,7 @@ pub fn temperatures(in_force: f64) -> Vec<f64> {
     TEMPERATURES.into_iter().chain(new).collect()
 }
 
-/// What the model says to a question at each of the temperatures that are tried.
+/// What the model says to a question at each of the temperatures that are tried, at threshold 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Confidences {
     /// The probability of the best span.
@@ -143,11 +143,18 @@ struct Judged {
 fn judge(row: &Row, temperatures: &[f64], confidences: &Confidences, choice: Choice) -> Judged {
     let at = temperatures.iter().position(|&t| t == choice.temperature).unwrap_or(0);
     let abstains = row.given.null_odds.number().is_none_or(|odds| odds > choice.null_threshold);
+    // The threshold is part of the distribution, see `decode`: "no answer" weighs so much less, and everything else more.
+    let weight = match choice.null_threshold {
+        threshold if threshold.is_finite() => (-threshold / choice.temperature).exp(),
+        _ => 1.0,
+    };
+    let no_answer = confidences.no_answer[at] * weight;
+    let total = 1.0 - confidences.no_answer[at] + no_answer;
     if abstains {
         let right = if row.entry.question.has_answer() { 0.0 } else { 1.0 };
-        Judged { exact: right, f1: right, confidence: confidences.no_answer[at] }
+        Judged { exact: right, f1: right, confidence: no_answer / total }
     } else {
-        Judged { exact: row.best.exact, f1: row.best.f1, confidence: confidences.best[at] }
+        Judged { exact: row.best.exact, f1: row.best.f1, confidence: confidences.best[at] / total }
     }
 }
 
@@ -226,12 +233,19 @@ mod tests {
             let odds = if n % 2 == 0 { 1.0 + n as f32 / 100.0 } else { 3.0 + n as f32 / 100.0 };
             given("x", Some(odds))
         });
-        // Nine tenths sure at every temperature but 2, where it is as sure as it is right.
-        let sure = |t: &f64| if *t == 2.0 { 0.999 } else { 0.9 };
+        // Nine tenths sure of "no answer" at every temperature but 2, where it is as sure as it is right.
         let confidences: Vec<Confidences> = (rows.iter())
-            .map(|_| Confidences {
-                best: TEMPERATURES.iter().map(sure).collect(),
-                no_answer: TEMPERATURES.iter().map(sure).collect(),
+            .map(|row| {
+                let answers = number(&row.entry.question.id) % 2 == 0;
+                let best = |t: &f64| match (*t == 2.0, answers) {
+                    (true, true) => 0.999,
+                    (true, false) => 0.001,
+                    (false, _) => 0.1,
+                };
+                Confidences {
+                    best: TEMPERATURES.iter().map(best).collect(),
+                    no_answer: TEMPERATURES.iter().map(|t| 1.0 - best(t)).collect(),
+                }
             })
             .collect();
         let before = Choice { null_threshold: 0.0, temperature: 1.0 };
@@ -251,7 +265,7 @@ mod tests {
         let odd: Vec<Confidences> = (confidences.iter())
             .map(|known| Confidences {
                 best: [&known.best[..], &[0.999]].concat(),
-                no_answer: [&known.no_answer[..], &[0.999]].concat(),
+                no_answer: [&known.no_answer[..], &[0.001]].concat(),
             })
             .collect();
         let always = Choice { null_threshold: f64::INFINITY, temperature: 1.2 };
