@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(tuning.untuned.f1, 50.0);
         assert!(tuning.held_out.ece < 0.01 && tuning.untuned.ece > 0.3);
         // What is in force is what the choice is compared with, and no temperature is foreign to it.
-        let as_good = Choice { null_threshold: 2.0, temperature: 2.0 };
+        let as_good = tuning.choice;
         let tuning = tune(&dataset, &rows, &confidences, as_good, 3, 5).unwrap();
         assert_eq!((tuning.before, tuning.untuned), (as_good, tuning.on_itself));
         let odd: Vec<Confidences> = (confidences.iter())
