@@ -5,7 +5,7 @@
 //! [`Error::class`] says who has to do something about it.
 
 use crate::class::ErrorClass;
-use crate::{checkpoint, encoder, eval, fs, reader, request, source, stream, text, train};
+use crate::{checkpoint, document, encoder, eval, fs, reader, request, source, stream, text, train};
 
 /// A [`std::result::Result`] with this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -20,6 +20,9 @@ pub enum Error {
     /// The files of a model.
     #[error(transparent)]
     Checkpoint(checkpoint::Error),
+    /// Files and the text in them.
+    #[error(transparent)]
+    Document(document::Error),
     /// Texts and tokens.
     #[error(transparent)]
     Text(text::Error),
@@ -49,6 +52,7 @@ impl Error {
         match self {
             Error::Fs(error) => error.code(),
             Error::Checkpoint(error) => error.code(),
+            Error::Document(error) => error.code(),
             Error::Text(error) => error.code(),
             Error::Encoder(error) => error.code(),
             Error::Reader(error) => error.code(),
@@ -64,6 +68,7 @@ impl Error {
         match self {
             Error::Fs(error) => error.class(),
             Error::Checkpoint(error) => error.class(),
+            Error::Document(error) => error.class(),
             Error::Text(error) => error.class(),
             Error::Encoder(error) => error.class(),
             Error::Reader(error) => error.class(),
@@ -80,6 +85,15 @@ impl From<checkpoint::Error> for Error {
         match error {
             checkpoint::Error::Fs(error) => error.into(),
             own => Self::Checkpoint(own),
+        }
+    }
+}
+
+impl From<document::Error> for Error {
+    fn from(error: document::Error) -> Self {
+        match error {
+            document::Error::Fs(error) => error.into(),
+            own => Self::Document(own),
         }
     }
 }
@@ -116,6 +130,7 @@ impl From<stream::Error> for Error {
     fn from(error: stream::Error) -> Self {
         match error {
             stream::Error::Fs(error) => error.into(),
+            stream::Error::Document(error) => error.into(),
             stream::Error::Request(error) => error.into(),
             stream::Error::Reader(error) => error.into(),
         }
@@ -161,9 +176,10 @@ impl From<train::Error> for Error {
 #[cfg(test)]
 mod tests {
     /// The rooms' errors as they are written.
-    const ROOMS: [&str; 10] = [
+    const ROOMS: [&str; 11] = [
         include_str!("fs/error.rs"),
         include_str!("checkpoint/error.rs"),
+        include_str!("document/error.rs"),
         include_str!("text/error.rs"),
         include_str!("encoder/error.rs"),
         include_str!("reader/error.rs"),

@@ -38,6 +38,7 @@
 pub mod checkpoint;
 pub mod class;
 pub mod decode;
+pub mod document;
 pub mod encoder;
 pub mod error;
 pub mod eval;
@@ -45,6 +46,7 @@ pub mod fs;
 pub mod heads;
 pub mod journal;
 pub mod random;
+pub mod rank;
 pub mod reader;
 pub mod report;
 pub mod request;

@@ -11,11 +11,11 @@ use spanqa::request::Options;
 use spanqa::source::Origin;
 use spanqa::text::offsets::OffsetUnit;
 
-use super::inputs::{DEFAULT_MAX_BYTES, Inputs};
-use super::options::{ReaderArgs, UNITS, choice};
+use super::inputs::InputArgs;
+use super::options::{CareArgs, ReaderArgs, UNITS, choice};
 use super::output::{ColorArg, Format, Printer};
 use super::progress::WindowBar;
-use super::{Outcome, Usage, hints, notice, terminal};
+use super::{Outcome, Usage, hints, notice, terminal, walk};
 
 /// Answer questions from files, standard input or a text
 ///
@@ -33,15 +33,8 @@ pub struct Args {
     /// A question; may be repeated
     #[arg(short, long = "question", value_name = "QUESTION")]
     questions: Vec<String>,
-    /// A text to read instead of a file; may be repeated
-    #[arg(short, long = "context", value_name = "TEXT")]
-    contexts: Vec<String>,
-    /// Read all text files below folders
-    #[arg(short, long)]
-    recursive: bool,
-    /// Refuse documents larger than this
-    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_BYTES)]
-    max_bytes: u64,
+    #[command(flatten)]
+    inputs: InputArgs,
     /// How to print replies
     #[arg(short, long, value_enum, default_value_t = Format::Json)]
     format: Format,
@@ -58,10 +51,16 @@ pub struct Args {
     #[arg(long)]
     quiet: bool,
     #[command(flatten)]
+    care: CareArgs,
+    #[command(flatten)]
     reader: ReaderArgs,
 }
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
+    if args.inputs.walk.type_list {
+        out.write_all(walk::type_list().as_bytes())?;
+        return Ok(Outcome::Success);
+    }
     let (questions, files) = args.split()?;
     let mut notes: Vec<String> = Vec::new();
     let mut note = |text: String| {
@@ -72,17 +71,13 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     };
 
     // Inputs come first: a mistyped path should not wait for a model.
-    let inputs = Inputs {
-        files: &files,
-        contexts: &args.contexts,
-        recursive: args.recursive,
-        max_bytes: args.max_bytes,
-    };
-    let texts = inputs.read(&mut note)?;
+    let texts = args.inputs.read(&files, &mut note)?;
     let resolved = args.reader.resolve(args.quiet)?;
+    let read = args.reader.read(args.reader.decoding.reads());
     let options = Arc::new(Options {
-        decoding: args.reader.decoding.decoding(&resolved, args.format == Format::Text)?,
-        limits: args.reader.limits.limits(),
+        decoding: args.care.decoding(&args.reader.decoding, &resolved, args.format == Format::Text)?,
+        limits: args.reader.limits.limits(read),
+        read,
         unit: args.offset_unit,
         why: args.why,
     });
@@ -90,7 +85,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
 
     let mut documents: Vec<Arc<Document>> = Vec::with_capacity(texts.len());
     for text in texts {
-        let document = reader.prepare(text.id, text.text)?;
+        let document = reader.prepare_document(text.id, text.text)?;
         if document.is_blank() {
             note(format!("there is nothing to read in {}", terminal::name(&document.id.to_string())));
         }
@@ -158,7 +153,7 @@ impl Args {
         if let [only] = questions.as_slice()
             && self.questions.is_empty()
             && words.len() == 0
-            && self.contexts.is_empty()
+            && self.inputs.contexts.is_empty()
             && !only.trim().contains(char::is_whitespace)
             && std::path::Path::new(only).is_file()
         {

@@ -1,10 +1,13 @@
 //! What the user of the command line can type next, for each error of the library.
 
+#[path = "hints/files.rs"]
+mod files;
+
 use std::error::Error as StdError;
 
 use spanqa::request::reply::Note;
 use spanqa::{
-    Error, ErrorClass, checkpoint, encoder, eval, fs, reader, request, source, stream, text, train,
+    Error, ErrorClass, checkpoint, document, encoder, eval, fs, reader, request, source, stream, text, train,
 };
 
 /// What the user can do about an error, where there is something to do.
@@ -12,6 +15,7 @@ pub fn hint(error: &Error) -> Option<String> {
     match error {
         Error::Fs(error) => fs(error),
         Error::Checkpoint(error) => checkpoint(error),
+        Error::Document(error) => files::document(error),
         Error::Text(error) => text(error),
         Error::Encoder(error) => encoder(error),
         Error::Reader(error) => reader(error),
@@ -43,6 +47,7 @@ pub fn advice(cause: &(dyn StdError + 'static)) -> Option<Advice> {
     look(cause, Error::class, hint)
         .or_else(|| look(cause, fs::Error::class, fs))
         .or_else(|| look(cause, checkpoint::Error::class, checkpoint))
+        .or_else(|| look(cause, document::Error::class, files::document))
         .or_else(|| look(cause, text::Error::class, text))
         .or_else(|| look(cause, encoder::Error::class, encoder))
         .or_else(|| look(cause, reader::Error::class, reader))
@@ -53,7 +58,7 @@ pub fn advice(cause: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| look(cause, train::Error::class, train))
 }
 
-fn fs(error: &fs::Error) -> Option<String> {
+pub(super) fn fs(error: &fs::Error) -> Option<String> {
     use fs::Error;
     let hint = match error {
         Error::Read { .. } => "check the path and its permissions",
@@ -158,7 +163,7 @@ fn request(error: &request::Error) -> Option<String> {
         Error::NotAnObject { found: "a list" } => "write one object a line: `jq -c '.[]'` takes a list apart",
         Error::NotAnObject { .. } => "a request looks like {\"question\": \"...\", \"context\": \"...\"}",
         Error::NotUtf8 { .. } => "convert it first: iconv -f LATIN1 -t UTF-8",
-        Error::TooLong { .. } | Error::DocumentTooLarge { .. } => "`--max-bytes` sets the limit",
+        Error::TooLong { .. } => "`--max-bytes` sets the limit",
         Error::MissingField { null: true, .. } => {
             "give it a text, or leave the request out; a request looks like {\"question\": \"...\", \"context\": \"...\"}"
         }
@@ -189,7 +194,7 @@ fn request(error: &request::Error) -> Option<String> {
         }
         Error::FilesForbidden => "put the text itself into `context`, or leave out `--no-files`",
         Error::NotAFile { .. } => "name a regular file",
-        Error::DocumentNotUtf8 { .. } => "convert it first, for example with iconv or pdftotext",
+        Error::NoRequests { input, kind } => return files::to_requests(input, *kind),
         Error::Unreadable { .. } => {
             "the requests up to here were answered; check the file with `gzip -t` or `zstd -t`"
         }
@@ -203,6 +208,7 @@ pub fn stream(error: &stream::Error) -> Option<String> {
     use stream::Error;
     match error {
         Error::Fs(error) => fs(error),
+        Error::Document(error) => files::document(error),
         Error::Request(error) => request(error),
         Error::Reader(error) => reader(error),
         _ => None,

@@ -1,144 +1,194 @@
 //! Reads the documents that a question is about.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use ignore::overrides::Override;
+use spanqa::document::{self, ReadAs, Reading};
+use spanqa::fs;
 use spanqa::request::reply::DocumentId;
-use walkdir::WalkDir;
 
+use super::options::choice;
+use super::walk::{self, WalkArgs};
 use super::{Usage, terminal};
 
 /// The largest document that is read unless told otherwise.
 pub const DEFAULT_MAX_BYTES: u64 = 32 << 20;
 
+const WAYS_TO_READ: &[(&str, &str)] = &[
+    ("auto", "What it looks like"),
+    ("text", "Text as it stands"),
+    ("html", "HTML"),
+    ("man", "A formatted manual page"),
+];
+
+/// Which files are read, and how.
+#[derive(clap::Args, Debug, Clone)]
+pub struct InputArgs {
+    /// A text to read instead of a file; may be repeated
+    #[arg(short, long = "context", value_name = "TEXT")]
+    pub contexts: Vec<String>,
+    #[command(flatten)]
+    pub walk: WalkArgs,
+    /// What to take files for
+    #[arg(long, value_parser = choice::<ReadAs>(WAYS_TO_READ), value_name = "FORM", default_value_t = ReadAs::Auto, help_heading = "Files")]
+    read_as: ReadAs,
+    /// Read what this command prints instead of each file, whose path it gets; not for standard input
+    #[arg(long, value_name = "COMMAND", help_heading = "Files")]
+    pre: Option<PathBuf>,
+    /// With --pre: only for files whose path matches, or with ! in front for none that does; may be repeated
+    #[arg(long, value_name = "GLOB", requires = "pre", help_heading = "Files")]
+    pre_glob: Vec<String>,
+    /// Refuse documents larger than this, unpacked
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_BYTES, help_heading = "Files")]
+    max_bytes: u64,
+}
+
 /// A text that was read, and what to call it.
 pub struct Text {
     pub id: DocumentId,
-    pub text: String,
+    pub text: document::Text,
 }
 
-/// What was asked to be read.
-pub struct Inputs<'a> {
-    pub files: &'a [PathBuf],
-    pub contexts: &'a [String],
-    pub recursive: bool,
-    pub max_bytes: u64,
+impl InputArgs {
+    /// Reads everything. `note` is told what was skipped in folders.
+    pub fn read(&self, files: &[PathBuf], note: &mut dyn FnMut(String)) -> Result<Vec<Text>> {
+        let pre_globs = walk::globs(Path::new("."), &self.pre_glob, "--pre-glob")?;
+        let mut inputs = Inputs { args: self, pre_globs, texts: Vec::new(), note };
+        for (index, context) in self.contexts.iter().enumerate() {
+            inputs.texts.push(Text { id: DocumentId::Index(index), text: context.clone().into() });
+        }
+        let nothing_named = files.is_empty() && self.contexts.is_empty();
+        if nothing_named && self.walk.recursive {
+            inputs.folder(Path::new("."))?;
+        } else if nothing_named {
+            inputs.standard_input()?;
+        }
+        for path in files {
+            if path.as_os_str() == "-" {
+                inputs.standard_input()?;
+            } else if path.is_dir() {
+                inputs.folder(path)?;
+            } else {
+                let text = inputs.file(path)?;
+                inputs.texts.push(text);
+            }
+        }
+        Ok(inputs.texts)
+    }
+}
+
+struct Inputs<'a> {
+    args: &'a InputArgs,
+    pre_globs: Override,
+    texts: Vec<Text>,
+    note: &'a mut dyn FnMut(String),
 }
 
 impl Inputs<'_> {
-    /// Reads everything. `note` is told what was skipped in folders.
-    pub fn read(&self, note: &mut dyn FnMut(String)) -> Result<Vec<Text>> {
-        let mut texts = Vec::new();
-        for (index, context) in self.contexts.iter().enumerate() {
-            texts.push(Text { id: DocumentId::Index(index), text: context.clone() });
+    fn reading(&self, path: Option<&Path>) -> Reading<'_> {
+        let wanted = |path: &&Path| {
+            let found = self.pre_globs.matched(path, false);
+            self.args.pre_glob.is_empty()
+                || found.is_whitelist()
+                || (self.pre_globs.num_whitelists() == 0 && found.is_none())
+        };
+        Reading {
+            read_as: self.args.read_as,
+            limit: self.args.max_bytes,
+            pre: path.filter(wanted).and(self.args.pre.as_deref()),
         }
-        if self.files.is_empty() && self.contexts.is_empty() {
-            texts.push(self.standard_input(note)?);
-        }
-        for path in self.files {
-            if path.as_os_str() == "-" {
-                texts.push(self.standard_input(note)?);
-            } else if path.is_dir() {
-                self.folder(path, &mut texts, note)?;
-            } else {
-                texts.push(self.file(path)?);
-            }
-        }
-        Ok(texts)
     }
 
-    fn standard_input(&self, note: &mut dyn FnMut(String)) -> Result<Text> {
+    fn standard_input(&mut self) -> Result<()> {
         let stdin = io::stdin();
         if stdin.is_terminal() {
-            note("reading the text from standard input; end it with Ctrl-D".into());
+            (self.note)("reading the text from standard input; end it with Ctrl-D".into());
         }
-        self.text("-", stdin.lock())
+        let text = self.reading(None).stream("-", stdin.lock())?;
+        self.texts.push(Text { id: DocumentId::Path("-".into()), text });
+        Ok(())
     }
 
     fn file(&self, path: &Path) -> Result<Text> {
         let name = path.display().to_string();
-        let file = File::open(path).map_err(|error| {
-            let name = terminal::name(&name);
-            let hint = match error.kind() {
-                io::ErrorKind::NotFound => {
-                    "check the path; the question comes first and in quotes, then the files"
-                }
-                _ => "check the file's permissions",
-            };
-            Usage::new(format!("cannot read {name}: {error}"), hint)
-        })?;
-        self.text(&name, file)
+        match self.reading(Some(path)).file(path) {
+            Ok(text) => Ok(Text { id: DocumentId::Path(name), text }),
+            Err(document::Error::Fs(fs::Error::Read { source, .. })) => {
+                Err(cannot_read(&name, &source).into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Every text file below a folder, in the order of their names.
-    fn folder(&self, folder: &Path, texts: &mut Vec<Text>, note: &mut dyn FnMut(String)) -> Result<()> {
+    fn folder(&mut self, folder: &Path) -> Result<()> {
         let name = folder.display().to_string();
         let name = terminal::name(&name);
-        if !self.recursive {
+        if !self.args.walk.recursive {
             let hint = format!("`-r` reads the text files below it: spanqa ask -r \"...\" {name}");
             return Err(Usage::new(format!("{name} is a folder"), hint).into());
         }
-        let before = texts.len();
-        for entry in WalkDir::new(folder).sort_by_file_name() {
-            match entry {
-                Ok(entry) if entry.file_type().is_file() => match self.file(entry.path()) {
-                    Ok(text) => texts.push(text),
-                    Err(error) => note(format!("skipped: {error:#}")),
+        let before = self.texts.len();
+        let mut binaries = Binaries::default();
+        for found in self.args.walk.files(folder)? {
+            match found.map(|path| self.file(&path)) {
+                Ok(Ok(text)) => self.texts.push(text),
+                Ok(Err(error)) => match error.downcast_ref() {
+                    Some(binary) if document::Error::is_binary(binary) => binaries.count(binary),
+                    _ => (self.note)(format!("skipped: {error:#}")),
                 },
-                Ok(_) => {}
-                Err(error) => note(format!("skipped: {error}")),
+                Err(error) => (self.note)(format!("skipped: {error}")),
             }
         }
-        if texts.len() == before {
-            return Err(Usage::new(format!("there is no text file below {name}"), CONVERT).into());
+        binaries.report(self.note);
+        if self.texts.len() == before {
+            let hint = self.args.walk.advice().unwrap_or_else(|| NOTHING_FOUND.to_owned());
+            return Err(Usage::new(format!("there is no text file below {name}"), hint).into());
         }
         Ok(())
     }
+}
 
-    fn text(&self, path: &str, reader: impl Read) -> Result<Text> {
-        let name = &terminal::name(path);
-        let mut bytes = Vec::new();
-        // One byte more than allowed tells a file of the largest size from a larger one.
-        reader.take(self.max_bytes.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| {
-            Usage::new(format!("cannot read {name}: {error}"), "check that it is a readable file")
-        })?;
-        if let Some(at) = bytes.iter().take(PROBE).position(|&byte| byte == 0)
-            && !is_utf16(&bytes)
-        {
-            return Err(Usage::new(format!("{name} looks binary: it has a NUL at byte {at}"), CONVERT).into());
+/// The way out for a folder without text.
+const NOTHING_FOUND: &str =
+    "`--hidden` and `--no-ignore` read what is hidden or ignored; `--pre COMMAND` makes text of other files";
+
+/// Files of a folder that are no text: one remark about them all, because most folders have some.
+#[derive(Default)]
+struct Binaries {
+    first: String,
+    count: usize,
+}
+
+impl Binaries {
+    fn count(&mut self, error: &document::Error) {
+        if self.count == 0 {
+            self.first = error.to_string();
         }
-        if bytes.len() as u64 > self.max_bytes {
-            let hint =
-                "split it, or raise the limit with `--max-bytes`; a CPU reads some 10 kB of text a second";
-            return Err(Usage::new(format!("{name} is larger than {} bytes", self.max_bytes), hint).into());
+        self.count += 1;
+    }
+
+    fn report(&self, note: &mut dyn FnMut(String)) {
+        let first = &self.first;
+        match self.count {
+            0 => {}
+            1 => note(format!("skipped: {first}")),
+            count => note(format!("skipped: {first}, and {} more that are no text", count - 1)),
         }
-        let text =
-            String::from_utf8(bytes).map_err(|error| not_text(name, error.as_bytes(), error.utf8_error()))?;
-        Ok(Text { id: DocumentId::Path(path.to_owned()), text })
     }
 }
 
-/// How far into a file a NUL marks it as binary.
-const PROBE: usize = 8192;
-
-/// The way out for everything that is not text.
-const CONVERT: &str = "spanqa reads UTF-8 text; convert other formats first, for example with pdftotext";
-
-fn is_utf16(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff])
-}
-
-fn not_text(name: &str, bytes: &[u8], error: std::str::Utf8Error) -> Usage {
-    let at = error.valid_up_to();
-    if is_utf16(bytes) {
-        let hint = format!("convert it: iconv -f UTF-16 -t UTF-8 {name} | spanqa ask \"...\"");
-        return Usage::new(format!("{name} is UTF-16, not UTF-8"), hint);
-    }
-    if bytes.starts_with(b"%PDF") {
-        return Usage::new(format!("{name} is a PDF file"), CONVERT);
-    }
-    let hint = format!("convert it: iconv -f LATIN1 -t UTF-8 {name} | spanqa ask \"...\"");
-    Usage::new(format!("{name} is not valid UTF-8 at byte {at}"), hint)
+fn cannot_read(name: &str, error: &io::Error) -> Usage {
+    let shown = terminal::name(name);
+    let url = ["http://", "https://", "ftp://"].iter().any(|scheme| name.starts_with(scheme));
+    let hint = match error.kind() {
+        _ if url => format!("spanqa reads files, not addresses: curl -sL '{shown}' | spanqa ask \"...\""),
+        io::ErrorKind::NotFound => {
+            "check the path; the question comes first and in quotes, then the files".to_owned()
+        }
+        _ => "check the file's permissions".to_owned(),
+    };
+    Usage::new(format!("cannot read {shown}: {error}"), hint)
 }

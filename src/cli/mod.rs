@@ -23,6 +23,7 @@ mod train;
 mod tune;
 mod verify;
 mod version;
+mod walk;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -65,11 +65,23 @@ pub struct ReaderArgs {
     pub decoding: DecodingArgs,
     #[command(flatten)]
     pub limits: LimitArgs,
+    /// Of documents with more windows, read these many that share most words with the question, or all [default: 24 with `spanqa ask`
+    /// and --score joint, otherwise all]
+    #[arg(long, value_name = "N|all", help_heading = "Windows")]
+    pub read: Option<Read>,
     #[command(flatten)]
     pub runtime: RuntimeArgs,
 }
 
 impl ReaderArgs {
+    /// How many windows to read of long documents, where not everything is.
+    pub fn read(&self, default: Read) -> Option<usize> {
+        match self.read.unwrap_or(default) {
+            Read::All => None,
+            Read::Best(windows) => Some(windows),
+        }
+    }
+
     /// Finds the model's files.
     pub fn resolve(&self, quiet: bool) -> Result<Resolved> {
         self.model.source.resolve(&self.model.model, quiet)
@@ -103,22 +115,46 @@ impl ReaderArgs {
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Windows")]
 pub struct LimitArgs {
-    /// Tokens in a window, question included
-    #[arg(long, value_name = "TOKENS", default_value_t = Limits::default().max_tokens)]
-    pub window: usize,
-    /// Tokens of text that neighbouring windows share
-    #[arg(long, value_name = "TOKENS", default_value_t = Limits::default().overlap)]
-    pub overlap: usize,
+    /// Tokens in a window, question included [default: 384, or 192 with --read N]
+    #[arg(long, value_name = "TOKENS")]
+    pub window: Option<usize>,
+    /// Tokens of text that neighbouring windows share [default: 128, or 64 with --read N]
+    #[arg(long, value_name = "TOKENS")]
+    pub overlap: Option<usize>,
     /// Tokens of a question that are used; the record says when one was cut
     #[arg(long, value_name = "TOKENS", default_value_t = Limits::default().max_question_tokens)]
     pub max_question_tokens: usize,
 }
 
+/// How much of long documents is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Read {
+    All,
+    /// So many windows, the most promising ones.
+    Best(usize),
+}
+
+/// What `ask` reads of long documents: about a second's work.
+pub const PROMISING: usize = 24;
+
+impl FromStr for Read {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Read::All),
+            number => at_least_one(number).map(Read::Best).map_err(|reason| format!("{reason}, or `all`")),
+        }
+    }
+}
+
 impl LimitArgs {
-    pub fn limits(&self) -> Limits {
+    /// The flags, completed by what suits how much is read.
+    pub fn limits(&self, read: Option<usize>) -> Limits {
+        let usual = if read.is_some() { Limits::AROUND_PASSAGES } else { Limits::default() };
         Limits {
-            max_tokens: self.window,
-            overlap: self.overlap,
+            max_tokens: self.window.unwrap_or(usual.max_tokens),
+            overlap: self.overlap.unwrap_or(usual.overlap),
             max_question_tokens: self.max_question_tokens,
         }
     }
@@ -145,8 +181,10 @@ const MOST_THREADS: i64 = 1024;
 impl DeviceArgs {
     /// Makes what is not the model's work keep to the same number of threads. To be called before any of it is done.
     pub fn start_threads(&self) -> Result<()> {
-        let Some(threads) = self.threads else { return Ok(()) };
-        match rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global() {
+        // 0 is what the environment says, or as many as there are cores. Left to itself the pool would start later, and panic
+        // if it cannot.
+        let threads = self.threads.map_or(0, usize::from);
+        match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
             // Without a source it says that there are threads already, which is as good.
             Err(error) if std::error::Error::source(&error).is_some() => {
                 Err(spanqa::encoder::Error::Threads { reason: error.to_string() }.into())
@@ -265,6 +303,32 @@ impl DecodingArgs {
         self.decoding_by(ScoringRules::Joint, resolved, for_people)
     }
 
+    /// The same, for whoever wants to read nothing that may be wrong.
+    pub fn strict(&self, resolved: &Resolved, for_people: bool) -> Result<Decoding> {
+        let mut decoding = self.decoding(resolved, for_people)?;
+        match &mut decoding.scoring {
+            Scoring::Joint(joint) => {
+                joint.null_threshold = resolved.entry.as_ref().map_or(0.0, |entry| entry.null_threshold);
+                joint.perhaps = 0.0;
+                Ok(decoding)
+            }
+            // Theirs is the stricter threshold anyway, or none.
+            Scoring::Squad { .. } => Ok(decoding),
+            Scoring::Hf(_) | Scoring::Haystack => {
+                let what = format!("--strict says nothing to --score {}", decoding.scoring.rules());
+                Err(Usage::new(what, "leave it out, or leave --score out").into())
+            }
+        }
+    }
+
+    /// How much of long documents `ask` reads: other programs' rules were made for everything.
+    pub fn reads(&self) -> Read {
+        match self.score.unwrap_or_default() {
+            ScoringRules::Joint => Read::Best(PROMISING),
+            ScoringRules::Squad | ScoringRules::Hf | ScoringRules::Haystack => Read::All,
+        }
+    }
+
     /// The same with other rules where none were asked for.
     pub fn decoding_by(
         &self,
@@ -282,18 +346,20 @@ impl DecodingArgs {
         let profile_threshold = profile.as_ref().map(|profile| profile.null_threshold);
         let threshold = self.null_threshold.or(profile_threshold);
         let answers_only = entry.is_some_and(|entry| entry.always_answer) && threshold.is_none();
-        let null_threshold = threshold.or(entry.map(|entry| entry.null_threshold)).unwrap_or(0.0);
+        let usual = entry.map_or(0.0, |entry| entry.null_threshold);
+        let in_use = entry.and_then(|entry| entry.joint_threshold).unwrap_or(usual);
         Ok(Decoding {
             scoring: match rules {
                 ScoringRules::Joint => Scoring::Joint(Joint {
-                    null_threshold,
+                    null_threshold: threshold.unwrap_or(in_use),
+                    perhaps: entry.and_then(|entry| entry.perhaps).unwrap_or(Joint::default().perhaps),
                     temperature: (self.temperature)
                         .or(profile.map(|profile| profile.temperature))
                         .or(entry.map(|entry| entry.temperature))
                         .unwrap_or(1.0),
                     dedup: self.dedup.unwrap_or(if for_people { Dedup::Overlap } else { Dedup::Span }),
                 }),
-                ScoringRules::Squad => Scoring::Squad { null_threshold },
+                ScoringRules::Squad => Scoring::Squad { null_threshold: threshold.unwrap_or(usual) },
                 ScoringRules::Hf => Scoring::Hf(Hf {
                     handle_impossible_answer: self.handle_impossible_answer,
                     ..Hf::default()
@@ -329,6 +395,21 @@ impl DecodingArgs {
                 Err(Usage::new(what, hint).into())
             }
         }
+    }
+}
+
+/// How sure an answer has to be, where answers are for use rather than for scores.
+#[derive(Args, Debug, Clone, Copy)]
+pub struct CareArgs {
+    /// Answer only what is sure: with the threshold that was found on questions meant to mislead, and without "perhaps"
+    #[arg(long, conflicts_with_all = ["always_answer", "null_threshold", "profile"], help_heading = "Answers")]
+    strict: bool,
+}
+
+impl CareArgs {
+    /// How answers are chosen: the flags, completed by what the registry says of the model.
+    pub fn decoding(self, args: &DecodingArgs, resolved: &Resolved, for_people: bool) -> Result<Decoding> {
+        if self.strict { args.strict(resolved, for_people) } else { args.decoding(resolved, for_people) }
     }
 }
 

@@ -22,7 +22,7 @@ use spanqa::request::Options;
 
 use super::compare::Format;
 use super::data::DataArgs;
-use super::options::ReaderArgs;
+use super::options::{Read, ReaderArgs};
 use super::progress::QuestionBar;
 use super::{Outcome, Usage};
 
@@ -61,9 +61,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         return Err(Usage::new("there is nothing to tune: every question has an answer", hint).into());
     }
     let resolved = args.reader.resolve(args.quiet)?;
+    let read = args.reader.read(Read::All);
     let mut options = Options {
         decoding: args.reader.decoding.decoding(&resolved, false)?,
-        limits: args.reader.limits.limits(),
+        limits: args.reader.limits.limits(read),
+        read,
         ..Options::default()
     };
     let rules_asked = options.decoding.scoring.rules();
@@ -76,10 +78,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     options.decoding.always_answer = false;
     let reader = args.reader.open_by(&resolved, args.quiet, memo::open)?;
 
-    let temperature = match &options.decoding.scoring {
-        Scoring::Joint(joint) => joint.temperature,
-        _ => 1.0,
-    };
+    let mut temperature = 1.0;
+    if let Scoring::Joint(joint) = &mut options.decoding.scoring {
+        temperature = joint.temperature;
+        // What another threshold makes of the probabilities can be told from those at 0.
+        joint.null_threshold = 0.0;
+    }
     let in_force = Choice { null_threshold, temperature };
     let passes = args.passes(&reader, &dataset, &temperatures(temperature), options)?;
     args.reader.runtime.report(&reader, args.quiet);

@@ -56,6 +56,7 @@ pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
     let no_answer_score = spans.iter().map(|span| 1.0 - span.score).product();
     Ranking {
         answered: spans.first().is_some_and(|best| decoding.always_answer || best.score >= no_answer_score),
+        perhaps: false,
         spans,
         no_answer_score,
         null_odds,

@@ -79,6 +79,7 @@ pub(super) fn rank(decoding: &Decoding, options: &Hf, documents: &[Document]) ->
     let best = spans.first().map(|span| span.score);
     Ranking {
         answered: best.is_some_and(|best| !competes || null_score.is_none_or(|null| best >= null)),
+        perhaps: false,
         spans,
         no_answer_score: null_score.unwrap_or(1.0),
         null_odds,

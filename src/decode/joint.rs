@@ -1,7 +1,8 @@
 //! The native rules: one distribution over every span of every window of every document, and "no answer".
 //!
 //! A span that several windows hold counts once, as its owner sees it. Documents are made comparable by measuring each
-//! span against its own document's null score.
+//! span against its own document's null score. Where windows were ranked before they were read, each span starts with what its
+//! window's rank is worth.
 
 use std::collections::HashSet;
 
@@ -43,22 +44,29 @@ pub(super) fn window(decoding: &Decoding, joint: &Joint, window: &Window) -> Dec
 }
 
 pub(super) fn rank(decoding: &Decoding, joint: &Joint, documents: &[Document]) -> Ranking {
+    // What "no answer" weighs: the threshold says how much too likely the model finds it. So whatever is answered is also more
+    // probable than no answer. A threshold without end is about the decision alone.
+    let no_answer = match joint.null_threshold {
+        threshold if threshold.is_finite() => -f64::from(threshold) / joint.temperature,
+        _ => 0.0,
+    };
     let mut total = LogSum::default();
     if !decoding.always_answer {
-        total.add(0.0);
+        total.add(no_answer);
     }
     let mut spans = Vec::new();
     for (index, document) in documents.iter().enumerate().filter(|(_, document)| !document.windows.is_empty())
     {
         let null = document.null();
         let mut sum = LogSum::default();
-        for window in document.windows {
-            sum.merge(window.log_sum);
+        for (number, window) in document.windows.iter().enumerate() {
+            sum.merge(window.log_sum.times(document.prior(number) / joint.temperature));
         }
         total.add(sum.ln() - f64::from(null) / joint.temperature);
         spans.extend(document.ranked(index, null).filter_map(|span| {
             let bytes = tidy(document.text, span.bytes.clone())?;
-            Some(Ranked { bytes, ..span })
+            let margin = span.margin + document.prior(span.window) as f32;
+            Some(Ranked { bytes, margin, ..span })
         }));
     }
     spans.sort_by(|a, b| {
@@ -72,12 +80,14 @@ pub(super) fn rank(decoding: &Decoding, joint: &Joint, documents: &[Document]) -
         span.score = (f64::from(span.margin) / joint.temperature - total.ln()).exp();
     }
     let null_odds = null_odds(&spans);
+    let answered = null_odds.is_some_and(|odds| decoding.always_answer || odds <= joint.null_threshold);
     Ranking {
-        answered: null_odds.is_some_and(|odds| decoding.always_answer || odds <= joint.null_threshold),
+        answered,
+        perhaps: !answered && null_odds.is_some_and(|odds| odds <= joint.null_threshold + joint.perhaps),
         no_answer_score: match (decoding.always_answer, null_odds) {
             (_, None) => 1.0,
             (true, _) => 0.0,
-            (false, _) => (-total.ln()).exp(),
+            (false, _) => (no_answer - total.ln()).exp(),
         },
         spans,
         null_odds,

@@ -95,8 +95,10 @@ pub enum Scoring {
 /// Options of [`ScoringRules::Joint`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Joint {
-    /// Abstain when "no answer" leads the best span by more than this many logits.
+    /// Abstain when "no answer" leads the best span by more than this many logits. Probabilities are made as if it had so many less.
     pub null_threshold: f32,
+    /// Logits beyond the threshold at which the best span still counts as a possible answer.
+    pub perhaps: f32,
     /// Divides logits before they become probabilities.
     pub temperature: f64,
     /// Which similar candidates are dropped.
@@ -105,7 +107,7 @@ pub struct Joint {
 
 impl Default for Joint {
     fn default() -> Self {
-        Self { null_threshold: 0.0, temperature: 1.0, dedup: Dedup::Span }
+        Self { null_threshold: 0.0, perhaps: 2.0, temperature: 1.0, dedup: Dedup::Span }
     }
 }
 
@@ -281,9 +283,15 @@ pub struct Document<'a> {
     pub layout: &'a [Range<usize>],
     /// What was kept of each window.
     pub windows: &'a [Decoded],
+    /// For each window the logarithm of how likely it is to hold the answer before it is read; nothing if nobody said.
+    pub priors: &'a [f64],
 }
 
 impl Document<'_> {
+    fn prior(&self, window: usize) -> f64 {
+        self.priors.get(window).copied().unwrap_or(0.0)
+    }
+
     /// The smallest null score of any window: infinite if there are no windows.
     fn null(&self) -> f32 {
         self.windows.iter().map(|window| window.null).fold(f32::INFINITY, f32::min)
@@ -343,6 +351,8 @@ pub struct Ranked {
 pub struct Ranking {
     /// Whether the best span counts as an answer.
     pub answered: bool,
+    /// Whether it counts as a possible one.
+    pub perhaps: bool,
     /// The best spans, best first.
     pub spans: Vec<Ranked>,
     /// The score of "no answer" under the chosen rules.

@@ -54,6 +54,11 @@ impl LogSum {
         }
     }
 
+    /// All terms times `exp(factor)`.
+    pub fn times(self, factor: f64) -> Self {
+        Self { highest: self.highest + factor, ..self }
+    }
+
     /// Adds all terms of another sum.
     pub fn merge(&mut self, other: Self) {
         if other.scaled > 0.0 {

@@ -78,6 +78,7 @@ pub(super) fn rank(decoding: &Decoding, null_threshold: f32, documents: &[Docume
     spans.truncate(decoding.top_k);
     Ranking {
         answered: null_odds.is_some_and(|odds| decoding.always_answer || odds <= null_threshold),
+        perhaps: false,
         no_answer_score: match (with_null, null_odds) {
             (_, None) => 1.0,
             (true, _) => (f64::from(null) - total.ln()).exp(),

@@ -42,7 +42,14 @@ impl Sample {
     }
 
     fn document<'a>(&'a self, windows: &'a [Decoded]) -> Document<'a> {
-        Document { text: &self.text, offsets: &self.offsets, words: &[], layout: &self.layout, windows }
+        Document {
+            text: &self.text,
+            offsets: &self.offsets,
+            words: &[],
+            layout: &self.layout,
+            windows,
+            priors: &[],
+        }
     }
 }
 
@@ -103,6 +110,45 @@ fn the_threshold_decides_and_nothing_to_read_is_no_answer() {
     let blank = Sample::new(vec![], vec![]);
     let beside = rank(&[blank, sample()], &joint(Joint { null_threshold: 2.0, ..Joint::default() }));
     assert_eq!((beside.answered, beside.spans[0].document), (true, 1));
+}
+
+#[test]
+fn what_is_answered_is_more_probable_than_no_answer() {
+    let sample = || Sample::single(1, vec![3.0, 1.0], vec![0.0, 0.0]);
+    let at = |null_threshold| {
+        rank(
+            &[sample()],
+            &joint(Joint { null_threshold, perhaps: 1.0, temperature: 2.0, ..Joint::default() }),
+        )
+    };
+    for threshold in [-3.0, 0.0, 1.0, 1.9, 2.1, 5.0] {
+        let ranking = at(threshold);
+        assert_eq!(ranking.answered, ranking.spans[0].score > ranking.no_answer_score, "{threshold}");
+        assert_eq!(ranking.perhaps, (1.0..2.0).contains(&threshold), "{threshold}");
+        assert!((ranking.spans[0].score + ranking.no_answer_score - 1.0).abs() < 1e-12);
+        assert_eq!(ranking.null_odds, Some(2.0));
+    }
+    for threshold in [f32::INFINITY, f32::NEG_INFINITY] {
+        let ranking = at(threshold);
+        assert!(ranking.no_answer_score.is_finite() && ranking.spans[0].score.is_finite());
+    }
+}
+
+/// The same span in two windows, the first of which looks a little better but was not expected to hold the answer.
+#[test]
+fn a_window_that_promises_more_goes_before_one_that_looks_a_little_better() {
+    let logits = |best: f32| (vec![0.0, best, -9.0], vec![0.0, 0.0, -9.0]);
+    let sample = Sample::new(vec![0..2, 2..4], vec![logits(3.0), logits(2.5)]);
+    let decoding = Decoding { top_k: 2, ..Decoding::default() };
+    let windows = sample.decode(&decoding);
+    let with = |priors| decoding.rank(&[Document { priors, ..sample.document(&windows) }]);
+    let (plain, told) = (with(&[]), with(&[-1.0, 0.0]));
+    assert_eq!((plain.spans[0].start, told.spans[0].start), (0, 2));
+    assert_eq!((told.spans[0].margin, told.spans[1].margin), (2.5, 2.0));
+    let sum = |ranking: &Ranking| {
+        ranking.spans.iter().map(|span| span.score).sum::<f64>() + ranking.no_answer_score
+    };
+    assert!(sum(&plain) <= 1.0 && sum(&told) <= 1.0 && told.no_answer_score > plain.no_answer_score);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! ```text
 //! question  what is asked, of which documents, under which options
 //! plan      tokenises a question and lays windows over its documents
+//! promise   or over the passages that share most words with the question, if not everything is to be read
 //! round     takes the windows of many questions through the model, packed
 //! reply     makes one record of what was found in the windows of a question
 //! ```
@@ -10,6 +11,7 @@
 pub mod error;
 pub mod memo;
 mod plan;
+mod promise;
 mod question;
 mod reply;
 mod round;
@@ -25,10 +27,12 @@ use self::plan::{Job, read_ahead};
 pub use self::question::{Cancel, Document, Question};
 use self::round::Round;
 use crate::checkpoint::{Identity, ModelFiles};
+use crate::document::Text;
 use crate::encoder::batch::pack;
 use crate::encoder::{DeviceChoice, Runtime};
 use crate::heads::{QaModel, SpanModel};
 use crate::request::reply::{DocumentId, Reply};
+use crate::text::view::View;
 use crate::text::{Tokenizer, Tokens};
 
 /// A tokenizer and a model that answer questions together.
@@ -153,10 +157,24 @@ impl Reader {
         self.model.device()
     }
 
-    /// Tokenises a document.
+    /// Tokenises a text.
     pub fn prepare(&self, id: DocumentId, text: String) -> Result<Document> {
-        let tokens = if text.trim().is_empty() { Tokens::default() } else { self.tokenizer.encode(&text)? };
-        Ok(Document { id, text, tokens })
+        self.prepare_document(id, text.into())
+    }
+
+    /// Tokenises a document as the model is to see it. Its tokens say where they stand in the text itself.
+    pub fn prepare_document(&self, id: DocumentId, document: Text) -> Result<Document> {
+        let Text { text, seen, origin } = document;
+        let read = seen.as_ref().map_or(text.as_str(), View::text);
+        let mut tokens =
+            if read.trim().is_empty() { Tokens::default() } else { self.tokenizer.encode(read)? };
+        if let Some(view) = &seen {
+            for (start, end) in &mut tokens.offsets {
+                let original = view.original(*start..*end);
+                (*start, *end) = (original.start, original.end);
+            }
+        }
+        Ok(Document { id, text, origin, tokens, passages: OnceLock::new() })
     }
 
     /// Answers questions, in order. A question that cannot be answered fails alone; a model that cannot run fails the call.

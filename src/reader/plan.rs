@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::promise::promising;
 use super::{Question, Reader};
 use crate::decode::{self, Decoded, Decoding, ScoringRules};
 use crate::heads::WindowLogits;
@@ -18,6 +19,8 @@ pub(super) struct Job {
     /// Where in each window the context starts.
     pub(super) context_offset: usize,
     pub(super) places: Vec<Place>,
+    /// Windows that reading everything would take.
+    pub(super) total: usize,
     /// Windows that are still to be read.
     pub(super) unread: usize,
 }
@@ -25,9 +28,23 @@ pub(super) struct Job {
 /// A document as one question sees it.
 pub(super) struct Place {
     pub(super) layout: Vec<Range<usize>>,
+    /// The rank of each window, from 1, if only the most promising ones are read.
+    pub(super) ranks: Option<Vec<usize>>,
     pub(super) windows: Vec<Option<Decoded>>,
     /// Kept only to explain the reply.
     pub(super) logits: Vec<Option<WindowLogits>>,
+}
+
+impl Place {
+    fn new(layout: Vec<Range<usize>>, ranks: Option<Vec<usize>>) -> Self {
+        Self { windows: vec![None; layout.len()], logits: vec![None; layout.len()], layout, ranks }
+    }
+
+    /// What is expected of each window before it is read: the second best holds the answer half as often as the best, the third a
+    /// third as often. Measured, this finds more than either the words or the model alone.
+    pub(super) fn priors(&self) -> Vec<f64> {
+        self.ranks.iter().flatten().map(|&rank| -(rank as f64).ln()).collect()
+    }
 }
 
 /// One window to run.
@@ -114,16 +131,22 @@ impl Reader {
         let truncated = tokens.len() > shape.question;
         tokens.truncate(shape.question);
         let last = options.decoding.scoring.rules().last_window();
-        let places = question.documents.iter().map(|document| {
-            let layout = shape.windows(document.tokens.len(), last);
-            Place { windows: vec![None; layout.len()], logits: vec![None; layout.len()], layout }
-        });
-        let places: Vec<Place> = places.collect();
+        let whole: Vec<Vec<Range<usize>>> =
+            (question.documents.iter()).map(|document| shape.windows(document.tokens.len(), last)).collect();
+        let total = whole.iter().map(Vec::len).sum();
+        let places: Vec<Place> = match options.read {
+            Some(most) if total > 1 => promising(question, &shape, most)
+                .into_iter()
+                .map(|(layout, ranks)| Place::new(layout, Some(ranks)))
+                .collect(),
+            _ => whole.into_iter().map(|layout| Place::new(layout, None)).collect(),
+        };
         Ok(Job {
             unread: places.iter().map(|place| place.layout.len()).sum(),
             context_offset: template.context_offset(tokens.len()),
             special,
             places,
+            total,
             question: tokens,
             truncated,
             shape,

@@ -1,9 +1,11 @@
 //! What the reader is asked: documents that have been tokenised, and questions with the options that ride on them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use crate::document::Origin;
+use crate::rank::Passages;
 use crate::request::Options;
 use crate::request::reply::{DocumentId, Id};
 use crate::text::Tokens;
@@ -15,13 +17,22 @@ pub struct Document {
     pub id: DocumentId,
     /// Its text.
     pub text: String,
+    /// How that came out of a file.
+    pub origin: Origin,
     pub(super) tokens: Tokens,
+    /// Made by the first question that does not read everything.
+    pub(super) passages: OnceLock<Passages>,
 }
 
 impl Document {
     /// Whether there is nothing to read in it.
     pub fn is_blank(&self) -> bool {
         self.tokens.is_empty()
+    }
+
+    /// Its passages, to be ranked by the words of a question.
+    pub(super) fn passages(&self) -> &Passages {
+        self.passages.get_or_init(|| Passages::of(&self.text))
     }
 
     /// How many tokens it has.

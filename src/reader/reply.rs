@@ -1,6 +1,6 @@
 //! From what was found in windows to replies.
 
-use super::plan::Job;
+use super::plan::{Job, Place};
 use super::{Document, Question, Reader};
 
 use crate::checkpoint::Identity;
@@ -17,13 +17,16 @@ impl Reader {
         let options = &*question.options;
         let windows: Vec<Vec<Decoded>> =
             job.places.iter().map(|place| place.windows.iter().flatten().cloned().collect()).collect();
-        let documents: Vec<decode::Document> = (question.documents.iter().zip(&job.places).zip(&windows))
-            .map(|((document, place), windows)| decode::Document {
+        let priors: Vec<Vec<f64>> = job.places.iter().map(Place::priors).collect();
+        let documents: Vec<decode::Document> = (question.documents.iter().zip(&job.places))
+            .zip(windows.iter().zip(&priors))
+            .map(|((document, place), (windows, priors))| decode::Document {
                 text: &document.text,
                 offsets: &document.tokens.offsets,
                 words: &document.tokens.words,
                 layout: &place.layout,
                 windows,
+                priors,
             })
             .collect();
         let ranking = options.decoding.rank(&documents);
@@ -37,11 +40,13 @@ impl Reader {
             id: question.id.clone(),
             question: question.text.clone(),
             answered: ranking.answered,
+            perhaps: ranking.perhaps,
             answers,
             candidates,
             no_answer_score: ranking.no_answer_score as f32,
             null_odds: ranking.null_odds,
             windows: windows.iter().map(Vec::len).sum(),
+            windows_total: job.total,
             model: self.name.clone(),
             question_truncated: job.truncated,
             reason: windows.iter().all(Vec::is_empty).then_some(Reason::EmptyContext),
@@ -53,7 +58,8 @@ impl Reader {
 
 /// What a person should know about how the limits were applied.
 fn notes(options: &Options, job: &Job, positions: usize) -> Vec<Note> {
-    let several = job.places.iter().any(|place| place.layout.len() > 1);
+    // Windows around passages need no overlap.
+    let several = job.places.iter().any(|place| place.layout.len() > 1 && place.ranks.is_none());
     let (longest, overlap) = (options.decoding.longest(), job.shape.overlap);
     let mut notes = Vec::new();
     if options.limits.max_tokens > positions && job.places.iter().any(|place| !place.layout.is_empty()) {
@@ -81,6 +87,7 @@ fn answer(document: &Document, span: &Ranked, unit: OffsetUnit) -> Answer {
         document: document.id.clone(),
         line: place.line,
         column: place.column,
+        source: document.origin.place(&document.text, &span.bytes),
         score: span.score as f32,
         margin: span.margin,
         document_index: span.document,
@@ -112,6 +119,7 @@ fn explain(question: &Question, job: &Job, spans: &[Ranked], model: Option<Ident
                 start: at.start,
                 end: at.end,
                 tokens: range.len(),
+                rank: place_of.ranks.as_ref().map(|ranks| ranks[index]),
                 null_logit: decoded.null,
                 null_parts: (place_of.logits[index].as_ref())
                     .map_or((0.0, 0.0), |logits| (logits.start[0], logits.end[0])),

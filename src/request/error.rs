@@ -1,6 +1,7 @@
 //! What can be wrong with a request.
 
 use crate::class::ErrorClass;
+use crate::document::kind::Kind;
 
 /// A [`std::result::Result`] with this room's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -94,22 +95,6 @@ pub enum Error {
     /// A cell of a table that starts with a quotation mark and does not end with one.
     #[error("a quotation mark is not closed")]
     OpenQuote,
-    /// A file that is named in a request and is larger than is allowed.
-    #[error("{path} is larger than {limit} bytes")]
-    DocumentTooLarge {
-        /// The file.
-        path: String,
-        /// How large it may be.
-        limit: usize,
-    },
-    /// A file that is named in a request and is not text.
-    #[error("{path} is not valid UTF-8 at byte {at}")]
-    DocumentNotUtf8 {
-        /// The file.
-        path: String,
-        /// Where.
-        at: usize,
-    },
     /// It names a file, and whoever reads the requests does not allow that.
     #[error("requests may not name files here")]
     FilesForbidden,
@@ -118,6 +103,14 @@ pub enum Error {
     NotAFile {
         /// The path.
         path: String,
+    },
+    /// An input holds neither lines nor rows.
+    #[error("{input} is {}, not JSON lines or a table", kind.describe())]
+    NoRequests {
+        /// The input.
+        input: String,
+        /// What it is.
+        kind: Kind,
     },
     /// The rest of the requests could not be read.
     #[error("cannot read on in {input}: {reason}")]
@@ -147,8 +140,7 @@ impl Error {
             Self::BadParameters { .. } => "bad_parameters",
             Self::FilesForbidden => "files_forbidden",
             Self::NotAFile { .. } => "not_a_file",
-            Self::DocumentTooLarge { .. } => "document_too_large",
-            Self::DocumentNotUtf8 { .. } => "document_not_utf8",
+            Self::NoRequests { .. } => "no_requests",
             Self::Unreadable { .. } => "input_unreadable",
         }
     }
@@ -170,8 +162,7 @@ impl Error {
             | Self::BadParameters { .. }
             | Self::FilesForbidden
             | Self::NotAFile { .. }
-            | Self::DocumentTooLarge { .. }
-            | Self::DocumentNotUtf8 { .. } => ErrorClass::Caller,
+            | Self::NoRequests { .. } => ErrorClass::Caller,
             Self::Unreadable { .. } => ErrorClass::Machine,
         }
     }

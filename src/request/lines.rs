@@ -23,7 +23,8 @@ impl Format {
     /// What a file's name says it holds.
     pub fn of(path: &Path) -> Self {
         let name = path.to_string_lossy().to_ascii_lowercase();
-        let name = name.strip_suffix(".gz").or(name.strip_suffix(".zst")).unwrap_or(&name);
+        let name =
+            [".gz", ".zst", ".bz2"].iter().find_map(|packed| name.strip_suffix(packed)).unwrap_or(&name);
         match name.rsplit('.').next() {
             Some("csv") => Format::Csv,
             Some("tsv" | "tab") => Format::Tsv,

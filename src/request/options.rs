@@ -13,6 +13,8 @@ pub struct Options {
     pub decoding: Decoding,
     /// How much text goes into a window.
     pub limits: Limits,
+    /// How many windows are read where documents have more: the most promising ones. `None` for all.
+    pub read: Option<usize>,
     /// What offsets count.
     pub unit: OffsetUnit,
     /// Whether the reply explains itself.
@@ -25,7 +27,7 @@ pub type Settings = BTreeMap<String, String>;
 impl Options {
     /// Everything that replies depend on, by the names that it has on the command line.
     pub fn settings(&self) -> Settings {
-        let Self { decoding, limits, unit, why } = self;
+        let Self { decoding, limits, read, unit, why } = self;
         let mut settings = BTreeMap::from([
             ("score", decoding.scoring.rules().to_string()),
             ("top-k", decoding.top_k.to_string()),
@@ -34,12 +36,14 @@ impl Options {
             ("window", limits.max_tokens.to_string()),
             ("overlap", limits.overlap.to_string()),
             ("max-question-tokens", limits.max_question_tokens.to_string()),
+            ("read", read.map_or_else(|| "all".to_owned(), |windows| windows.to_string())),
             ("offset-unit", unit.to_string()),
             ("why", why.to_string()),
         ]);
         match &decoding.scoring {
             Scoring::Joint(joint) => {
                 settings.insert("null-threshold", joint.null_threshold.to_string());
+                settings.insert("perhaps", joint.perhaps.to_string());
                 settings.insert("temperature", joint.temperature.to_string());
                 settings.insert("dedup", joint.dedup.to_string());
             }

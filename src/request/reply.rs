@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::checkpoint::Identity;
+use crate::document::SourcePlace;
 
 /// What a request is called: a JSON string or number, kept exactly as its sender wrote it, so that it can be matched again. A
 /// number that passed through a float would not always come back.
@@ -76,6 +77,9 @@ pub struct Reply {
     pub question: String,
     /// Whether the documents answer it.
     pub answered: bool,
+    /// There is no answer, but the first candidate may well be one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub perhaps: bool,
     /// The answers, best first; empty if the reply is "no answer".
     pub answers: Vec<Answer>,
     /// When there is no answer: the spans that came nearest.
@@ -87,6 +91,8 @@ pub struct Reply {
     pub null_odds: Option<f32>,
     /// Windows that were read.
     pub windows: usize,
+    /// Windows that the documents have.
+    pub windows_total: usize,
     /// The model.
     pub model: String,
     /// The question was longer than the limit and was cut.
@@ -185,6 +191,9 @@ pub struct Answer {
     pub line: usize,
     /// Column of its start, from 1.
     pub column: usize,
+    /// Where it stands in the file, if the document is not the file's own text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourcePlace>,
     /// Its score under the rules that were asked for; by default a probability.
     pub score: f32,
     /// How many logits it leads "no answer" by.
@@ -243,6 +252,9 @@ pub struct WindowReport {
     pub end: usize,
     /// Its context tokens.
     pub tokens: usize,
+    /// Its place among all windows by the words that it shares with the question, from 1, if only the best were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rank: Option<usize>,
     /// Start plus end logit of "not in this window".
     pub null_logit: f32,
     /// The start and the end logit that it is the sum of.

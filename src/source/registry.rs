@@ -44,6 +44,12 @@ pub struct Entry {
     /// The tool abstains when the score of "no answer" leads by more than this.
     #[serde(default)]
     pub null_threshold: f32,
+    /// The same for joint scores, which `ask` and `batch` give: found on everyday documents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joint_threshold: Option<f32>,
+    /// Logits beyond it up to which a span is shown as a possible answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub perhaps: Option<f32>,
     /// What divides logits before they become probabilities, as `spanqa tune` finds it.
     #[serde(default = "one")]
     pub temperature: f64,
@@ -91,6 +97,12 @@ impl Entry {
         }
         if !self.null_threshold.is_finite() {
             return Err("null_threshold is not a finite number".into());
+        }
+        if self.joint_threshold.is_some_and(|threshold| !threshold.is_finite()) {
+            return Err("joint_threshold is not a finite number".into());
+        }
+        if self.perhaps.is_some_and(|perhaps| !(perhaps.is_finite() && perhaps >= 0.0)) {
+            return Err("perhaps is not a number from 0 up".into());
         }
         if !(self.temperature.is_finite() && self.temperature > 0.0) {
             return Err("temperature is not a number above 0".into());
@@ -346,6 +358,8 @@ mod tests {
             ("name = 'a'\nrepo = '../b'", "repo"),
             ("name = 'a'\nrepo = 'a/b'\nrevision = 'x y'", "revision"),
             ("name = 'a'\nrepo = 'a/b'\nnull_threshold = nan", "finite"),
+            ("name = 'a'\nrepo = 'a/b'\njoint_threshold = inf", "finite"),
+            ("name = 'a'\nrepo = 'a/b'\nperhaps = -1.0", "from 0 up"),
             ("name = 'a'\nrepo = 'a/b'\ntemperature = 0.0", "above 0"),
             (
                 "name = 'a'\nrepo = 'a/b'\naccuracy = [{dataset='d', exact=101.0, f1=1.0, source='s'}]",

@@ -1,7 +1,7 @@
 //! What can go wrong with a question of a stream.
 
 use crate::class::ErrorClass;
-use crate::{fs, reader, request};
+use crate::{document, fs, reader, request};
 
 /// A [`std::result::Result`] with this room's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -13,6 +13,9 @@ pub enum Error {
     /// The operating system refused a file.
     #[error(transparent)]
     Fs(#[from] fs::Error),
+    /// A file that it names.
+    #[error(transparent)]
+    Document(#[from] document::Error),
     /// The request itself.
     #[error(transparent)]
     Request(#[from] request::Error),
@@ -26,6 +29,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Fs(error) => error.code(),
+            Self::Document(error) => error.code(),
             Self::Request(error) => error.code(),
             Self::Reader(error) => error.code(),
         }
@@ -35,6 +39,7 @@ impl Error {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Fs(error) => error.class(),
+            Self::Document(error) => error.class(),
             Self::Request(error) => error.class(),
             Self::Reader(error) => error.class(),
         }

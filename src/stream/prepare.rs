@@ -1,13 +1,12 @@
 //! From requests to questions that are ready to be asked: documents are read and tokenised on all cores.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::shelf::Shelf;
 use super::turn::{Over, Turn};
 use super::{Queue, Result, Work};
+use crate::document::{ReadAs, Reading, Text};
 use crate::fs;
 use crate::reader::{Document, Question, Reader};
 use crate::request::parser::{Body, Parsed, Ticket};
@@ -140,10 +139,10 @@ impl<'a> Preparing<'a> {
     fn load(&self, document: &mut DocumentRef, index: usize) -> Result<Arc<Document>> {
         match document {
             DocumentRef::Text(text) => {
-                Ok(self.shelf.document(self.reader, DocumentId::Index(index), std::mem::take(text))?)
+                Ok(self.shelf.document(self.reader, DocumentId::Index(index), std::mem::take(text).into())?)
             }
             DocumentRef::File(path) => {
-                let text = read_text(path, self.limit)?;
+                let text = read_file(path, self.limit)?;
                 Ok(self.shelf.document(self.reader, DocumentId::Path(path.display().to_string()), text)?)
             }
         }
@@ -163,22 +162,14 @@ fn work(ticket: Ticket, question: Result<Question>) -> Work<Ticket> {
     Work { ticket_bytes: ticket.bytes(), ticket, question }
 }
 
-fn read_text(path: &Path, limit: usize) -> Result<String> {
-    let refused = |source| fs::Error::Read { path: path.to_owned(), source };
-    let name = path.display().to_string();
-    // A pipe would be waited for, with everybody behind it; a device may never end.
-    if !path.metadata().map_err(refused)?.is_file() {
-        return Err(Error::NotAFile { path: name }.into());
+/// Reads a file that a request names. A pipe would be waited for, with everybody behind it; a device may never end.
+fn read_file(path: &Path, limit: usize) -> Result<Text> {
+    let about = path.metadata().map_err(|source| fs::Error::Read { path: path.to_owned(), source })?;
+    if !about.is_file() {
+        return Err(Error::NotAFile { path: path.display().to_string() }.into());
     }
-    let mut bytes = Vec::new();
-    // One byte more than allowed tells a file of the largest size from a larger one.
-    let most = (limit as u64).saturating_add(1);
-    File::open(path).map_err(refused)?.take(most).read_to_end(&mut bytes).map_err(refused)?;
-    if bytes.len() > limit {
-        return Err(Error::DocumentTooLarge { path: name, limit }.into());
-    }
-    String::from_utf8(bytes)
-        .map_err(|error| Error::DocumentNotUtf8 { path: name, at: error.utf8_error().valid_up_to() }.into())
+    let reading = Reading { read_as: ReadAs::Auto, limit: limit as u64, pre: None };
+    Ok(reading.file(path)?)
 }
 
 #[cfg(test)]

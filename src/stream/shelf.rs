@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use crate::document::Text;
 use crate::reader::{Document, Reader, Result};
 use crate::request::reply::DocumentId;
 
@@ -39,12 +40,12 @@ impl Shelf {
     }
 
     /// The document with that text, tokenised now unless it is here. Waits for another thread that is about to tokenise it.
-    pub fn document(&self, reader: &Reader, id: DocumentId, text: String) -> Result<Arc<Document>> {
-        let key = self.hasher.hash_one((id.to_string(), &text));
+    pub fn document(&self, reader: &Reader, id: DocumentId, text: Text) -> Result<Arc<Document>> {
+        let key = self.hasher.hash_one((id.to_string(), &text.text));
         let slot = self.lock().slot(key);
         let (mut text, mut own) = (text, None);
         let found = slot.get_or_init(|| {
-            let made = reader.prepare(id.clone(), std::mem::take(&mut text)).map(Arc::new);
+            let made = reader.prepare_document(id.clone(), std::mem::take(&mut text)).map(Arc::new);
             own.insert(made).as_ref().ok().cloned()
         });
         match (own, found) {
@@ -53,9 +54,13 @@ impl Shelf {
                 self.lock().weigh(key, bytes, self.capacity);
                 made
             }
-            (None, Some(known)) if known.id == id && known.text == text => Ok(known.clone()),
+            (None, Some(known))
+                if known.id == id && known.text == text.text && known.origin == text.origin =>
+            {
+                Ok(known.clone())
+            }
             // Another text with the same key, or one that failed for somebody else, who has the error.
-            (None, _) => Ok(Arc::new(reader.prepare(id, text)?)),
+            (None, _) => Ok(Arc::new(reader.prepare_document(id, text)?)),
         }
     }
 

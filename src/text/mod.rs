@@ -8,6 +8,7 @@ pub mod offsets;
 mod sentencepiece;
 mod template;
 mod tokenizer;
+pub mod view;
 pub mod window;
 mod wordpiece;
 

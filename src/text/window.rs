@@ -22,6 +22,11 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// For windows around passages that promise most: what is around a passage costs time, and beyond this finds nothing more.
+    pub const AROUND_PASSAGES: Self = Self { max_tokens: 192, overlap: 64, max_question_tokens: 64 };
+}
+
 /// Where the last window of a long context starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastWindow {

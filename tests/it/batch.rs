@@ -1063,7 +1063,8 @@ fn shared_work_is_done_once() {
     let limits = Limits { max_tokens: 40, overlap: 8, ..Limits::default() };
     let options = Arc::new(Options { limits, ..Options::default() });
     let shelf = Shelf::new(2000);
-    let document = |text: &str| shelf.document(&reader, DocumentId::Index(0), text.into()).unwrap();
+    let document =
+        |text: &str| shelf.document(&reader, DocumentId::Index(0), text.to_owned().into()).unwrap();
     let (king, again, cat) = (document("the king"), document("the king"), document("old cat"));
     assert!(Arc::ptr_eq(&king, &again) && !Arc::ptr_eq(&king, &cat));
     document(&words(1, 400));
@@ -1071,7 +1072,7 @@ fn shared_work_is_done_once() {
 
     let shelf = Shelf::new(1 << 30);
     let long = words(2, 4000);
-    let wanted = || shelf.document(&reader, DocumentId::Index(0), long.clone()).unwrap();
+    let wanted = || shelf.document(&reader, DocumentId::Index(0), long.clone().into()).unwrap();
     let found: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(wanted)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()

@@ -65,6 +65,7 @@ impl Case {
             words: &self.words,
             layout: &self.layout,
             windows: &windows,
+            priors: &[],
         }])
     }
 

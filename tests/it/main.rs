@@ -8,6 +8,7 @@ mod decode;
 #[cfg(unix)]
 mod docs;
 mod eval;
+mod files;
 #[cfg(feature = "cuda")]
 mod gpu;
 mod heads;

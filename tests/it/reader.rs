@@ -545,3 +545,76 @@ proptest! {
         }
     }
 }
+
+/// A document of many windows, in which one passage speaks of what is asked.
+fn long_text(about: &str) -> String {
+    let filler = |from: usize| -> String {
+        (from..from + 60)
+            .map(|number| format!("Plain sentence {number} says nothing of any interest.\n\n"))
+            .collect()
+    };
+    format!("{}\n\n{about}\n\n{}", filler(0), filler(60))
+}
+
+fn reading(windows: Option<usize>) -> Arc<Options> {
+    let limits = Limits { max_tokens: 64, overlap: 16, ..Limits::default() };
+    Arc::new(Options { limits, read: windows, why: true, ..Options::default() })
+}
+
+#[test]
+fn the_most_promising_windows_are_read_and_the_others_are_not() {
+    let reader = reader();
+    let text = long_text("The zeppelin landed on the gasworks.");
+    let documents = vec![Arc::new(reader.prepare(DocumentId::Index(0), text.clone()).unwrap())];
+    let ask = |windows| {
+        let question =
+            Question::new("1", "Where did the zeppelin land?", documents.clone()).with(&reading(windows));
+        reader.answer(&[question], &mut |_| {}).unwrap().remove(0).unwrap()
+    };
+    let (all, best) = (ask(None), ask(Some(2)));
+    assert!(all.windows > 20 && all.windows_total == all.windows, "{}", all.windows);
+    assert_eq!((best.windows, best.windows_total), (2, all.windows));
+    let why = best.why.as_ref().unwrap();
+    let ranks: Vec<Option<usize>> = why.windows.iter().map(|window| window.rank).collect();
+    assert!(ranks.contains(&Some(1)) && ranks.contains(&Some(2)), "{ranks:?}");
+    let first = why.windows.iter().find(|window| window.rank == Some(1)).unwrap();
+    let at = text.find("zeppelin").unwrap();
+    assert!(first.start < at && at < first.end);
+    assert!(all.why.unwrap().windows.iter().all(|window| window.rank.is_none()));
+    let (all, best) = (&all.answers[0], &best.answers[0]);
+    assert_eq!((&all.text, all.start, all.line), (&best.text, best.start, best.line));
+    assert_eq!(ask(Some(2)), ask(Some(2)));
+}
+
+#[test]
+fn the_documents_of_a_question_are_ranked_together() {
+    let reader = reader();
+    let texts = ["of something else", "The zeppelin landed on the gasworks.", "of nothing"].map(long_text);
+    let documents: Vec<Arc<Document>> = (texts.into_iter().enumerate())
+        .map(|(index, text)| Arc::new(reader.prepare(DocumentId::Index(index), text).unwrap()))
+        .collect();
+    let question = Question::new("1", "Where did the zeppelin land?", documents).with(&reading(Some(1)));
+    let reply = reader.answer(&[question], &mut |_| {}).unwrap().remove(0).unwrap();
+    assert_eq!((reply.windows, reply.answers[0].document_index), (1, 1));
+}
+
+/// With room for all of them, everything is read: no word of a document lies outside all windows.
+#[test]
+fn windows_around_passages_cover_a_document_if_there_are_enough() {
+    let reader = reader();
+    let text = long_text(&"one very long passage without an end ".repeat(60));
+    let document = Arc::new(reader.prepare(DocumentId::Index(0), text.clone()).unwrap());
+    let question = Question::new("1", "what?", vec![document]).with(&reading(Some(1000)));
+    let reply = reader.answer(&[question], &mut |_| {}).unwrap().remove(0).unwrap();
+    let windows = reply.why.unwrap().windows;
+    let mut covered = 0;
+    for window in &windows {
+        assert!(
+            text.get(covered..window.start).is_none_or(|gap| gap.trim().is_empty()),
+            "{covered} {}",
+            window.start
+        );
+        covered = covered.max(window.end);
+    }
+    assert!(text[covered..].trim().is_empty() && windows.len() < 1000);
+}

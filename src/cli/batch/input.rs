@@ -1,17 +1,16 @@
 //! Reads requests: files or standard input, plain or compressed, cut into lines or rows of a table. It runs in a thread of its own.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::bufread::MultiGzDecoder;
+use spanqa::document::compression::{Unpacked, first_bytes, unpack};
+use spanqa::document::kind::Kind;
 use spanqa::request;
 use spanqa::request::lines::{Content, Format, Line, Lines};
 use spanqa::stream::Queue;
-
-use super::frames::ZstdFrames;
 
 /// What to read.
 #[derive(Clone)]
@@ -59,10 +58,8 @@ struct Unwanted;
 impl Reading<'_> {
     fn input(&mut self, input: usize, path: &Path, format: Format) -> Result<(), Unwanted> {
         let before = self.lines;
-        if let Err(error) = self.rows(input, path, format)? {
+        if let Err(problem) = self.rows(input, path, format)? {
             // What follows cannot be read. That is said where the next record would stand, so that nothing is lost in silence.
-            let name = path.display().to_string();
-            let problem = request::Error::Unreadable { input: name, reason: error.to_string() };
             self.lines += 1;
             let position = self.read.load(Ordering::Relaxed);
             self.push(input, (self.lines, self.lines - before), position, format, Err(problem))?;
@@ -70,17 +67,21 @@ impl Reading<'_> {
         Ok(())
     }
 
-    fn rows(&mut self, input: usize, path: &Path, format: Format) -> Result<io::Result<()>, Unwanted> {
+    fn rows(&mut self, input: usize, path: &Path, format: Format) -> Result<request::Result<()>, Unwanted> {
         let before = self.lines;
         let first_byte = self.read.load(Ordering::Relaxed);
         let opened = if path.as_os_str() == "-" {
-            self.decoded(io::stdin().lock())
+            self.decoded(io::stdin().lock(), path)
         } else {
-            File::open(path).and_then(|file| self.decoded(file))
+            File::open(path).and_then(|file| self.decoded(file, path))
         };
+        let name = || path.display().to_string();
+        let unreadable =
+            |error: io::Error| request::Error::Unreadable { input: name(), reason: error.to_string() };
         let (mut lines, compressed) = match opened {
-            Ok((opened, compressed)) => (Lines::new(opened, self.limit), compressed),
-            Err(error) => return Ok(Err(error)),
+            Ok(Ok((opened, compressed))) => (Lines::new(opened, self.limit), compressed),
+            Ok(Err(kind)) => return Ok(Err(request::Error::NoRequests { input: name(), kind })),
+            Err(error) => return Ok(Err(unreadable(error))),
         };
         loop {
             let start = self.lines + 1;
@@ -97,7 +98,7 @@ impl Reading<'_> {
             match row {
                 Ok(Some(content)) => self.push(input, (start, start - before), position, format, content)?,
                 Ok(None) => return Ok(Ok(())),
-                Err(error) => return Ok(Err(error)),
+                Err(error) => return Ok(Err(unreadable(error))),
             }
         }
     }
@@ -117,31 +118,30 @@ impl Reading<'_> {
         self.queue.push(line.weight(), line).map_err(|_| Unwanted)
     }
 
-    /// Takes compression off, if there is any: it is recognised by the first bytes and not by a name.
-    fn decoded<'a>(&self, source: impl Read + 'a) -> io::Result<(Box<dyn BufRead + 'a>, bool)> {
-        const GZIP: &[u8] = &[0x1f, 0x8b];
-        const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-        let mut source = BufReader::with_capacity(1 << 16, Counted { source, read: self.read.clone() });
-        let mut first = Vec::new();
-        // One byte at a time, and only as long as it may be a mark: a slow writer's first line must not wait for a second one.
-        while first.len() < ZSTD.len() && (GZIP.starts_with(&first) || ZSTD.starts_with(&first)) {
-            match source.by_ref().bytes().next() {
-                Some(byte) => first.push(byte?),
-                None => break,
-            }
-        }
-        let zstd = first == ZSTD;
-        let gzip = first.starts_with(GZIP);
-        let whole = BufReader::new(io::Cursor::new(first).chain(source));
-        let decoded: Box<dyn BufRead + 'a> = if zstd {
-            Box::new(BufReader::new(ZstdFrames::new(whole)))
-        } else if gzip {
-            Box::new(BufReader::new(MultiGzDecoder::new(whole)))
-        } else {
-            Box::new(whole)
-        };
-        Ok((decoded, zstd || gzip))
+    /// Takes compression off, and refuses what holds no lines.
+    fn decoded<'a>(&self, source: impl Read + 'a, path: &Path) -> io::Result<Opened<'a>> {
+        open(Counted { source, read: self.read.clone() }, path)
     }
+}
+
+/// An input and whether it is compressed, or what it holds instead of requests.
+type Opened<'a> = Result<(Unpacked<'a>, bool), Kind>;
+
+fn open<'a>(source: impl Read + 'a, path: &Path) -> io::Result<Opened<'a>> {
+    let (compression, mut unpacked) = unpack(source)?;
+    let first = first_bytes(&mut unpacked, Kind::is_open)?;
+    Ok(match Kind::of(&first, path) {
+        Some(kind) => Err(kind),
+        None => {
+            let whole: Unpacked = Box::new(BufReader::new(io::Cursor::new(first).chain(unpacked)));
+            Ok((whole, compression.is_some()))
+        }
+    })
+}
+
+/// What a file holds instead of requests. Nobody should wait for a model to hear that.
+pub fn other_kind(path: &Path) -> io::Result<Option<Kind>> {
+    Ok(open(File::open(path)?, path)?.err())
 }
 
 /// Counts what goes through.

@@ -10,7 +10,6 @@
 //! write     puts records in order, writes, reports          (here)
 //! ```
 
-mod frames;
 mod input;
 mod output;
 mod report;
@@ -26,6 +25,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use spanqa::checkpoint::ModelFiles;
 use spanqa::reader::Reader;
+use spanqa::request;
 use spanqa::request::lines::Format;
 use spanqa::request::parser::{Parsed, Parser};
 use spanqa::request::record::{COLUMNS, Layout, LayoutError};
@@ -34,9 +34,9 @@ use spanqa::source::Origin;
 use spanqa::text::offsets::OffsetUnit;
 
 use super::inputs::DEFAULT_MAX_BYTES;
-use super::options::{ReaderArgs, UNITS, choice};
+use super::options::{CareArgs, Read, ReaderArgs, UNITS, choice};
 use super::{Outcome, Usage, is_broken_pipe, notice, signals};
-use input::Inputs;
+use input::{Inputs, other_kind};
 use output::Partial;
 use report::{ProgressArg, Report};
 use resume::{Earlier, Start, Trace};
@@ -64,7 +64,7 @@ const FORMATS: &[(&str, &str)] = &[
 /// Exits 0, also if questions have no answer; 2 if a request could not be answered or after an error; 130 or 143 when interrupted.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Files with requests, plain, .gz or .zst; - or nothing for standard input
+    /// Files with requests, plain, .gz, .zst or .bz2; - or nothing for standard input
     files: Vec<PathBuf>,
     /// What the input is [default: by the file's name, else jsonl]
     #[arg(long, value_parser = choice::<Format>(FORMATS), value_name = "FORMAT", help_heading = "Requests")]
@@ -128,6 +128,8 @@ pub struct Args {
     /// No remarks, no progress and no summary on standard error; errors are still said
     #[arg(long)]
     quiet: bool,
+    #[command(flatten)]
+    care: CareArgs,
     #[command(flatten)]
     reader: ReaderArgs,
 }
@@ -247,6 +249,10 @@ impl Args {
             } else if let Err(error) = can_be_read(path) {
                 let hint = "check the path and its permissions";
                 return Err(Usage::new(format!("cannot read {name}: {error}"), hint).into());
+            } else if path.is_file()
+                && let Ok(Some(kind)) = other_kind(path)
+            {
+                return Err(request::Error::NoRequests { input: name.to_string(), kind }.into());
             }
         }
         let limit = usize::try_from(self.max_bytes).unwrap_or(usize::MAX);
@@ -280,9 +286,11 @@ impl Args {
     /// Loads the model.
     fn open(&self) -> Result<Opened> {
         let resolved = self.reader.resolve(self.quiet)?;
+        let read = self.reader.read(Read::All);
         let options = Options {
-            decoding: self.reader.decoding.decoding(&resolved, false)?,
-            limits: self.reader.limits.limits(),
+            decoding: self.care.decoding(&self.reader.decoding, &resolved, false)?,
+            limits: self.reader.limits.limits(read),
+            read,
             unit: self.offset_unit,
             why: self.why,
         };

@@ -16,6 +16,7 @@ use spanqa::eval::score::metrics::Rules;
 use spanqa::request::Options;
 
 use super::Args;
+use crate::cli::options::Read;
 use crate::cli::progress::QuestionBar;
 use crate::cli::terminal;
 
@@ -29,9 +30,11 @@ impl Args {
     /// Puts the questions to the model, those that an interrupted run has answered left out.
     pub(super) fn ask(&self, dataset: &Dataset, rules: Rules) -> Result<Answers> {
         let resolved = self.reader.resolve(self.quiet)?;
+        let read = self.reader.read(Read::All);
         let mut options = Options {
             decoding: self.reader.decoding.decoding_by(ScoringRules::Squad, &resolved, false)?,
-            limits: self.reader.limits.limits(),
+            limits: self.reader.limits.limits(read),
+            read,
             why: self.report.is_some(),
             ..Options::default()
         };

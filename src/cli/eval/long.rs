@@ -18,6 +18,7 @@ use spanqa::request::Options;
 
 use super::Args;
 use crate::cli::compare::Format;
+use crate::cli::options::Read;
 use crate::cli::progress::QuestionBar;
 use crate::cli::{Outcome, Usage};
 
@@ -81,8 +82,9 @@ impl Args {
             // Only now: a document consists of whole paragraphs, asked about or not.
             self.data.choose(&mut joined)?;
             for (scoring, name) in RULES {
-                let limits = self.reader.limits.limits();
-                let mut options = Options { decoding: decoding.clone(), limits, ..Options::default() };
+                let read = self.reader.read(Read::All);
+                let limits = self.reader.limits.limits(read);
+                let mut options = Options { decoding: decoding.clone(), limits, read, ..Options::default() };
                 // What differs should be how windows are compared, and nothing else.
                 options.decoding.scoring = same_options(&decoding.scoring, scoring);
                 options.decoding.max_answer_tokens = decoding.max_answer_tokens.or(Some(30));

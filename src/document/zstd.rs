@@ -6,14 +6,14 @@ use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 /// Decompresses all frames of a source.
-pub struct ZstdFrames<R> {
+pub(super) struct ZstdFrames<R> {
     source: R,
     decoder: FrameDecoder,
     inside: bool,
 }
 
 impl<R: BufRead> ZstdFrames<R> {
-    pub fn new(source: R) -> Self {
+    pub(super) fn new(source: R) -> Self {
         Self { source, decoder: FrameDecoder::new(), inside: false }
     }
 

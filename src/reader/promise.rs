@@ -1,0 +1,66 @@
+//! Which windows to read if not all are to be: those around the passages that share most words with the question.
+
+use std::ops::Range;
+
+use super::Question;
+use crate::rank::{Passages, rank};
+use crate::text::window::WindowShape;
+
+/// For each document of a question the windows that promise most, in their order, and the rank of each, from 1. `most` of them over all
+/// documents.
+pub(super) fn promising(
+    question: &Question,
+    shape: &WindowShape,
+    most: usize,
+) -> Vec<(Vec<Range<usize>>, Vec<usize>)> {
+    let passages: Vec<&Passages> = question.documents.iter().map(|document| document.passages()).collect();
+    let mut chosen: Vec<Vec<(Range<usize>, usize)>> = vec![Vec::new(); passages.len()];
+    let mut count = 0;
+    for hit in rank(&question.text, &passages) {
+        if count == most {
+            break;
+        }
+        let offsets = &question.documents[hit.document].tokens.offsets;
+        let bytes = passages[hit.document].range(hit.passage);
+        let first = offsets.partition_point(|&(_, end)| end <= bytes.start);
+        let last = offsets.partition_point(|&(start, _)| start < bytes.end);
+        let known = &mut chosen[hit.document];
+        // A passage that no window holds takes several.
+        for start in (first..last).step_by(shape.width) {
+            let part = start..last.min(start + shape.width);
+            if count == most
+                || known.iter().any(|(window, _)| window.start <= part.start && part.end <= window.end)
+            {
+                continue;
+            }
+            count += 1;
+            known.push((around(part, shape.width, offsets.len()), count));
+        }
+    }
+    let sorted = |mut windows: Vec<(Range<usize>, usize)>| {
+        windows.sort_by_key(|(window, rank)| (window.start, *rank));
+        windows.dedup_by_key(|(window, _)| window.start);
+        windows.into_iter().unzip()
+    };
+    chosen.into_iter().map(sorted).collect()
+}
+
+/// A window of `width` tokens, or all there are, with a passage in its middle.
+fn around(passage: Range<usize>, width: usize, tokens: usize) -> Range<usize> {
+    let middle = (passage.start + passage.end) / 2;
+    let start = middle.saturating_sub(width / 2).min(tokens.saturating_sub(width));
+    start..(start + width).min(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_passage_stands_in_the_middle_of_its_window_where_there_is_room() {
+        assert_eq!(around(100..120, 50, 1000), 85..135);
+        assert_eq!(around(0..10, 50, 1000), 0..50);
+        assert_eq!(around(990..1000, 50, 1000), 950..1000);
+        assert_eq!(around(3..5, 50, 20), 0..20);
+    }
+}
