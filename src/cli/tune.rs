@@ -78,10 +78,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     options.decoding.always_answer = false;
     let reader = args.reader.open_by(&resolved, args.quiet, memo::open)?;
 
-    let temperature = match &options.decoding.scoring {
-        Scoring::Joint(joint) => joint.temperature,
-        _ => 1.0,
-    };
+    let mut temperature = 1.0;
+    if let Scoring::Joint(joint) = &mut options.decoding.scoring {
+        temperature = joint.temperature;
+        // What another threshold makes of the probabilities can be told from those at 0.
+        joint.null_threshold = 0.0;
+    }
     let in_force = Choice { null_threshold, temperature };
     let passes = args.passes(&reader, &dataset, &temperatures(temperature), options)?;
     args.reader.runtime.report(&reader, args.quiet);

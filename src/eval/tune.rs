@@ -19,7 +19,7 @@ pub fn temperatures(in_force: f64) -> Vec<f64> {
     TEMPERATURES.into_iter().chain(new).collect()
 }
 
-/// What the model says to a question at each of the temperatures that are tried, at threshold 0.
+/// What the model says to a question at threshold 0 and each of the temperatures that are tried.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Confidences {
     /// The probability of the best span.
@@ -143,16 +143,16 @@ struct Judged {
 fn judge(row: &Row, temperatures: &[f64], confidences: &Confidences, choice: Choice) -> Judged {
     let at = temperatures.iter().position(|&t| t == choice.temperature).unwrap_or(0);
     let abstains = row.given.null_odds.number().is_none_or(|odds| odds > choice.null_threshold);
-    // The threshold is part of the distribution, see `decode`: "no answer" weighs so much less, and everything else more.
+    // Probabilities are made as if "no answer" had as many logits less as the threshold says.
     let weight = match choice.null_threshold {
         threshold if threshold.is_finite() => (-threshold / choice.temperature).exp(),
         _ => 1.0,
     };
-    let no_answer = confidences.no_answer[at] * weight;
-    let total = 1.0 - confidences.no_answer[at] + no_answer;
+    let no_answer = confidences.no_answer[at];
+    let total = 1.0 - no_answer + no_answer * weight;
     if abstains {
         let right = if row.entry.question.has_answer() { 0.0 } else { 1.0 };
-        Judged { exact: right, f1: right, confidence: no_answer / total }
+        Judged { exact: right, f1: right, confidence: no_answer * weight / total }
     } else {
         Judged { exact: row.best.exact, f1: row.best.f1, confidence: confidences.best[at] / total }
     }
@@ -204,7 +204,7 @@ fn best_threshold(rows: &[Row]) -> f64 {
 /// A row as [`tune`] wants it: the best span stands for the answer.
 pub fn given(best: &str, null_odds: Option<f32>) -> Given<'_> {
     let null_odds = null_odds.map_or(NullOdds::NothingToQuote, |odds| NullOdds::By(odds.into()));
-    Given { answer: best, best, null_odds, ..Given::default() }
+    Given { answer: best, best, null_odds, confidence: None }
 }
 
 #[cfg(test)]
@@ -230,48 +230,40 @@ mod tests {
         let number = |id: &str| id.parse::<usize>().unwrap();
         let rows = rows(Rules::Squad2, &dataset, |entry| {
             let n = number(&entry.question.id);
-            let odds = if n % 2 == 0 { 1.0 + n as f32 / 100.0 } else { 3.0 + n as f32 / 100.0 };
+            let odds = if n % 2 == 0 { -1.0 + n as f32 / 100.0 } else { 1.0 + n as f32 / 100.0 };
             given("x", Some(odds))
         });
-        // Nine tenths sure of "no answer" at every temperature but 2, where it is as sure as it is right.
-        let confidences: Vec<Confidences> = (rows.iter())
-            .map(|row| {
-                let answers = number(&row.entry.question.id) % 2 == 0;
-                let best = |t: &f64| match (*t == 2.0, answers) {
-                    (true, true) => 0.999,
-                    (true, false) => 0.001,
-                    (false, _) => 0.1,
-                };
-                Confidences {
-                    best: TEMPERATURES.iter().map(best).collect(),
-                    no_answer: TEMPERATURES.iter().map(|t| 1.0 - best(t)).collect(),
-                }
-            })
-            .collect();
-        let before = Choice { null_threshold: 0.0, temperature: 1.0 };
+        // Nine tenths sure at every temperature but 2, where it is as sure as it is right.
+        let sure = |t: f64| if t == 2.0 { 0.999 } else { 0.9 };
+        let said =
+            |n: usize, sure: f64| if n.is_multiple_of(2) { (sure, 1.0 - sure) } else { (1.0 - sure, sure) };
+        let of = |temperatures: &[f64], sure: &dyn Fn(f64) -> f64| -> Vec<Confidences> {
+            let of = |n| {
+                let (best, no_answer) = temperatures.iter().map(|&t| said(n, sure(t))).unzip();
+                Confidences { best, no_answer }
+            };
+            rows.iter().map(|row| of(number(&row.entry.question.id))).collect()
+        };
+        let confidences = of(&TEMPERATURES, &sure);
+        let before = Choice { null_threshold: -5.0, temperature: 1.0 };
         let tuning = tune(&dataset, &rows, &confidences, before, 3, 5).unwrap();
         assert_eq!(tuning.per_fold.len(), 3);
         for choice in tuning.per_fold.iter().chain([&tuning.choice]) {
-            assert!(choice.null_threshold > 1.58 && choice.null_threshold < 3.01, "{choice:?}");
+            assert!(choice.null_threshold > -0.43 && choice.null_threshold < 1.02, "{choice:?}");
             assert_eq!(choice.temperature, 2.0);
         }
         assert_eq!(tuning.held_out.f1, 100.0);
+        // That threshold abstains always, and so far from 0 the model seems sure of it.
         assert_eq!(tuning.untuned.f1, 50.0);
-        assert!(tuning.held_out.ece < 0.01 && tuning.untuned.ece > 0.3);
+        assert!(tuning.held_out.ece < 0.01 && tuning.untuned.ece > 0.3, "{tuning:?}");
         // What is in force is what the choice is compared with, and no temperature is foreign to it.
-        let as_good = tuning.choice;
-        let tuning = tune(&dataset, &rows, &confidences, as_good, 3, 5).unwrap();
-        assert_eq!((tuning.before, tuning.untuned), (as_good, tuning.on_itself));
-        let odd: Vec<Confidences> = (confidences.iter())
-            .map(|known| Confidences {
-                best: [&known.best[..], &[0.999]].concat(),
-                no_answer: [&known.no_answer[..], &[0.001]].concat(),
-            })
-            .collect();
+        let again = tune(&dataset, &rows, &confidences, tuning.choice, 3, 5).unwrap();
+        assert_eq!((again.before, again.untuned), (tuning.choice, tuning.on_itself));
         let always = Choice { null_threshold: f64::INFINITY, temperature: 1.2 };
+        let odd = of(&temperatures(1.2), &|t| if t == 1.2 { 0.999 } else { sure(t) });
         let tuning = tune(&dataset, &rows, &odd, always, 3, 5).unwrap();
         assert_eq!(tuning.untuned.f1, 50.0);
-        assert!((tuning.untuned.ece - 0.499).abs() < 1e-9, "{:?}", tuning.untuned);
+        assert!((tuning.untuned.ece - 0.001).abs() < 1e-9, "{:?}", tuning.untuned);
         let error = tune(&dataset, &rows, &confidences, before, 7, 5).unwrap_err();
         assert_eq!(error.code(), "too_few_articles");
         assert!(tune(&dataset, &rows, &confidences, before, 1, 5).is_err());

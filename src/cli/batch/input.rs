@@ -124,15 +124,18 @@ impl Reading<'_> {
     }
 }
 
-/// An input and whether it was compressed, or what it holds instead of requests.
+/// An input and whether it is compressed, or what it holds instead of requests.
 type Opened<'a> = Result<(Unpacked<'a>, bool), Kind>;
 
 fn open<'a>(source: impl Read + 'a, path: &Path) -> io::Result<Opened<'a>> {
-    let (format, mut unpacked) = unpack(source)?;
+    let (compression, mut unpacked) = unpack(source)?;
     let first = first_bytes(&mut unpacked, Kind::is_open)?;
     Ok(match Kind::of(&first, path) {
         Some(kind) => Err(kind),
-        None => Ok((Box::new(BufReader::new(io::Cursor::new(first).chain(unpacked))), format.is_some())),
+        None => {
+            let whole: Unpacked = Box::new(BufReader::new(io::Cursor::new(first).chain(unpacked)));
+            Ok((whole, compression.is_some()))
+        }
     })
 }
 
