@@ -136,7 +136,6 @@ impl Args {
         for &temperature in temperatures {
             if let Scoring::Joint(joint) = &mut options.decoding.scoring {
                 joint.temperature = temperature;
-                joint.null_threshold = 0.0;
             }
             let first = passes.is_empty();
             passes.push(run::all(reader, dataset, &Arc::new(options.clone()), &mut |progress| {

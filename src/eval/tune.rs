@@ -204,7 +204,7 @@ fn best_threshold(rows: &[Row]) -> f64 {
 /// A row as [`tune`] wants it: the best span stands for the answer.
 pub fn given(best: &str, null_odds: Option<f32>) -> Given<'_> {
     let null_odds = null_odds.map_or(NullOdds::NothingToQuote, |odds| NullOdds::By(odds.into()));
-    Given { answer: best, best, null_odds, confidence: None }
+    Given { answer: best, best, null_odds, ..Given::default() }
 }
 
 #[cfg(test)]
