@@ -17,9 +17,10 @@ pub struct Args {
 }
 
 /// Environment variables that change what spanqa does.
-const VARIABLES: [&str; 16] = [
+const VARIABLES: [&str; 19] = [
     "SPANQA_MODEL",
     "SPANQA_REGISTRY",
+    "SPANQA_FORMAT",
     "HF_HOME",
     "HF_HUB_CACHE",
     "HF_ENDPOINT",
@@ -34,6 +35,8 @@ const VARIABLES: [&str; 16] = [
     "RAYON_NUM_THREADS",
     "CUDA_VISIBLE_DEVICES",
     "NO_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
 ];
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {

@@ -2,6 +2,7 @@
 
 mod ask;
 mod batch;
+mod chat;
 mod clock;
 mod compare;
 mod data;
@@ -16,8 +17,10 @@ mod options;
 mod output;
 mod progress;
 mod provenance;
+mod session;
 mod shell;
 mod signals;
+mod suggest;
 mod terminal;
 mod train;
 mod tune;
@@ -51,6 +54,8 @@ pub struct Cli {
 enum Command {
     /// Answer questions from files, standard input or a text
     Ask(Box<ask::Args>),
+    /// Ask one question after another: the files stay loaded
+    Chat(Box<chat::Args>),
     /// Answer a stream of requests: JSON lines or a table in, a record for each question out
     Batch(Box<batch::Args>),
     /// Score a model, or predictions, on a data set of questions with known answers
@@ -95,11 +100,18 @@ impl From<Outcome> for ExitCode {
     }
 }
 
+/// Understands what was typed, or ends the program with what is wrong with it.
+pub fn parse() -> Cli {
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    Cli::try_parse().unwrap_or_else(|error| suggest::nearer(error, words).exit())
+}
+
 /// Runs the command that was typed.
 pub fn run(cli: Cli) -> Result<Outcome> {
     let mut stdout = io::BufWriter::new(io::stdout().lock());
     let outcome = match cli.command {
         Command::Ask(args) => ask::run(&args, &mut stdout),
+        Command::Chat(args) => chat::run(&args, &mut stdout),
         Command::Batch(args) => batch::run(&args, &mut stdout),
         Command::Eval(args) => eval::run(&args, &mut stdout),
         Command::Compare(args) => compare::run(&args, &mut stdout),

@@ -275,7 +275,7 @@ pub struct DecodingArgs {
     /// Threshold and temperature that `spanqa tune` found for this model; other flags go before it
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
-    /// Which similar answers to drop [default: span; overlap with --format text]
+    /// Which similar answers to drop [default: span; overlap with --format text or grep]
     #[arg(long, value_parser = choice::<Dedup>(DEDUPS))]
     pub dedup: Option<Dedup>,
     /// With --score hf: let "no answer" compete, as the pipeline's option of that name did

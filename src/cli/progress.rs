@@ -10,6 +10,8 @@ use spanqa::reader::Progress;
 use spanqa::source::{Download, DownloadEvent, Watcher};
 use spanqa::train::journal::Record;
 
+use super::terminal;
+
 /// Draws a bar for each file that is fetched.
 pub fn downloads() -> Watcher {
     let bar: Mutex<Option<ProgressBar>> = Mutex::default();
@@ -47,38 +49,48 @@ fn show(bar: &mut Option<ProgressBar>, Download { file, event }: Download) {
     }
 }
 
-/// Fewer windows are read before a bar could be looked at.
-const WORTH_SHOWING: usize = 24;
+/// Who waits longer than this wants to know how long.
+const WORTH_SHOWING: Duration = Duration::from_secs(3);
 
 /// A bar over windows, drawn only on a terminal.
 pub struct WindowBar {
     bar: Option<ProgressBar>,
     wanted: bool,
+    started: Instant,
 }
 
 impl WindowBar {
     /// A bar that appears if the work turns out to be long.
     pub fn new(quiet: bool) -> Self {
-        Self { bar: None, wanted: !quiet && io::stderr().is_terminal() }
+        Self { bar: None, wanted: !quiet && io::stderr().is_terminal(), started: Instant::now() }
     }
 
     /// Shows how far the work has come.
     pub fn update(&mut self, progress: Progress) {
-        if !self.wanted || progress.total < WORTH_SHOWING {
+        if !self.wanted {
             return;
         }
-        let bar = self.bar.get_or_insert_with(|| {
-            let bar =
-                ProgressBar::with_draw_target(Some(progress.total as u64), ProgressDrawTarget::stderr());
-            let template = "reading {bar:30} {pos}/{len} windows, {msg}, {eta} left";
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style);
+        if self.bar.is_none() {
+            match forecast(progress, self.started.elapsed()) {
+                Some(whole) if whole >= WORTH_SHOWING => self.begin(progress, whole),
+                _ => return,
             }
-            bar
-        });
+        }
+        let Some(bar) = &self.bar else { return };
         bar.set_position(progress.done as u64);
-        let seconds = bar.elapsed().max(Duration::from_millis(1)).as_secs_f64();
+        let seconds = self.started.elapsed().max(Duration::from_millis(1)).as_secs_f64();
         bar.set_message(format!("{:.0} tokens/s", progress.tokens as f64 / seconds));
+    }
+
+    /// Says how long it will take, in a line that stays, and starts the bar.
+    fn begin(&mut self, progress: Progress, whole: Duration) {
+        terminal::note(format!("reading {} windows takes about {}", progress.total, spoken(whole)));
+        let bar = ProgressBar::with_draw_target(Some(progress.total as u64), ProgressDrawTarget::stderr());
+        let template = "reading {wide_bar} {pos}/{len} windows, {msg}, {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        self.bar = Some(bar);
     }
 
     /// Takes the bar away.
@@ -86,6 +98,22 @@ impl WindowBar {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// How long all the work takes, if the rest goes as fast as what is done.
+fn forecast(progress: Progress, elapsed: Duration) -> Option<Duration> {
+    let whole = elapsed.as_secs_f64() * progress.total as f64 / progress.done as f64;
+    // Nothing may be done yet.
+    Duration::try_from_secs_f64(whole).ok()
+}
+
+/// A length of time as people say it.
+fn spoken(time: Duration) -> String {
+    match time.as_secs_f64().round() as u64 {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ ..7200 => format!("{} minutes", (seconds + 30) / 60),
+        seconds => format!("{} hours", (seconds + 1800) / 3600),
     }
 }
 
@@ -217,6 +245,28 @@ impl TrainBar {
     pub fn finish(self) {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_is_told_from_what_is_done() {
+        let progress = |done, total| Progress { done, total, tokens: 0, model: Duration::ZERO };
+        let second = Duration::from_secs(1);
+        assert_eq!(forecast(progress(5, 412), second), Some(Duration::from_secs_f64(82.4)));
+        assert_eq!(forecast(progress(7, 7), second), Some(second));
+        assert_eq!(forecast(progress(0, 7), second), None);
+        assert_eq!(forecast(progress(0, 0), Duration::ZERO), None);
+    }
+
+    #[test]
+    fn times_are_said_in_round_numbers() {
+        for (seconds, said) in [(3.4, "3 s"), (119.4, "119 s"), (150.0, "3 minutes"), (9000.0, "3 hours")] {
+            assert_eq!(spoken(Duration::from_secs_f64(seconds)), said);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Interrupts: the first one asks for an orderly end, the second one leaves at once.
+//! Interrupts: where work is worth keeping the first one asks for an orderly end, the second one leaves at once.
 
 /// Calls `stop` with the exit code that belongs to the first interrupt.
 ///
@@ -43,6 +43,19 @@ pub fn watch(stop: impl Fn(u8) + Send + 'static) -> std::io::Result<()> {
         stop(CODE);
     });
     Ok(())
+}
+
+/// A flag that every interrupt sets, instead of ending the program.
+#[cfg(any(unix, windows))]
+pub fn flag() -> std::io::Result<std::sync::Arc<std::sync::atomic::AtomicBool>> {
+    let flag = std::sync::Arc::default();
+    signal_hook::flag::register(signal_hook::consts::SIGINT, std::sync::Arc::clone(&flag))?;
+    Ok(flag)
+}
+
+#[cfg(not(any(unix, windows)))]
+pub fn flag() -> std::io::Result<std::sync::Arc<std::sync::atomic::AtomicBool>> {
+    Ok(std::sync::Arc::default())
 }
 
 #[cfg(not(any(unix, windows)))]

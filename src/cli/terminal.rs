@@ -19,6 +19,17 @@ pub fn one_line(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
+/// Text of a document as it flows, however its lines are broken and indented.
+pub fn flowing(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for char in one_line(text).chars() {
+        if !(char.is_whitespace() && out.ends_with(' ')) {
+            out.push(if char.is_whitespace() { ' ' } else { char });
+        }
+    }
+    out
+}
+
 /// Says something on standard error that a person should know.
 pub fn note(text: impl Display) {
     eprintln!("note: {}", message(&text.to_string()));
@@ -66,6 +77,7 @@ mod tests {
         }
         assert_eq!(message("a:\n\tb\x1b[2J\r"), "a:\n\tb\\x1b[2J\\r");
         assert_eq!(one_line("a\x1b[31m\nb"), "a [31m b");
+        assert_eq!(flowing(" a\x1b[31m,\r\n    b  c \n"), " a [31m, b c ");
     }
 
     #[test]

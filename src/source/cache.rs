@@ -39,6 +39,11 @@ impl RepoCache {
         Self { root: cache.join(format!("models--{}", repo.id().replace('/', "--"))) }
     }
 
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The complete snapshot of a revision, or what it lacks, in words.
     pub fn lookup(&self, revision: &str) -> Result<Snapshot, String> {
         let commit = if parts::is_commit(revision) {

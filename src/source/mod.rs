@@ -5,6 +5,7 @@
 
 mod builtin;
 mod cache;
+mod disk;
 pub mod error;
 mod http;
 mod hub;
@@ -17,6 +18,7 @@ mod transfer;
 
 use std::path::PathBuf;
 
+pub use disk::Cached;
 pub use error::{Error, Result};
 pub use progress::{Download, DownloadEvent, Watcher};
 pub use reference::Reference;

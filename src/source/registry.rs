@@ -65,6 +65,27 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// What is known of a repository that no registry names.
+    pub fn nameless(repo: String) -> Self {
+        Self {
+            name: repo.clone(),
+            repo: Some(repo),
+            path: None,
+            revision: None,
+            family: None,
+            licence: None,
+            languages: Vec::new(),
+            accuracy: Vec::new(),
+            null_threshold: 0.0,
+            joint_threshold: None,
+            perhaps: None,
+            temperature: one(),
+            always_answer: false,
+            megabytes: None,
+            note: None,
+        }
+    }
+
     /// Whether this is the model inside this program.
     pub fn is_builtin(&self) -> bool {
         self.repo.is_none() && self.path.is_none()

@@ -6,6 +6,7 @@ mod json;
 mod legacy;
 pub mod offsets;
 mod sentencepiece;
+pub mod sentences;
 mod template;
 mod tokenizer;
 pub mod view;

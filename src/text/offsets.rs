@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation};
+use unicode_segmentation::GraphemeCursor;
 
 /// What `start`, `end` and `column` count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -138,34 +138,6 @@ fn grapheme_end(text: &str, offset: usize) -> usize {
     GraphemeCursor::new(offset, text.len(), true).next_boundary(text, 0).ok().flatten().unwrap_or(offset)
 }
 
-/// How far the sentence around an answer is looked for, in bytes on each side.
-const SENTENCE_REACH: usize = 600;
-
-/// The sentence that holds a range, or as much of it as is near; it never crosses a line break.
-pub fn sentence(text: &str, range: &Range<usize>) -> Range<usize> {
-    let reach_start = floor_char(text, range.start.saturating_sub(SENTENCE_REACH));
-    let reach_end = floor_char(text, (range.end + SENTENCE_REACH).min(text.len()));
-    let first = text[reach_start..range.start].rfind('\n').map_or(reach_start, |at| reach_start + at + 1);
-    let last = text[range.end..reach_end].find('\n').map_or(reach_end, |at| range.end + at);
-    let mut found = range.clone();
-    for (at, piece) in text[first..last].split_sentence_bound_indices() {
-        let piece = first + at..first + at + piece.len();
-        if piece.start < range.end && range.start < piece.end {
-            found = found.start.min(piece.start)..found.end.max(piece.end);
-        }
-    }
-    let kept = text[found.start..range.start].trim_start().len();
-    let tail = text[range.end..found.end].trim_end().len();
-    range.start - kept..range.end + tail
-}
-
-fn floor_char(text: &str, mut offset: usize) -> usize {
-    while !text.is_char_boundary(offset) {
-        offset -= 1;
-    }
-    offset
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,14 +177,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_sentence_stays_on_its_line() {
-        let text = "Title\nIt rained. Zürich was wet. It dried.\nNext.";
-        let at = text.find("Zürich").unwrap();
-        assert_eq!(&text[sentence(text, &(at..at + 7))], "Zürich was wet.");
-        assert_eq!(&text[sentence(text, &(0..5))], "Title");
-    }
-
     proptest! {
         #[test]
         fn offsets_slice_back(text in "\\PC{0,20}[\\n a\u{301}é😀]{0,12}\\PC{0,20}", a in 0usize..80, b in 0usize..80) {
@@ -233,8 +197,6 @@ mod tests {
                 let line = text.split('\n').nth(chars.line - 1).unwrap();
                 let from_column: String = line.chars().skip(chars.column - 1).collect();
                 prop_assert!(from_column.starts_with(answer.split('\n').next().unwrap()));
-                let around = sentence(&text, &range);
-                prop_assert!(around.start <= range.start && range.end <= around.end);
             }
         }
     }

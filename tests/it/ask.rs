@@ -227,7 +227,7 @@ fn formats_for_people_editors_and_old_scripts() {
     assert!(text.stdout.contains("built in ⟦1889⟧ by the company"), "{}", text.stdout);
     assert!(!text.stdout.contains("rusts") && !text.stdout.contains('\x1b'), "{}", text.stdout);
     let colored = ask(&["--format", "text", "--color", "always"]);
-    assert!(colored.stdout.contains("\x1b[1;32m1889\x1b[0m"), "{}", colored.stdout);
+    assert!(colored.stdout.contains("\x1b[1;31m1889\x1b[0m"), "{}", colored.stdout);
     let hf = ask(&["--format", "hf", "--score", "hf"]);
     let row = &hf.records()[0];
     assert_eq!(row["answer"], "1889");

@@ -2,6 +2,7 @@
 
 mod ask;
 mod batch;
+mod chat;
 mod damage;
 mod datasets;
 mod decode;
@@ -9,6 +10,7 @@ mod decode;
 mod docs;
 mod eval;
 mod files;
+mod formats;
 #[cfg(feature = "cuda")]
 mod gpu;
 mod heads;
@@ -17,6 +19,9 @@ mod hints;
 mod hub;
 mod metrics;
 mod model;
+mod models;
+#[cfg(unix)]
+mod pty;
 mod reader;
 mod rooms;
 mod support;

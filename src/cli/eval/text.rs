@@ -55,9 +55,9 @@ pub(super) fn print(found: &Evaluation, out: &mut dyn Write) -> Result<()> {
         ("answer, words", &found.groups.answer_words),
         ("context, words", &found.groups.context_words),
     ] {
-        writeln!(out, "\n{title:<14}{:>9}{:>9}{:>9}", "questions", "exact", "F1")?;
+        writeln!(out, "\n{title:<16}{:>9}{:>9}{:>9}", "questions", "exact", "F1")?;
         for group in groups.iter().filter(|group| group.questions > 0) {
-            writeln!(out, "{:<14}{:>9}{:>9.2}{:>9.2}", group.name, group.questions, group.exact, group.f1)?;
+            writeln!(out, "{:<16}{:>9}{:>9.2}{:>9.2}", group.name, group.questions, group.exact, group.f1)?;
         }
     }
     if let Some(speed) = &found.speed {

@@ -27,6 +27,8 @@ mod setup;
 use self::describe::scores_of_base;
 use super::folders::make_folder;
 use super::options::{DeviceArgs, LimitArgs, SourceArgs, at_least_one, choice, positive, share};
+use super::output::color::ColorArg;
+use super::output::json;
 use super::progress::TrainBar;
 use super::{Outcome, Usage, signals};
 
@@ -291,7 +293,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         best_step: progress.best.map(|(_, step)| step),
         data: &progress.counts,
     };
-    writeln!(out, "{}", serde_json::to_string(&summary)?)?;
+    json::Style::new(ColorArg::Auto).write(&summary, out)?;
     Ok(Outcome::Success)
 }
 

@@ -1,4 +1,8 @@
-//! `spanqa models`: which models there are, what is known about them, where they lie, and fetching them.
+//! `spanqa models`: which models there are, what is known about them, where they lie, fetching and removing them.
+
+mod list;
+mod remove;
+mod table;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -26,7 +30,7 @@ pub struct ModelsArgs {
 /// What to do with models.
 #[derive(Debug, Subcommand)]
 pub enum ModelsCommand {
-    /// List the models that have a name, and whether they are on this machine
+    /// List the models that have a name or were fetched, and what they take on disk
     List {
         /// Print JSON instead of a table
         #[arg(long)]
@@ -37,6 +41,15 @@ pub enum ModelsCommand {
         /// Names, `owner/repo[@revision]`, or folders
         #[arg(required = true, value_name = "MODEL")]
         models: Vec<String>,
+    },
+    /// Remove fetched models from the cache, all their revisions, and say what that freed
+    Remove {
+        /// Names, or `owner/repo`
+        #[arg(required = true, value_name = "MODEL")]
+        models: Vec<String>,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
     },
     /// Print all that is known about a model, and its files
     Show {
@@ -78,8 +91,9 @@ pub fn run(args: &ModelsArgs, out: &mut dyn Write) -> anyhow::Result<Outcome> {
 impl ModelsArgs {
     fn run(&self, options: &SourceOptions, out: &mut dyn Write) -> anyhow::Result<Outcome> {
         match &self.command {
-            ModelsCommand::List { json } => list(options, *json, out),
+            ModelsCommand::List { json } => list::run(options, *json, out),
             ModelsCommand::Pull { models } => pull(models, options, out),
+            ModelsCommand::Remove { models, yes } => remove::run(models, *yes, options, out),
             ModelsCommand::Show { model, json } => show(model, options, *json, out),
             ModelsCommand::Where { model } => locate(model, options, out),
             ModelsCommand::Verify { model } => verify::run(model, options, out),
@@ -96,54 +110,6 @@ fn pack_weights(
 ) -> anyhow::Result<Outcome> {
     let size = pack(&resolve(model, options)?.files, output)?;
     writeln!(out, "{} ({})", output.display(), readable(size))?;
-    Ok(Outcome::Success)
-}
-
-#[derive(Serialize)]
-struct Row<'a> {
-    #[serde(flatten)]
-    entry: &'a Entry,
-    /// Whether it can be used without the network.
-    local: bool,
-}
-
-fn list(options: &SourceOptions, json: bool, out: &mut dyn Write) -> anyhow::Result<Outcome> {
-    let registry = options.registry()?;
-    let offline = without_network(options);
-    let rows: Vec<Row> = registry
-        .entries()
-        .iter()
-        .map(|entry| Row { entry, local: resolve(&entry.name, &offline).is_ok() })
-        .collect();
-    if json {
-        write_json(&rows, out)?;
-        return Ok(Outcome::Success);
-    }
-    let mut lines: Vec<[String; 7]> =
-        vec![["NAME", "FAMILY", "SIZE", "LANGUAGES", "LICENCE", "F1", "LOCAL"].map(String::from)];
-    let unknown = || "-".to_owned();
-    for Row { entry, local } in &rows {
-        let size =
-            if entry.is_builtin() { Some(size_of(&resolve(&entry.name, &offline)?.files)) } else { None };
-        let f1 = entry.accuracy.first().map(|row| format!("{:.1} {}", row.f1, row.dataset));
-        lines.push([
-            entry.name.clone(),
-            entry.family.map_or_else(unknown, |family| family.name().to_owned()),
-            size.or(entry.megabytes.map(|mb| u64::from(mb) * 1_000_000)).map_or_else(unknown, readable),
-            if entry.languages.is_empty() { unknown() } else { entry.languages.join(",") },
-            entry.licence.clone().unwrap_or_else(unknown),
-            f1.unwrap_or_else(unknown),
-            if entry.is_builtin() {
-                "built in"
-            } else if *local {
-                "yes"
-            } else {
-                "no"
-            }
-            .to_owned(),
-        ]);
-    }
-    write_table(&lines, out)?;
     Ok(Outcome::Success)
 }
 
@@ -233,7 +199,7 @@ fn show(model: &str, options: &SourceOptions, json: bool, out: &mut dyn Write) -
     for file in &facts.files {
         line("file", Some(format!("{} ({} bytes)", file.name, file.bytes)));
     }
-    write_table(&lines, out)?;
+    table::write(&lines, out)?;
     if local.is_none() {
         eprintln!("not on this machine; `spanqa models pull {}` fetches it", name(model));
     }
@@ -276,28 +242,14 @@ fn size_of(files: &ModelFiles) -> u64 {
 
 fn readable(bytes: u64) -> String {
     match bytes {
-        0..1_000_000_000 => format!("{} MB", (bytes + 500_000) / 1_000_000),
+        0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),
+        1_000_000..1_000_000_000 => format!("{} MB", (bytes + 500_000) / 1_000_000),
         _ => format!("{:.1} GB", bytes as f64 / 1e9),
     }
 }
 
 fn write_json(value: &impl Serialize, out: &mut dyn Write) -> anyhow::Result<()> {
     writeln!(out, "{}", serde_json::to_string_pretty(value)?)?;
-    Ok(())
-}
-
-/// Columns as wide as their widest cell, two spaces between them, none at the end of a line.
-fn write_table<const N: usize>(lines: &[[String; N]], out: &mut dyn Write) -> std::io::Result<()> {
-    let width =
-        |column: usize| lines.iter().map(|line| name(&line[column]).chars().count()).max().unwrap_or(0);
-    let widths: [usize; N] = std::array::from_fn(width);
-    for line in lines {
-        let mut text = String::new();
-        for (cell, width) in line.iter().zip(widths) {
-            text += &format!("{:width$}  ", name(cell));
-        }
-        writeln!(out, "{}", text.trim_end())?;
-    }
     Ok(())
 }
 
@@ -331,7 +283,7 @@ mod tests {
         assert_eq!((code, lines.len()), (Outcome::Success, 8));
         assert!(lines[0].starts_with("NAME "));
         assert!(lines[1].starts_with("builtin ") && lines[1].ends_with("built in"), "{text}");
-        assert!(lines[2].contains("79.5 SQuAD 2.0 dev") && lines[2].ends_with("no"), "{text}");
+        assert!(lines[2].contains("79.5  SQuAD 2.0 dev") && lines[2].ends_with("no"), "{text}");
     }
 
     #[test]
@@ -376,7 +328,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_fetched_is_not_removed() {
+        for (model, what) in [
+            ("builtin", "inside this program"),
+            ("./models/builtin", "is a folder"),
+            ("a/b@v1", "all revisions"),
+            ("no-such-model", "no model named"),
+        ] {
+            // Nothing is removed if one of them cannot be.
+            for words in [&["remove", "--yes", model][..], &["remove", "--yes", "roberta", model]] {
+                let error = spanqa_models(words).unwrap_err();
+                assert!(error.to_string().contains(what), "{model}: {error}");
+            }
+        }
+        assert_eq!(spanqa_models(&["remove", "-y", "roberta"]).unwrap(), (Outcome::Negative, String::new()));
+        assert!(Path::new("models/builtin/config.json").is_file());
+    }
+
+    #[test]
     fn sizes_are_readable() {
+        assert_eq!(readable(0), "0 kB");
+        assert_eq!(readable(12_001), "13 kB");
         assert_eq!(readable(133_400_000), "133 MB");
         assert_eq!(readable(2_240_000_000), "2.2 GB");
     }

@@ -1,0 +1,233 @@
+//! Replies for people: the sentence with the answer marked.
+
+use std::io::Write;
+use std::ops::Range;
+
+use anyhow::Result;
+use spanqa::request::reply::{Answer, Reply, Why};
+use spanqa::text::sentences::Surroundings;
+
+use super::color::Palette;
+use super::{Page, Printer};
+use crate::cli::terminal::{flowing, one_line};
+
+impl Printer {
+    pub(super) fn text(&self, page: &Page, out: &mut dyn Write) -> Result<()> {
+        let Palette { strong, dim, reset, .. } = self.palette;
+        let reply = page.reply;
+        if !self.look.typed {
+            writeln!(out, "{dim}{}{reset}", one_line(&reply.question))?;
+        }
+        if !reply.answered {
+            match page.perhaps() {
+                Some(best) => {
+                    let text = one_line(&best.text);
+                    writeln!(
+                        out,
+                        "  {strong}perhaps \"{text}\"{reset} {dim}(probability {:.2}){reset}",
+                        best.score
+                    )?;
+                }
+                None => writeln!(out, "  {strong}no answer{reset} {dim}({}){reset}", why_none(reply))?,
+            }
+            if let Some(read) = page.unread() {
+                writeln!(out, "  {dim}in {read}{reset}")?;
+            }
+            if !reply.candidates.is_empty() && !reply.perhaps {
+                writeln!(out, "  {dim}nearest:{reset}")?;
+            }
+        }
+        for answer in reply.spans() {
+            self.quote(page, answer, out)?;
+        }
+        match &reply.why {
+            Some(why) => self.why(page, why, out),
+            None => Ok(()),
+        }
+    }
+
+    /// The sentences around an answer, and where it stands.
+    fn quote(&self, page: &Page, answer: &Answer, out: &mut dyn Write) -> Result<()> {
+        let Palette { answer: strong, dim, reset, .. } = self.palette;
+        // Without colour the answer is set off by brackets that few texts use.
+        let (open, close) = if self.palette.is_plain() { ("⟦", "⟧") } else { ("", "") };
+        let text = page.text_of(answer);
+        let piece = |range: Range<usize>| flowing(&text[range]);
+        let neighbours = self.look.context.unwrap_or(0);
+        let Surroundings { before, sentence, after } = page.surroundings(answer, neighbours);
+        for range in before {
+            writeln!(out, "  {dim}{}{reset}", piece(range))?;
+        }
+        writeln!(
+            out,
+            "  {}{strong}{open}{}{close}{reset}{}",
+            piece(sentence.start..answer.bytes.start),
+            piece(answer.bytes.clone()),
+            piece(answer.bytes.end..sentence.end),
+        )?;
+        for range in after {
+            writeln!(out, "  {dim}{}{reset}", piece(range))?;
+        }
+        let sheet = answer.source.as_ref().and_then(|source| source.page);
+        let sheet = sheet.map_or(String::new(), |number| format!("  page {number}"));
+        writeln!(
+            out,
+            "    {dim}{}{sheet}  score {:.3}  margin {:+.2}{reset}",
+            page.place(answer),
+            answer.score,
+            answer.margin
+        )?;
+        Ok(())
+    }
+
+    fn why(&self, page: &Page, why: &Why, out: &mut dyn Write) -> Result<()> {
+        let Palette { dim, reset, .. } = self.palette;
+        for window in &why.windows {
+            let best = window
+                .best
+                .first()
+                .map_or(String::new(), |span| format!("  best {:+.2} {:?}", span.logit, span.text));
+            writeln!(
+                out,
+                "    {dim}window {} of {}: {}..{}, null {:+.2}{best}{reset}",
+                window.window,
+                page.name_of(&window.document),
+                window.start,
+                window.end,
+                window.null_logit
+            )?;
+        }
+        for span in &why.spans {
+            writeln!(out, "    {dim}tokens of {:?}: start and end logits{reset}", span.text)?;
+            for token in &span.tokens {
+                let mark = if token.inside { "▸" } else { " " };
+                writeln!(
+                    out,
+                    "    {dim}{mark} {:>8.2} {:>8.2}  {}{reset}",
+                    token.start_logit,
+                    token.end_logit,
+                    one_line(&token.text)
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why there is no answer. "No answer" may win over every single place with little probability of its own, where many places share the rest:
+/// then its number would read as the opposite.
+fn why_none(reply: &Reply) -> String {
+    match reply.reason {
+        Some(_) => "there is nothing to read".into(),
+        None if reply.no_answer_score >= 0.5 => format!("probability {:.2}", reply.no_answer_score),
+        None => "no place is likely enough".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use spanqa::checkpoint::ModelFiles;
+    use spanqa::encoder::Runtime;
+    use spanqa::reader::{Document, Reader};
+    use spanqa::request::reply::DocumentId;
+
+    use super::*;
+    use crate::cli::output::color::ColorArg;
+    use crate::cli::output::{Format, Look, json};
+
+    const TEXT: &str = "The last keeper was Olav. He left in 1986.";
+
+    fn documents() -> Vec<Arc<Document>> {
+        let files = ModelFiles::from_dir(Path::new("tests/fixtures/tiny/minilm")).unwrap();
+        let reader = Reader::open(&files, &Runtime::default()).unwrap();
+        vec![Arc::new(reader.prepare(DocumentId::Index(0), TEXT.into()).unwrap())]
+    }
+
+    /// A reply without an answer, whose candidate is Olav.
+    fn reply(no_answer_score: f32, perhaps: bool) -> Reply {
+        let olav = Answer {
+            text: "Olav".into(),
+            start: 20,
+            end: 24,
+            document: DocumentId::Index(0),
+            line: 1,
+            column: 21,
+            source: None,
+            score: 0.31,
+            margin: -1.5,
+            document_index: 0,
+            bytes: 20..24,
+        };
+        Reply {
+            id: "1".into(),
+            question: "Who was it?".into(),
+            answered: false,
+            perhaps,
+            answers: Vec::new(),
+            candidates: vec![olav],
+            no_answer_score,
+            null_odds: Some(1.5),
+            windows: 2,
+            windows_total: 2,
+            model: "tiny".into(),
+            question_truncated: false,
+            reason: None,
+            why: None,
+            notes: Vec::new(),
+        }
+    }
+
+    fn shown(reply: &Reply, typed: bool) -> String {
+        let look = Look {
+            format: Format::Text,
+            color: ColorArg::Never,
+            context: None,
+            null_competes: false,
+            several: false,
+            typed,
+            quiet: true,
+        };
+        let printer = Printer { look, palette: Palette::default(), json: json::Style::new(ColorArg::Never) };
+        let mut out = Vec::new();
+        printer.print(reply, &documents(), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    const QUOTE: &str = "  The last keeper was ⟦Olav⟧.\n    (text):1:21  score 0.310  margin -1.50\n";
+
+    #[test]
+    fn a_number_beside_no_answer_speaks_for_it() {
+        let sure = shown(&reply(0.99, false), false);
+        assert_eq!(sure, format!("Who was it?\n  no answer (probability 0.99)\n  nearest:\n{QUOTE}"));
+        let weak = shown(&reply(0.06, false), false);
+        assert_eq!(
+            weak,
+            format!("Who was it?\n  no answer (no place is likely enough)\n  nearest:\n{QUOTE}")
+        );
+    }
+
+    #[test]
+    fn perhaps_stands_in_the_place_of_no_answer() {
+        let expected = format!("Who was it?\n  perhaps \"Olav\" (probability 0.31)\n{QUOTE}");
+        assert_eq!(shown(&reply(0.06, true), false), expected);
+        let (reply, documents) = (reply(0.06, true), documents());
+        let page = Page { reply: &reply, documents: &documents };
+        let said = "no answer to \"Who was it?\"; perhaps \"Olav\" ((text):1:21, probability 0.31)";
+        assert_eq!(page.no_answer(), said);
+    }
+
+    #[test]
+    fn what_was_not_read_is_said() {
+        let reply = Reply { windows_total: 93, ..reply(0.99, false) };
+        let shown = shown(&reply, true);
+        assert!(
+            shown.starts_with(
+                "  no answer (probability 0.99)\n  in 2 of 93 windows; `--read all` reads the rest\n"
+            ),
+            "{shown}"
+        );
+    }
+}

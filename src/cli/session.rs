@@ -1,0 +1,203 @@
+//! Documents that stay loaded, and the questions that are put to them: what `ask` and `chat` have in common.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Result;
+use spanqa::reader::{self, Document, Event, Question, Reader};
+use spanqa::request::Options;
+use spanqa::request::reply::Reply;
+use spanqa::source::{Origin, Resolved};
+use spanqa::text::offsets::OffsetUnit;
+
+use super::inputs::InputArgs;
+use super::options::{CareArgs, ReaderArgs, UNITS, choice};
+use super::output::color::ColorArg;
+use super::output::{Format, Look, Printer};
+use super::progress::WindowBar;
+use super::{Outcome, hints, notice, terminal};
+
+/// What to read, and how to print replies.
+#[derive(clap::Args)]
+pub struct SessionArgs {
+    #[command(flatten)]
+    pub inputs: InputArgs,
+    /// How to print replies [default: json; text with `spanqa chat`]
+    #[arg(short, long, value_enum, env = "SPANQA_FORMAT")]
+    pub format: Option<Format>,
+    /// The same as --format text
+    #[arg(short = 't', overrides_with = "format")]
+    pub text: bool,
+    /// Show the sentence of an answer and N more on each side, with --format text or grep
+    #[arg(short = 'C', long = "sentences", value_name = "N")]
+    pub sentences: Option<usize>,
+    /// What start, end and column count
+    #[arg(long, value_parser = choice::<OffsetUnit>(UNITS), value_name = "UNIT", default_value_t = OffsetUnit::Char)]
+    pub offset_unit: OffsetUnit,
+    /// Explain replies: windows, their null logits and best spans, token scores
+    #[arg(long)]
+    pub why: bool,
+    /// When to colour what is printed; NO_COLOR, CLICOLOR and CLICOLOR_FORCE are heard by auto
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorArg::Auto)]
+    pub color: ColorArg,
+    /// No remarks and no progress on standard error; errors are still said
+    #[arg(long)]
+    pub quiet: bool,
+    #[command(flatten)]
+    pub care: CareArgs,
+    #[command(flatten)]
+    pub reader: ReaderArgs,
+}
+
+/// How a session differs between the commands that open one.
+pub struct Manner {
+    /// The format unless another one is asked for.
+    pub format: Format,
+    /// Replies have to say which question they belong to.
+    pub several: bool,
+    /// Questions are typed at a prompt, so they stand on the screen.
+    pub typed: bool,
+}
+
+/// A model, documents, and how to print what comes of questions.
+pub struct Session<'a> {
+    args: &'a SessionArgs,
+    resolved: Resolved,
+    reader: Reader,
+    options: Arc<Options>,
+    pub documents: Vec<Arc<Document>>,
+    printer: Printer,
+    notes: Notes,
+}
+
+impl<'a> Session<'a> {
+    /// Reads the documents and loads the model.
+    pub fn open(args: &'a SessionArgs, files: &[PathBuf], manner: &Manner) -> Result<Self> {
+        let mut notes = Notes { quiet: args.quiet, said: Vec::new() };
+        // Inputs come first: a mistyped path should not wait for a model.
+        let texts = args.inputs.read(files, &mut |text| notes.say(text))?;
+        let format = if args.text { Format::Text } else { args.format.unwrap_or(manner.format) };
+        let resolved = args.reader.resolve(args.quiet)?;
+        let read = args.reader.read(args.reader.decoding.reads());
+        let options = Arc::new(Options {
+            decoding: args.care.decoding(&args.reader.decoding, &resolved, format.is_for_people())?,
+            limits: args.reader.limits.limits(read),
+            read,
+            unit: args.offset_unit,
+            why: args.why,
+        });
+        let reader = args.reader.open(&resolved, args.quiet)?;
+
+        let mut documents: Vec<Arc<Document>> = Vec::with_capacity(texts.len());
+        for text in texts {
+            let document = reader.prepare_document(text.id, text.text)?;
+            if document.is_blank() {
+                notes
+                    .say(format!("there is nothing to read in {}", terminal::name(&document.id.to_string())));
+            }
+            documents.push(document.into());
+        }
+        let printer = Printer::new(Look {
+            format,
+            color: args.color,
+            context: args.sentences,
+            null_competes: args.reader.decoding.handle_impossible_answer,
+            several: manner.several,
+            typed: manner.typed,
+            quiet: args.quiet,
+        });
+        Ok(Self { args, resolved, reader, options, documents, printer, notes })
+    }
+
+    /// Answers questions and prints the replies in their order; `None` if `stop` was set before all were there.
+    pub fn ask(
+        &mut self,
+        questions: impl IntoIterator<Item = (u64, String)>,
+        stop: &AtomicBool,
+        out: &mut dyn Write,
+    ) -> Result<Option<Outcome>> {
+        let questions: Vec<Question> = (questions.into_iter())
+            .map(|(number, text)| Question::new(number.to_string(), text, self.documents.clone()))
+            .map(|question| question.with(&self.options))
+            .collect();
+        let Some(replies) = self.replies(&questions, stop)? else { return Ok(None) };
+        let mut outcome = Outcome::Success;
+        for (question, reply) in questions.iter().zip(replies) {
+            let reply = match reply {
+                Ok(reply) => reply,
+                // The others have their replies all the same.
+                Err(error) => {
+                    say_error(question, &error);
+                    outcome = Outcome::Failed;
+                    continue;
+                }
+            };
+            reply.notes.iter().map(hints::note).for_each(|note| self.notes.say(note));
+            if !reply.answered && outcome == Outcome::Success {
+                outcome = Outcome::Negative;
+            }
+            self.printer.print(&reply, &self.documents, out)?;
+            // Whoever interrupts the program finds whole records.
+            out.flush()?;
+        }
+        Ok(Some(outcome))
+    }
+
+    fn replies(
+        &self,
+        questions: &[Question],
+        stop: &AtomicBool,
+    ) -> Result<Option<Vec<reader::Result<Reply>>>> {
+        let mut bar = WindowBar::new(self.args.quiet);
+        let mut replies: Vec<Option<reader::Result<Reply>>> = questions.iter().map(|_| None).collect();
+        let stopped = || stop.load(Ordering::Relaxed);
+        let end = self.reader.answer_each(questions, &mut |event| {
+            match event {
+                Event::Read(progress) => bar.update(progress),
+                Event::Reply(question, reply) => replies[question] = Some(reply),
+            }
+            if stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        bar.finish();
+        end?;
+        match replies.into_iter().collect::<Option<Vec<_>>>() {
+            None if stopped() => Ok(None),
+            None => Err(reader::Error::ModelStopped.into()),
+            replies => Ok(replies),
+        }
+    }
+
+    /// Says what is to be said at the end.
+    pub fn close(self) {
+        let quiet = self.args.quiet;
+        self.args.reader.runtime.report(&self.reader, quiet);
+        if self.resolved.origin == Origin::BuiltIn && !quiet {
+            notice::built_in_model(|text| terminal::note(text));
+        }
+    }
+}
+
+fn say_error(question: &Question, error: &reader::Error) {
+    eprintln!("error: cannot ask question {}: {}", question.id, terminal::message(&error.to_string()));
+    if let Some(hint) = hints::advice(error).and_then(|advice| advice.hint) {
+        eprintln!("hint: {}", terminal::message(&hint));
+    }
+}
+
+/// Remarks, each of them made once.
+struct Notes {
+    quiet: bool,
+    said: Vec<String>,
+}
+
+impl Notes {
+    fn say(&mut self, text: String) {
+        if !self.quiet && !self.said.contains(&text) {
+            terminal::note(&text);
+            self.said.push(text);
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The sentences around an answer, for people who read them.
+//!
+//! Much text is wrapped by hand or by a program, so a line break says little: a sentence goes on across those that only keep lines short,
+//! and ends at those that part paragraphs, headings, items of lists and rows of tables.
+
+use std::ops::Range;
+
+use unicode_segmentation::UnicodeSegmentation;
+
+/// A sentence and its neighbours, as ranges of bytes without white space at their ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The sentences before it, in the order of the text.
+    pub before: Vec<Range<usize>>,
+    /// What holds the answer: a sentence, or as much of it as is near.
+    pub sentence: Range<usize>,
+    /// The sentences after it.
+    pub after: Vec<Range<usize>>,
+}
+
+/// How far a sentence is looked for, in bytes on each side.
+const REACH: usize = 600;
+
+/// A sentence of more lines is no sentence: a log, or a table.
+const MOST_LINES: usize = 8;
+
+/// The sentence that holds a range, and up to `neighbours` sentences on each side.
+pub fn around(text: &str, range: &Range<usize>, neighbours: usize) -> Surroundings {
+    let reach = REACH.saturating_mul(neighbours.saturating_add(1));
+    let first = floor_char(text, range.start.saturating_sub(reach));
+    let last = floor_char(text, range.end.saturating_add(reach).min(text.len()));
+    let found = pick(text, range, neighbours, first..last, &flowing(&text[first..last]));
+    match text[found.sentence.clone()].lines().count() {
+        0..=MOST_LINES => found,
+        _ => pick(text, range, neighbours, first..last, &text[first..last]),
+    }
+}
+
+/// Finds the sentences of a stretch of the text, of which `copy` is a copy with fewer line breaks.
+fn pick(
+    text: &str,
+    range: &Range<usize>,
+    neighbours: usize,
+    stretch: Range<usize>,
+    copy: &str,
+) -> Surroundings {
+    let mut found = Surroundings { before: Vec::new(), sentence: range.clone(), after: Vec::new() };
+    for (at, piece) in copy.split_sentence_bound_indices() {
+        let piece = stretch.start + at..stretch.start + at + piece.len();
+        let trimmed = trimmed(text, &piece);
+        // Half a sentence is worth showing only around the answer.
+        let cut = (piece.start == stretch.start && stretch.start > 0)
+            || (piece.end == stretch.end && stretch.end < text.len());
+        if piece.end <= range.start {
+            found.before.extend((!cut && !trimmed.is_empty()).then_some(trimmed));
+        } else if piece.start >= range.end {
+            found.after.extend((!cut && !trimmed.is_empty()).then_some(trimmed));
+        } else {
+            found.sentence = found.sentence.start.min(trimmed.start)..found.sentence.end.max(trimmed.end);
+        }
+    }
+    found.before.drain(..found.before.len().saturating_sub(neighbours));
+    found.after.truncate(neighbours);
+    found
+}
+
+fn trimmed(text: &str, range: &Range<usize>) -> Range<usize> {
+    let piece = &text[range.clone()];
+    let start = range.end - piece.trim_start().len();
+    start..start + piece.trim().len()
+}
+
+/// The text with spaces in place of the line breaks that only keep lines short. Every byte keeps its place.
+fn flowing(text: &str) -> String {
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let mut copy = String::with_capacity(text.len());
+    for block in lines.chunk_by(|above, below| !is_blank(above) && !is_blank(below)) {
+        let width = block.iter().map(|line| length(line)).max().unwrap_or(0);
+        for (at, line) in block.iter().enumerate() {
+            let wrapped = block.get(at + 1).is_some_and(|next| is_wrapped(line, next, width));
+            match line.strip_suffix('\n').filter(|_| wrapped) {
+                Some(words) => {
+                    copy.push_str(words.strip_suffix('\r').unwrap_or(words));
+                    copy.push_str(if words.ends_with('\r') { "  " } else { " " });
+                }
+                None => copy.push_str(line),
+            }
+        }
+    }
+    copy
+}
+
+/// Nobody wraps text more narrowly than the first, and nobody wraps text that is wider than the second.
+const WIDTHS: Range<usize> = 38..200;
+
+/// Whether a line ends only because the next word did not fit. Whoever wraps text by hand leaves some room at the end.
+fn is_wrapped(line: &str, next: &str, width: usize) -> bool {
+    let room = width / 8;
+    let word = next.split_whitespace().next().map_or(0, length);
+    WIDTHS.contains(&width)
+        && length(line) + 1 + word + room > width
+        && !starts_something(next)
+        && !line.trim_start().starts_with('#')
+        && ![line, next].into_iter().any(is_row)
+}
+
+fn length(line: &str) -> usize {
+    line.trim_end().chars().count()
+}
+
+fn is_blank(line: &str) -> bool {
+    line.trim().is_empty()
+}
+
+/// Whether a line starts an item of a list, a heading, a quotation or an option of a manual page.
+fn starts_something(line: &str) -> bool {
+    let line = line.trim_start();
+    let digits = line.bytes().take_while(u8::is_ascii_digit).count();
+    let numbered = (1..=3).contains(&digits) && line[digits..].starts_with(['.', ')']);
+    let lettered = matches!(line.as_bytes(), [letter, b')', ..] if letter.is_ascii_alphabetic());
+    numbered || lettered || line.starts_with(['-', '*', '+', '•', '#', '>', '|', '=', '`'])
+}
+
+/// Whether a line is a row of a table, whose columns stand apart.
+fn is_row(line: &str) -> bool {
+    line.trim().contains("    ") || line.trim().contains('\t') || line.contains('|')
+}
+
+fn floor_char(text: &str, mut offset: usize) -> usize {
+    while !text.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    offset
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn found<'a>(text: &'a str, answer: &str, neighbours: usize) -> (Vec<&'a str>, &'a str, Vec<&'a str>) {
+        let at = text.find(answer).unwrap();
+        let Surroundings { before, sentence, after } = around(text, &(at..at + answer.len()), neighbours);
+        let quote = |ranges: Vec<Range<usize>>| ranges.into_iter().map(|range| &text[range]).collect();
+        (quote(before), &text[sentence], quote(after))
+    }
+
+    fn sentence<'a>(text: &'a str, answer: &str) -> &'a str {
+        found(text, answer, 0).1
+    }
+
+    const WRAPPED: &str = "The lighthouse was built in 1871 by the\r\nengineer Ingrid Dahl, after three ships\r\nwere lost. \
+                           It had four keepers.\r\n\r\nThe last one was Olav.\r\n";
+
+    #[test]
+    fn a_sentence_goes_on_across_wrapped_lines() {
+        let whole = "The lighthouse was built in 1871 by the\r\nengineer Ingrid Dahl, after three ships\r\nwere lost.";
+        for answer in ["1871", "Ingrid Dahl", "Dahl, after three ships\r\nwere"] {
+            assert_eq!(sentence(WRAPPED, answer), whole);
+        }
+        assert_eq!(sentence(WRAPPED, "four"), "It had four keepers.");
+        let manual = "       -s, --only-delimited\n              do not print lines that hold none of the\n              \
+                      delimiters at all\n\n       -z     line delimiter is NUL, not newline\n";
+        assert!(
+            sentence(manual, "delimiters at").starts_with("do not print"),
+            "{}",
+            sentence(manual, "delimiters at")
+        );
+        assert!(sentence(manual, "delimiters at").ends_with("at all"));
+        assert_eq!(sentence(manual, "--only-delimited"), "-s, --only-delimited");
+    }
+
+    #[test]
+    fn what_is_no_running_text_stays_on_its_line() {
+        let text = "Title\nIt rained. Zürich was wet. It dried.\nNext.";
+        assert_eq!((sentence(text, "Zürich"), sentence(text, "Title")), ("Zürich was wet.", "Title"));
+        let list = "- one that is as long as lines of text tend to be\n- two that is as long as lines of text are\n  2) three";
+        assert_eq!(sentence(list, "two"), "- two that is as long as lines of text are");
+        assert_eq!(sentence(list, "three"), "2) three");
+        let table = "the name of the item            amount\nbolts, with a hexagonal head       400\nnuts that go with the bolts         40\n";
+        assert_eq!(sentence(table, "400"), "bolts, with a hexagonal head       400");
+        let address = "Ada Lovelace\n12 St James's Square\nLondon";
+        assert_eq!(sentence(address, "12"), "12 St James's Square");
+        let log: String =
+            (10..40).map(|at| format!("line {at} of a log that has no end of a sentence at all\n")).collect();
+        assert_eq!(sentence(&log, "line 25"), "line 25 of a log that has no end of a sentence at all");
+    }
+
+    #[test]
+    fn neighbours_come_in_the_order_of_the_text() {
+        let (before, _, after) = found(WRAPPED, "It had", 1);
+        assert!(before[0].ends_with("were lost."), "{before:?}");
+        assert_eq!((before.len(), after), (1, vec!["The last one was Olav."]));
+        let text = "One. Two. Three. Four. Five.";
+        assert_eq!(found(text, "Three", 2), (vec!["One.", "Two."], "Three.", vec!["Four.", "Five."]));
+        assert_eq!(found(text, "One", usize::MAX).2.len(), 4);
+        let long = format!("{}. Here. {}", "X".repeat(9000), "Y".repeat(9000));
+        assert_eq!(found(&long, "Here", 3), (vec![], "Here.", vec![]));
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_are_in_order_and_hold_the_answer(
+            text in "(\\PC{0,9}[\\n\\r. |é😀-]{0,3}){0,30}", a in 0usize..300, b in 0usize..300, neighbours in 0usize..4
+        ) {
+            let boundaries: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+            let (a, b) = (boundaries[a % boundaries.len()], boundaries[b % boundaries.len()]);
+            let range = a.min(b)..a.max(b);
+            let found = around(&text, &range, neighbours);
+            prop_assert!(found.sentence.start <= range.start && range.end <= found.sentence.end);
+            let all = [&found.before[..], std::slice::from_ref(&found.sentence), &found.after].concat();
+            prop_assert!(all.is_sorted_by(|one, other| one.end <= other.start), "{:?}", all);
+            prop_assert!(all.iter().all(|range| text.get(range.clone()).is_some()));
+            prop_assert_eq!(flowing(&text).len(), text.len());
+        }
+    }
+}
