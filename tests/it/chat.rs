@@ -141,7 +141,7 @@ mod at_a_prompt {
     fn an_interrupt_takes_the_question_back() {
         let folder = tempfile::tempdir().unwrap();
         let long = write(folder.path(), "long.txt", &"the cat sat on the mat\n".repeat(60_000));
-        let mut chat = chat(folder.path(), &[&long]);
+        let mut chat = chat(folder.path(), &[&long, "--read", "all"]);
         chat.expect("> ");
         chat.send("who\r");
         chat.interrupt_until("taken back");
