@@ -185,20 +185,20 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         layout = layout.with_names(ahead.as_ref().map_or_else(Vec::new, |parsed| parser.kept(parsed)));
     }
     let mut start = Start { first: ahead, ..Start::default() };
-    if let Some(Output { partial, trace: Some(trace) }) = &mut output {
-        if args.resume {
-            let earlier = Earlier {
-                partial,
-                layout: &layout,
-                model: opened.reader.name(),
-                unit: args.offset_unit,
-                anyway: args.resume_anyway,
-            };
-            start = earlier
-                .lay_beside((start.first.take(), &run.lines), &mut parser, trace, &mut report.tally)
-                .inspect_err(|_| trace.remove_if_new())?;
-            report.starts_at(start.position);
-        }
+    if let Some(Output { partial, trace: Some(trace) }) = &mut output
+        && args.resume
+    {
+        let earlier = Earlier {
+            partial,
+            layout: &layout,
+            model: opened.reader.name(),
+            unit: args.offset_unit,
+            anyway: args.resume_anyway,
+        };
+        start = earlier
+            .lay_beside((start.first.take(), &run.lines), &mut parser, trace, &mut report.tally)
+            .inspect_err(|_| trace.remove_if_new())?;
+        report.starts_at(start.position);
     }
     let mut file = output.as_ref().map(|output| output.partial.writer(start.bytes)).transpose()?;
     let out: &mut dyn Write = match &mut file {
