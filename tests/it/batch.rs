@@ -1135,7 +1135,7 @@ proptest! {
 #[test]
 fn requests_are_never_replaced_by_records() {
     let folder = folder();
-    let file = write(folder.path(), "requests.jsonl", &requests(2));
+    let file = write(folder.path(), "requests.jsonl", requests(2));
     let run = crate::support::run(&arguments(&[&file, "-o", &file]));
     run.fails_with("so it cannot be the output");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), requests(2));
