@@ -269,7 +269,7 @@ pub struct DecodingArgs {
     /// Whose rules make the scores [default: joint; squad with `spanqa eval`]
     #[arg(long, value_parser = choice::<ScoringRules>(SCORES))]
     pub score: Option<ScoringRules>,
-    /// Divide logits by this before they become probabilities [default: 1]
+    /// Divide logits by this before they become probabilities [default: the model's, or 1]
     #[arg(long, value_name = "T", value_parser = positive)]
     pub temperature: Option<f64>,
     /// Threshold and temperature that `spanqa tune` found for this model; other flags go before it

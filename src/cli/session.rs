@@ -18,15 +18,15 @@ use super::options::{CareArgs, ReaderArgs, UNITS, choice};
 use super::output::color::ColorArg;
 use super::output::{Format, Look, Printer};
 use super::progress::WindowBar;
-use super::{Outcome, hints, notice, terminal};
+use super::{Outcome, Usage, hints, notice, terminal};
 
 /// What to read, and how to print replies.
 #[derive(clap::Args)]
 pub struct SessionArgs {
     #[command(flatten)]
     pub inputs: InputArgs,
-    /// How to print replies [default: json; text with `spanqa chat`]
-    #[arg(short, long, value_enum, env = "SPANQA_FORMAT")]
+    /// How to print replies; SPANQA_FORMAT sets it for good [default: json; text with `spanqa chat`]
+    #[arg(short, long, value_enum)]
     pub format: Option<Format>,
     /// The same as --format text
     #[arg(short = 't', overrides_with = "format")]
@@ -79,7 +79,11 @@ impl<'a> Session<'a> {
         let mut notes = Notes { quiet: args.quiet, said: Vec::new() };
         // Inputs come first: a mistyped path should not wait for a model.
         let texts = args.inputs.read(files, &mut |text| notes.say(text))?;
-        let format = if args.text { Format::Text } else { args.format.unwrap_or(manner.format) };
+        let format = match (args.text, args.format) {
+            (true, _) => Format::Text,
+            (false, Some(format)) => format,
+            (false, None) => usual_format()?.unwrap_or(manner.format),
+        };
         let resolved = args.reader.resolve(args.quiet)?;
         let read = args.reader.read(args.reader.decoding.reads());
         let options = Arc::new(Options {
@@ -198,6 +202,21 @@ impl Notes {
         if !self.quiet && !self.said.contains(&text) {
             terminal::note(&text);
             self.said.push(text);
+        }
+    }
+}
+
+/// The format that the environment asks for. Not by clap, for which it would stand beside `-t` as if it had been typed.
+fn usual_format() -> Result<Option<Format>> {
+    let Some(name) = std::env::var_os("SPANQA_FORMAT").filter(|name| !name.is_empty()) else {
+        return Ok(None);
+    };
+    let name = name.to_string_lossy();
+    match <Format as clap::ValueEnum>::from_str(&name, false) {
+        Ok(format) => Ok(Some(format)),
+        Err(_) => {
+            let what = format!("SPANQA_FORMAT is `{}`, which is no format", terminal::name(&name));
+            Err(Usage::new(what, "set it to json, text, grep or hf, or unset it").into())
         }
     }
 }

@@ -3,6 +3,13 @@
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write};
+use std::io::{self, IsTerminal};
+
+/// How many columns the terminal has that standard output goes to, if it goes to one.
+pub fn width() -> Option<usize> {
+    let size = io::stdout().is_terminal().then(terminal_size::terminal_size)?;
+    size.map(|(width, _)| width.0.into())
+}
 
 /// A name, on one line.
 pub fn name(text: &str) -> Cow<'_, str> {
@@ -19,15 +26,33 @@ pub fn one_line(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect()
 }
 
-/// Text of a document as it flows, however its lines are broken and indented.
+/// Text of a document as it flows, however its lines are broken and indented. A word that was parted at the end of a line is whole again; its
+/// hyphen stays unless it is one that manual pages put only there.
 pub fn flowing(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for char in one_line(text).chars() {
-        if !(char.is_whitespace() && out.ends_with(' ')) {
-            out.push(if char.is_whitespace() { ' ' } else { char });
+    let mut parted = false;
+    for char in text.chars() {
+        let blank = char.is_whitespace() || char.is_control();
+        if char == '\n' && out.trim_end_matches(' ').ends_with(is_hyphen) && is_parted(&out) {
+            out.truncate(out.trim_end_matches(' ').trim_end_matches('\u{2010}').len());
+            parted = true;
+        } else if !blank {
+            parted = false;
+            out.push(char);
+        } else if !parted && !out.ends_with(' ') {
+            out.push(' ');
         }
     }
     out
+}
+
+fn is_hyphen(char: char) -> bool {
+    matches!(char, '-' | '\u{2010}')
+}
+
+/// Whether the hyphen at the end follows a letter: a dash does not.
+fn is_parted(text: &str) -> bool {
+    text.trim_end_matches(' ').trim_end_matches(is_hyphen).ends_with(char::is_alphabetic)
 }
 
 /// Says something on standard error that a person should know.
@@ -78,6 +103,15 @@ mod tests {
         assert_eq!(message("a:\n\tb\x1b[2J\r"), "a:\n\tb\\x1b[2J\\r");
         assert_eq!(one_line("a\x1b[31m\nb"), "a [31m b");
         assert_eq!(flowing(" a\x1b[31m,\r\n    b  c \n"), " a [31m, b c ");
+    }
+
+    #[test]
+    fn words_that_were_parted_are_whole() {
+        assert_eq!(
+            flowing("all speci\u{2010}\n      fied by read-\r\n  only -\n a"),
+            "all specified by read-only - a"
+        );
+        assert_eq!(flowing("a \u{2010} b, c-d"), "a \u{2010} b, c-d");
     }
 
     #[test]

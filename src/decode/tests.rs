@@ -66,7 +66,7 @@ fn rank(samples: &[Sample], decoding: &Decoding) -> Ranking {
 
 #[test]
 fn the_window_with_the_best_view_owns_a_span() {
-    let layout = vec![0..20, 10..30, 20..40];
+    let layout = [0..20, 10..30, 20..40];
     let (start, end) = (vec![0.0; 21], vec![0.0; 21]);
     let owner = |first: usize, last: usize| -> Vec<usize> {
         let owns = |index: &usize| {

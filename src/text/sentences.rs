@@ -99,7 +99,7 @@ fn is_wrapped(line: &str, next: &str, width: usize) -> bool {
     let word = next.split_whitespace().next().map_or(0, length);
     WIDTHS.contains(&width)
         && length(line) + 1 + word + room > width
-        && !starts_something(next)
+        && !starts_something(next, indent(line) == indent(next))
         && !line.trim_start().starts_with('#')
         && ![line, next].into_iter().any(is_row)
 }
@@ -112,9 +112,18 @@ fn is_blank(line: &str) -> bool {
     line.trim().is_empty()
 }
 
-/// Whether a line starts an item of a list, a heading, a quotation or an option of a manual page.
-fn starts_something(line: &str) -> bool {
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+/// Whether a line starts an item of a list, a heading, a quotation or an option of a manual page. An option that stands as deep as the line
+/// before it was only wrapped there.
+fn starts_something(line: &str, as_deep: bool) -> bool {
     let line = line.trim_start();
+    let option = line.starts_with('-') && !line[1..].starts_with([' ', '-']);
+    if option && as_deep {
+        return false;
+    }
     let digits = line.bytes().take_while(u8::is_ascii_digit).count();
     let numbered = (1..=3).contains(&digits) && line[digits..].starts_with(['.', ')']);
     let lettered = matches!(line.as_bytes(), [letter, b')', ..] if letter.is_ascii_alphabetic());
@@ -168,6 +177,9 @@ mod tests {
         );
         assert!(sentence(manual, "delimiters at").ends_with("at all"));
         assert_eq!(sentence(manual, "--only-delimited"), "-s, --only-delimited");
+        let option =
+            "   The other option closes all clients but the one given with\n   -t. Nothing else.\n   -x\n";
+        assert!(sentence(option, "closes").ends_with("-t."), "{}", sentence(option, "closes"));
     }
 
     #[test]

@@ -350,8 +350,7 @@ CC-BY-SA-4.0
         let licensed = |licence: Option<&str>| markdown(&Card { licence: licence.map(Into::into), ..card() });
         assert!(licensed(Some("Apache 2.0")).contains("\nlicense: apache-2.0\n"));
         assert!(
-            licensed(Some("My own: \"x\"\n"))
-                .contains("\nlicense: other\nlicense_name: \"my-own-x-\"\ntags:")
+            licensed(Some("My own: \"x\"\n")).contains("\nlicense: other\nlicense_name: \"my-own-x-\"\n")
         );
         let none = licensed(None);
         assert!(none.contains("\nlicense: unknown\n") && none.contains("Not stated."));

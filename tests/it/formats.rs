@@ -179,7 +179,8 @@ mod at_a_terminal {
     fn json_is_indented_and_coloured() {
         let coloured = shown(&["ask", BUILT, "-c", TOWER, "--quiet"], &[], 80);
         assert!(
-            coloured.starts_with("{\r\n  \x1b[1m\"id\"\x1b[0m: \x1b[35m\"1\"\x1b[0m,\r\n"),
+            coloured
+                .starts_with("{\r\n  \x1b[1m\"id\"\x1b[0m: \"1\",\r\n  \x1b[1m\"question\"\x1b[0m: \x1b[35m"),
             "{coloured:?}"
         );
         let bare = shown(&["ask", BUILT, "-c", TOWER, "--quiet"], &[("NO_COLOR", "1")], 80);
@@ -191,6 +192,17 @@ mod at_a_terminal {
             let shown = shown(&["ask", BUILT, "-c", TOWER, "--quiet", "-t"], &[off], 80);
             assert!(shown.contains("⟦1889⟧") && !shown.contains('\x1b'), "{off:?}: {shown:?}");
         }
+    }
+
+    #[test]
+    fn text_is_wrapped_between_words() {
+        let narrow = plain(&shown(&["ask", BUILT, "-c", TOWER, "--quiet", "-t"], &[], 40));
+        let lines: Vec<&str> = narrow.lines().collect();
+        assert_eq!(
+            lines[..3],
+            [BUILT, "  The Eiffel Tower was built in 1889 by", "  the company of Gustave Eiffel, who had"]
+        );
+        assert!(lines.iter().all(|line| line.chars().count() <= 40), "{narrow}");
     }
 
     #[test]

@@ -52,7 +52,10 @@ impl Pty {
 
     /// Interrupts the program until it has printed something: the first interrupt may come too early.
     pub fn interrupt_until(&mut self, text: &str) {
+        let mut tries = 0;
         while !self.seen.contains(text) {
+            tries += 1;
+            assert!(tries < 1000, "{text:?} did not come: {:?}", self.seen);
             kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGINT).unwrap();
             self.read(50);
         }

@@ -153,6 +153,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     // What can be wrong with the command itself is said before a model is loaded.
     let inputs = args.inputs()?;
     let mut layout = args.layout()?;
+    args.refuse_output_that_is_read()?;
     let partial = args.output.as_deref().map(|target| Partial::open(target, args.resume)).transpose()?;
     let opened = match args.open() {
         Ok(opened) => opened,
@@ -185,20 +186,20 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         layout = layout.with_names(ahead.as_ref().map_or_else(Vec::new, |parsed| parser.kept(parsed)));
     }
     let mut start = Start { first: ahead, ..Start::default() };
-    if let Some(Output { partial, trace: Some(trace) }) = &mut output {
-        if args.resume {
-            let earlier = Earlier {
-                partial,
-                layout: &layout,
-                model: opened.reader.name(),
-                unit: args.offset_unit,
-                anyway: args.resume_anyway,
-            };
-            start = earlier
-                .lay_beside((start.first.take(), &run.lines), &mut parser, trace, &mut report.tally)
-                .inspect_err(|_| trace.remove_if_new())?;
-            report.starts_at(start.position);
-        }
+    if let Some(Output { partial, trace: Some(trace) }) = &mut output
+        && args.resume
+    {
+        let earlier = Earlier {
+            partial,
+            layout: &layout,
+            model: opened.reader.name(),
+            unit: args.offset_unit,
+            anyway: args.resume_anyway,
+        };
+        start = earlier
+            .lay_beside((start.first.take(), &run.lines), &mut parser, trace, &mut report.tally)
+            .inspect_err(|_| trace.remove_if_new())?;
+        report.starts_at(start.position);
     }
     let mut file = output.as_ref().map(|output| output.partial.writer(start.bytes)).transpose()?;
     let out: &mut dyn Write = match &mut file {
@@ -305,6 +306,20 @@ impl Args {
             context: self.context_field.clone(),
             id: self.id_field.clone(),
             files: !self.no_files,
+        }
+    }
+
+    /// The records would take the place of the requests.
+    fn refuse_output_that_is_read(&self) -> Result<()> {
+        let Some(output) = self.output.as_ref().and_then(|output| output.canonicalize().ok()) else {
+            return Ok(());
+        };
+        match self.files.iter().find(|file| file.canonicalize().is_ok_and(|file| file == output)) {
+            None => Ok(()),
+            Some(file) => {
+                let what = format!("{} is read, so it cannot be the output", file.display());
+                Err(Usage::new(what, "give --output another name").into())
+            }
         }
     }
 

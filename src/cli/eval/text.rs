@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::Result;
 use spanqa::eval::analysis::stats::Calibration;
-use spanqa::eval::analysis::{Estimate, OutcomeTable, Point};
+use spanqa::eval::analysis::{Estimate, OutcomeTable, Outcomes, Point};
 use spanqa::eval::results::{About, AlwaysAnswering, Evaluation, Speed};
 
 pub(super) fn print(found: &Evaluation, out: &mut dyn Write) -> Result<()> {
@@ -72,24 +72,18 @@ pub(super) fn print(found: &Evaluation, out: &mut dyn Write) -> Result<()> {
 
 /// Right, wrong and refused, as a person counts.
 fn outcomes(table: &OutcomeTable, out: &mut dyn Write) -> Result<()> {
-    writeln!(out, "\n{:<24}{:>34}{:>22}", "", "with an answer", "without one")?;
+    writeln!(out, "\n{:<30}{:<38}without one", "", "with an answer")?;
     writeln!(
         out,
-        "{:<24}{:>6}{:>7}{:>9}{:>8}{:>7}{:>7}{:>10}",
-        "", "right", "wrong", "refused", "forced", "of", "", "refused, of"
+        "{:<30}{:<6}{:>7}{:>9}{:>8}{:>5}   {:>7}{:>5}",
+        "", "right", "wrong", "refused", "forced", "of", "refused", "of"
     )?;
     for group in std::iter::once(&table.all).chain(&table.kind).chain(&table.windows) {
+        let Outcomes { name, answerable, right, wrong, refused_wrongly, forced, .. } = group;
+        let Outcomes { unanswerable, refused_rightly, .. } = group;
         writeln!(
             out,
-            "{:<24}{:>6}{:>7}{:>9}{:>8}{:>7}{:>10}{:>7}",
-            group.name,
-            group.right,
-            group.wrong,
-            group.refused_wrongly,
-            group.forced,
-            group.answerable,
-            group.refused_rightly,
-            group.unanswerable
+            "{name:<30}{right:>5}{wrong:>8}{refused_wrongly:>9}{forced:>8}{answerable:>5}   {refused_rightly:>7}{unanswerable:>5}"
         )?;
     }
     Ok(())

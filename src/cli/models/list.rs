@@ -1,14 +1,14 @@
 //! `spanqa models list`.
 
 use std::collections::HashSet;
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 
 use serde::Serialize;
 use spanqa::source::{Entry, HubRepo, SourceOptions, resolve};
 
 use super::table::{self, Narrowing};
 use super::{readable, size_of, without_network, write_json};
-use crate::cli::Outcome;
+use crate::cli::{Outcome, terminal};
 
 #[derive(Serialize)]
 struct Row {
@@ -32,8 +32,8 @@ pub fn run(options: &SourceOptions, json: bool, out: &mut dyn Write) -> anyhow::
     }
     let mut lines = vec![HEADINGS.map(String::from)];
     lines.extend(rows.iter().map(Row::cells));
-    match terminal_size::terminal_size().filter(|_| io::stdout().is_terminal()) {
-        Some((width, _)) => table::write_within(&lines, width.0.into(), &NARROWING, out)?,
+    match terminal::width() {
+        Some(width) => table::write_within(&lines, width, &NARROWING, out)?,
         None => table::write(&lines, out)?,
     }
     Ok(Outcome::Success)

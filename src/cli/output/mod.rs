@@ -6,6 +6,7 @@
 //! grep   a line for each answer
 //! hf     what transformers' pipeline returned
 //! color  when to use colours, and which
+//! wrap   lines that end where words do
 //! ```
 
 pub mod color;
@@ -13,6 +14,7 @@ mod grep;
 mod hf;
 pub mod json;
 mod text;
+mod wrap;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -67,11 +69,14 @@ pub struct Printer {
     look: Look,
     palette: Palette,
     json: json::Style,
+    /// The width of the terminal, if replies go to one.
+    width: Option<usize>,
 }
 
 impl Printer {
     pub fn new(look: Look) -> Self {
-        Self { look, palette: Palette::new(look.color), json: json::Style::new(look.color) }
+        let (palette, json) = (Palette::new(look.color), json::Style::new(look.color));
+        Self { look, palette, json, width: terminal::width() }
     }
 
     /// Prints one reply. What is written ends with a line break.

@@ -8,6 +8,7 @@ use spanqa::request::reply::{Answer, Reply, Why};
 use spanqa::text::sentences::Surroundings;
 
 use super::color::Palette;
+use super::wrap::wrap;
 use super::{Page, Printer};
 use crate::cli::terminal::{flowing, one_line};
 
@@ -16,22 +17,25 @@ impl Printer {
         let Palette { strong, dim, reset, .. } = self.palette;
         let reply = page.reply;
         if !self.look.typed {
-            writeln!(out, "{dim}{}{reset}", one_line(&reply.question))?;
+            self.line(0, &format!("{dim}{}{reset}", one_line(&reply.question)), out)?;
         }
         if !reply.answered {
             match page.perhaps() {
                 Some(best) => {
                     let text = one_line(&best.text);
-                    writeln!(
-                        out,
-                        "  {strong}perhaps \"{text}\"{reset} {dim}(probability {:.2}){reset}",
+                    let line = format!(
+                        "{strong}perhaps \"{text}\"{reset} {dim}(probability {:.2}){reset}",
                         best.score
-                    )?;
+                    );
+                    self.line(2, &line, out)?;
                 }
-                None => writeln!(out, "  {strong}no answer{reset} {dim}({}){reset}", why_none(reply))?,
+                None => {
+                    let line = format!("{strong}no answer{reset} {dim}({}){reset}", why_none(reply));
+                    self.line(2, &line, out)?;
+                }
             }
             if let Some(read) = page.unread() {
-                writeln!(out, "  {dim}in {read}{reset}")?;
+                self.line(2, &format!("{dim}in {read}{reset}"), out)?;
             }
             if !reply.candidates.is_empty() && !reply.perhaps {
                 writeln!(out, "  {dim}nearest:{reset}")?;
@@ -56,28 +60,28 @@ impl Printer {
         let neighbours = self.look.context.unwrap_or(0);
         let Surroundings { before, sentence, after } = page.surroundings(answer, neighbours);
         for range in before {
-            writeln!(out, "  {dim}{}{reset}", piece(range))?;
+            self.line(2, &format!("{dim}{}{reset}", piece(range)), out)?;
         }
-        writeln!(
-            out,
-            "  {}{strong}{open}{}{close}{reset}{}",
+        let marked = format!(
+            "{}{strong}{open}{}{close}{reset}{}",
             piece(sentence.start..answer.bytes.start),
             piece(answer.bytes.clone()),
             piece(answer.bytes.end..sentence.end),
-        )?;
+        );
+        self.line(2, &marked, out)?;
         for range in after {
-            writeln!(out, "  {dim}{}{reset}", piece(range))?;
+            self.line(2, &format!("{dim}{}{reset}", piece(range)), out)?;
         }
         let sheet = answer.source.as_ref().and_then(|source| source.page);
         let sheet = sheet.map_or(String::new(), |number| format!("  page {number}"));
-        writeln!(
-            out,
-            "    {dim}{}{sheet}  score {:.3}  margin {:+.2}{reset}",
-            page.place(answer),
-            answer.score,
-            answer.margin
-        )?;
+        let (place, Answer { score, margin, .. }) = (page.place(answer), answer);
+        self.line(4, &format!("{dim}{place}{sheet}  score {score:.3}  margin {margin:+.2}{reset}"), out)?;
         Ok(())
+    }
+
+    /// One line, or several on a narrow terminal.
+    fn line(&self, indent: usize, text: &str, out: &mut dyn Write) -> Result<()> {
+        Ok(writeln!(out, "{}", wrap(text, indent, self.width))?)
     }
 
     fn why(&self, page: &Page, why: &Why, out: &mut dyn Write) -> Result<()> {
@@ -190,7 +194,8 @@ mod tests {
             typed,
             quiet: true,
         };
-        let printer = Printer { look, palette: Palette::default(), json: json::Style::new(ColorArg::Never) };
+        let json = json::Style::new(ColorArg::Never);
+        let printer = Printer { look, palette: Palette::default(), json, width: None };
         let mut out = Vec::new();
         printer.print(reply, &documents(), &mut out).unwrap();
         String::from_utf8(out).unwrap()
