@@ -92,14 +92,22 @@ fn question_word(question: &str) -> &'static str {
     "other"
 }
 
-fn groups(rows: &[Row], key: impl Fn(&Row) -> Option<(usize, String)>) -> Vec<Group> {
-    let mut members: BTreeMap<(usize, String), Vec<&Row>> = BTreeMap::new();
+/// Puts together what has the same key, in the order of the keys; what has none is left out.
+pub(super) fn grouped<'a, 'b, K: Ord>(
+    rows: &'b [Row<'a>],
+    key: impl Fn(&Row) -> Option<K>,
+) -> BTreeMap<K, Vec<&'b Row<'a>>> {
+    let mut groups: BTreeMap<K, Vec<&Row>> = BTreeMap::new();
     for row in rows {
         if let Some(key) = key(row) {
-            members.entry(key).or_default().push(row);
+            groups.entry(key).or_default().push(row);
         }
     }
-    members
+    groups
+}
+
+fn groups(rows: &[Row], key: impl Fn(&Row) -> Option<(usize, String)>) -> Vec<Group> {
+    grouped(rows, key)
         .into_iter()
         .map(|((_, name), rows)| {
             let percent = |values: Vec<f64>| 100.0 * mean(&values);

@@ -1,10 +1,9 @@
 //! What came of questions as a person counts it: right, wrong, refused.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use crate::eval::analysis::Row;
+use crate::eval::analysis::groups::grouped;
 
 /// The F1 from which an answer is right: it may have a word too many, not another meaning.
 pub const RIGHT: f64 = 0.5;
@@ -68,19 +67,6 @@ pub fn outcomes(rows: &[Row]) -> OutcomeTable {
             .map(|(class, rows)| count(name(class), rows.into_iter()))
             .collect(),
     }
-}
-
-fn grouped<'a, 'b, K: Ord>(
-    rows: &'b [Row<'a>],
-    key: impl Fn(&Row) -> Option<K>,
-) -> BTreeMap<K, Vec<&'b Row<'a>>> {
-    let mut groups: BTreeMap<K, Vec<&Row>> = BTreeMap::new();
-    for row in rows {
-        if let Some(key) = key(row) {
-            groups.entry(key).or_default().push(row);
-        }
-    }
-    groups
 }
 
 fn count<'a, 'b: 'a>(name: String, rows: impl Iterator<Item = &'a Row<'b>>) -> Outcomes {
