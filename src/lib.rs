@@ -50,6 +50,7 @@ pub mod rank;
 pub mod reader;
 pub mod report;
 pub mod request;
+pub mod rerank;
 pub mod source;
 pub mod stream;
 pub mod text;

@@ -42,7 +42,7 @@ pub struct InputArgs {
     pre_glob: Vec<String>,
     /// Refuse documents larger than this, unpacked
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_BYTES, help_heading = "Files")]
-    max_bytes: u64,
+    pub max_bytes: u64,
 }
 
 /// A text that was read, and what to call it.

@@ -17,6 +17,7 @@ mod options;
 mod output;
 mod progress;
 mod provenance;
+mod rank;
 mod session;
 mod shell;
 mod signals;
@@ -58,6 +59,8 @@ enum Command {
     Chat(Box<chat::Args>),
     /// Answer a stream of requests: JSON lines or a table in, a record for each question out
     Batch(Box<batch::Args>),
+    /// Put passages in order: those of files for a question, or those that come in JSON lines
+    Rank(Box<rank::Args>),
     /// Score a model, or predictions, on a data set of questions with known answers
     Eval(Box<eval::Args>),
     /// Compare two sets of answers question by question
@@ -113,6 +116,7 @@ pub fn run(cli: Cli) -> Result<Outcome> {
         Command::Ask(args) => ask::run(&args, &mut stdout),
         Command::Chat(args) => chat::run(&args, &mut stdout),
         Command::Batch(args) => batch::run(&args, &mut stdout),
+        Command::Rank(args) => rank::run(&args, &mut stdout),
         Command::Eval(args) => eval::run(&args, &mut stdout),
         Command::Compare(args) => compare::run(&args, &mut stdout),
         Command::Tune(args) => tune::run(&args, &mut stdout),

@@ -74,6 +74,24 @@ pub struct ReaderArgs {
 }
 
 impl ReaderArgs {
+    /// What somebody has typed who said nothing about answers and windows.
+    pub fn usual(model: ModelArgs, runtime: RuntimeArgs) -> Self {
+        let decoding = DecodingArgs {
+            top_k: 1,
+            null_threshold: None,
+            always_answer: false,
+            max_answer_tokens: None,
+            score: None,
+            temperature: None,
+            profile: None,
+            dedup: None,
+            handle_impossible_answer: false,
+        };
+        let max_question_tokens = Limits::default().max_question_tokens;
+        let limits = LimitArgs { window: None, overlap: None, max_question_tokens };
+        Self { model, decoding, limits, read: None, runtime }
+    }
+
     /// How many windows to read of long documents, where not everything is.
     pub fn read(&self, default: Read) -> Option<usize> {
         match self.read.unwrap_or(default) {
@@ -453,6 +471,14 @@ fn threshold(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(number) if !number.is_nan() => Ok(number),
         _ => Err("it must be a number, or inf or -inf".into()),
+    }
+}
+
+/// Any number.
+pub fn number(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        _ => Err("it must be a number".into()),
     }
 }
 

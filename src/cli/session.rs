@@ -207,7 +207,7 @@ impl Notes {
 }
 
 /// The format that the environment asks for. Not by clap, for which it would stand beside `-t` as if it had been typed.
-fn usual_format() -> Result<Option<Format>> {
+pub fn usual_format() -> Result<Option<Format>> {
     let Some(name) = std::env::var_os("SPANQA_FORMAT").filter(|name| !name.is_empty()) else {
         return Ok(None);
     };

@@ -26,6 +26,7 @@ mod zstd;
 
 use std::fmt;
 use std::io::{self, Cursor, Read};
+use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -48,6 +49,19 @@ pub struct Text {
     pub seen: Option<View>,
     /// How the text came out of its file.
     pub origin: Origin,
+}
+
+impl Text {
+    /// What a model sees of it.
+    pub fn seen(&self) -> &str {
+        self.seen.as_ref().map_or(&self.text, View::text)
+    }
+
+    /// A piece of the text as a text of its own, seen as it is seen in the whole one. Where it stands in a file only the whole one tells.
+    pub fn part(&self, range: Range<usize>) -> Self {
+        let seen = self.seen.as_ref().map(|view| view.part(&self.text, range.clone()));
+        Self { text: self.text[range].to_owned(), seen, origin: Origin::Plain }
+    }
 }
 
 impl From<String> for Text {

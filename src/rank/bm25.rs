@@ -51,3 +51,79 @@ pub fn rank(question: &str, documents: &[&Passages]) -> Vec<Hit> {
     hits.sort_by(|a, b| b.score.total_cmp(&a.score));
     hits
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn texts(list: &Value) -> Vec<String> {
+        serde_json::from_value(list.clone()).unwrap()
+    }
+
+    fn whole(passages: &[String]) -> Vec<Passages> {
+        passages.iter().map(|passage| Passages::whole(passage)).collect()
+    }
+
+    fn terms(passages: &[String], questions: &[String]) -> Value {
+        let analyser = Analyser::new();
+        let of = |passage: &String| {
+            let mut found = Vec::new();
+            analyser.terms(passage, |term| found.push(term.to_owned()));
+            found
+        };
+        let asked = |question: &String| analyser.question(question);
+        json!({
+            "passages": passages.iter().map(of).collect::<Vec<_>>(),
+            "questions": questions.iter().map(asked).collect::<Vec<_>>(),
+        })
+    }
+
+    /// The order of all passages, and the score of each.
+    fn ranked(question: &str, passages: &[Passages]) -> (Vec<usize>, Vec<f64>) {
+        let passages: Vec<&Passages> = passages.iter().collect();
+        let hits = rank(question, &passages);
+        let mut scores = vec![0.0; hits.len()];
+        hits.iter().for_each(|hit| scores[hit.document] = hit.score);
+        (hits.iter().map(|hit| hit.document).collect(), scores)
+    }
+
+    /// What bm25s makes of the same terms: tests/fixtures/bm25.py.
+    #[test]
+    fn passages_rank_as_bm25s_ranks_them() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/bm25.json");
+        let golden: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let (passages, questions) = (texts(&golden["passages"]), texts(&golden["questions"]));
+        assert_eq!(terms(&passages, &questions), golden["terms"], "make the golden file anew");
+        let passages = whole(&passages);
+        for (number, question) in questions.iter().enumerate() {
+            let (order, scores) = ranked(question, &passages);
+            assert_eq!(json!(order), golden["orders"][number], "{question}");
+            for (at, score) in scores.iter().enumerate() {
+                let expected = golden["scores"][number][at].as_f64().unwrap();
+                assert!(
+                    (score - expected).abs() < 1e-9,
+                    "{question} [{at}]: expected {expected}, found {score}"
+                );
+            }
+        }
+    }
+
+    /// Writes what tests/fixtures/bm25.py compares: our terms and our orders.
+    #[test]
+    #[ignore = "needs SPANQA_BM25, a JSON file with passages and questions"]
+    fn exports_terms() {
+        let path = std::env::var("SPANQA_BM25").expect("SPANQA_BM25 names a JSON file");
+        let mut whole_file: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let (passages, questions) = (texts(&whole_file["passages"]), texts(&whole_file["questions"]));
+        whole_file["terms"] = terms(&passages, &questions);
+        let passages = whole(&passages);
+        let ranked: Vec<_> = questions.iter().map(|question| ranked(question, &passages)).collect();
+        whole_file["orders"] = ranked.iter().map(|(order, _)| json!(order)).collect();
+        whole_file["scores"] = ranked.iter().map(|(_, scores)| json!(scores)).collect();
+        std::fs::write(format!("{path}.terms"), whole_file.to_string()).unwrap();
+    }
+}

@@ -36,29 +36,40 @@ impl Passages {
         let lines = lines(text);
         let outline = Outline::of(text, &lines);
         for passage in group(text, &lines) {
-            let number = made.ranges.len() as u32;
             let first = lines.partition_point(|line| line.end <= passage.start);
-            let mut length = 0;
-            let mut count = |term: &str| {
+            let headings = outline.above(first).into_iter().map(|line| &text[lines[line].clone()]);
+            made.add(&analyser, passage.clone(), std::iter::once(&text[passage]).chain(headings));
+        }
+        made
+    }
+
+    /// Takes a text as a single passage, however long it is.
+    pub fn whole(text: &str) -> Self {
+        let mut made = Self::default();
+        made.add(&Analyser::new(), 0..text.len(), std::iter::once(text));
+        made
+    }
+
+    /// Adds a passage that is found by the terms of these texts.
+    fn add<'a>(&mut self, analyser: &Analyser, bytes: Range<usize>, texts: impl Iterator<Item = &'a str>) {
+        let number = self.ranges.len() as u32;
+        let mut length = 0;
+        for text in texts {
+            analyser.terms(text, |term| {
                 length += 1;
-                match made.postings.get_mut(term) {
+                match self.postings.get_mut(term) {
                     None => {
-                        made.postings.insert(term.to_owned(), vec![(number, 1)]);
+                        self.postings.insert(term.to_owned(), vec![(number, 1)]);
                     }
                     Some(list) => match list.last_mut() {
                         Some((last, times)) if *last == number => *times += 1,
                         _ => list.push((number, 1)),
                     },
                 }
-            };
-            analyser.terms(&text[passage.clone()], &mut count);
-            for heading in outline.above(first) {
-                analyser.terms(&text[lines[heading].clone()], &mut count);
-            }
-            made.lengths.push(length);
-            made.ranges.push(passage);
+            });
         }
-        made
+        self.lengths.push(length);
+        self.ranges.push(bytes);
     }
 
     /// How many there are.
@@ -230,6 +241,15 @@ mod tests {
         assert_eq!(holding("-x"), all);
         assert_eq!(holding("option"), all);
         assert_eq!(holding("last"), [passages.len() as u32 - 1]);
+    }
+
+    #[test]
+    fn a_whole_text_is_one_passage() {
+        let text = "# One\n\n".to_owned() + &"the same words again ".repeat(100);
+        let passages = Passages::whole(&text);
+        assert_eq!((passages.len(), passages.range(0)), (1, 0..text.len()));
+        assert_eq!(passages.postings["word"], [(0, 100)]);
+        assert_eq!(Passages::whole("").len(), 1);
     }
 
     proptest! {

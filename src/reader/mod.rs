@@ -32,7 +32,6 @@ use crate::encoder::batch::pack;
 use crate::encoder::{DeviceChoice, Runtime};
 use crate::heads::{QaModel, SpanModel};
 use crate::request::reply::{DocumentId, Reply};
-use crate::text::view::View;
 use crate::text::{Tokenizer, Tokens};
 
 /// A tokenizer and a model that answer questions together.
@@ -164,10 +163,10 @@ impl Reader {
 
     /// Tokenises a document as the model is to see it. Its tokens say where they stand in the text itself.
     pub fn prepare_document(&self, id: DocumentId, document: Text) -> Result<Document> {
-        let Text { text, seen, origin } = document;
-        let read = seen.as_ref().map_or(text.as_str(), View::text);
+        let read = document.seen();
         let mut tokens =
             if read.trim().is_empty() { Tokens::default() } else { self.tokenizer.encode(read)? };
+        let Text { text, seen, origin } = document;
         if let Some(view) = &seen {
             for (start, end) in &mut tokens.offsets {
                 let original = view.original(*start..*end);

@@ -4,6 +4,7 @@
 //! lines        bytes -> lines, or rows of a table
 //! parser       a line -> a request, with a ticket for each record that will come of it
 //! shapes       what requests look like
+//! passages     requests to put passages in order
 //! options      how replies are made
 //! parameters   what a request asks of its own replies
 //! reply        what a question gets back
@@ -16,6 +17,7 @@ pub mod lines;
 mod options;
 pub mod parameters;
 pub mod parser;
+pub mod passages;
 pub mod record;
 pub mod reply;
 pub mod rows;

@@ -25,6 +25,14 @@ impl View {
         Self { text: copy, cuts }
     }
 
+    /// The view of a part of the text it was made of.
+    pub fn part(&self, text: &str, range: Range<usize>) -> Self {
+        let inside = |piece: Range<usize>| piece.start.max(range.start)..piece.end.min(range.end);
+        let pieces = self.cuts.pieces().map(inside).filter(|piece| !piece.is_empty());
+        let moved = pieces.map(|piece| piece.start - range.start..piece.end - range.start);
+        Self::without(&text[range.clone()], moved)
+    }
+
     /// The copy.
     pub fn text(&self) -> &str {
         &self.text
@@ -68,6 +76,15 @@ impl Cuts {
             _ if piece.is_empty() => {}
             _ => self.0.push(Cut { at: piece.start - before, missing }),
         }
+    }
+
+    /// The pieces, as ranges of the text.
+    fn pieces(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        self.0.iter().scan(0, |before, cut| {
+            let piece = cut.at + *before..cut.at + cut.missing;
+            *before = cut.missing;
+            Some(piece)
+        })
     }
 
     /// Where a range of the copy stands in the text. What is missing at its borders is not part of it.
@@ -115,6 +132,9 @@ mod tests {
                 .map(|(_, char)| char)
                 .collect();
             prop_assert_eq!(&left, &view.text()[range]);
+            let part = view.part(&text, original);
+            prop_assert_eq!(part.text(), &left);
+            prop_assert_eq!(view.part(&text, 0..text.len()), view);
         }
     }
 }

@@ -1,16 +1,19 @@
 //! Reads requests: files or standard input, plain or compressed, cut into lines or rows of a table. It runs in a thread of its own.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use anyhow::Result;
 use spanqa::document::compression::{Unpacked, first_bytes, unpack};
 use spanqa::document::kind::Kind;
 use spanqa::request;
 use spanqa::request::lines::{Content, Format, Line, Lines};
 use spanqa::stream::Queue;
+
+use crate::cli::Usage;
 
 /// What to read.
 #[derive(Clone)]
@@ -139,9 +142,36 @@ fn open<'a>(source: impl Read + 'a, path: &Path) -> io::Result<Opened<'a>> {
     })
 }
 
-/// What a file holds instead of requests. Nobody should wait for a model to hear that.
-pub fn other_kind(path: &Path) -> io::Result<Option<Kind>> {
+/// Says what is wrong with inputs that cannot be read, as far as that can be told before: nobody should wait for a model to hear it.
+pub fn require_readable(paths: &[PathBuf], quiet: bool) -> Result<()> {
+    for path in paths {
+        let name = path.display();
+        if path.as_os_str() == "-" {
+            if io::stdin().is_terminal() && !quiet {
+                eprintln!("note: reading requests from standard input; end them with Ctrl-D");
+            }
+        } else if path.is_dir() {
+            return Err(Usage::new(format!("{name} is a folder"), "name the files in it").into());
+        } else if let Err(error) = can_be_read(path) {
+            let hint = "check the path and its permissions";
+            return Err(Usage::new(format!("cannot read {name}: {error}"), hint).into());
+        } else if path.is_file()
+            && let Ok(Some(kind)) = other_kind(path)
+        {
+            return Err(request::Error::NoRequests { input: name.to_string(), kind }.into());
+        }
+    }
+    Ok(())
+}
+
+/// What a file holds instead of requests.
+fn other_kind(path: &Path) -> io::Result<Option<Kind>> {
     Ok(open(File::open(path)?, path)?.err())
+}
+
+/// Whether a file is there and may be read. A pipe is not opened to see: what it holds would be gone.
+fn can_be_read(path: &Path) -> io::Result<()> {
+    if path.metadata()?.is_file() { File::open(path).map(drop) } else { Ok(()) }
 }
 
 /// Counts what goes through.

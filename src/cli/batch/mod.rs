@@ -10,22 +10,20 @@
 //! write     puts records in order, writes, reports          (here)
 //! ```
 
-mod input;
+pub mod input;
 mod output;
 mod report;
 mod resume;
 mod run;
 mod writer;
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use spanqa::checkpoint::ModelFiles;
 use spanqa::reader::Reader;
-use spanqa::request;
 use spanqa::request::lines::Format;
 use spanqa::request::parser::{Parsed, Parser};
 use spanqa::request::record::{COLUMNS, Layout, LayoutError};
@@ -36,7 +34,7 @@ use spanqa::text::offsets::OffsetUnit;
 use super::inputs::DEFAULT_MAX_BYTES;
 use super::options::{CareArgs, Read, ReaderArgs, UNITS, choice};
 use super::{Outcome, Usage, is_broken_pipe, notice, signals};
-use input::{Inputs, other_kind};
+use input::{Inputs, require_readable};
 use output::Partial;
 use report::{ProgressArg, Report};
 use resume::{Earlier, Start, Trace};
@@ -239,23 +237,7 @@ impl Args {
     /// What to read, if it can be.
     fn inputs(&self) -> Result<Inputs> {
         let paths = if self.files.is_empty() { vec![PathBuf::from("-")] } else { self.files.clone() };
-        for path in &paths {
-            let name = path.display();
-            if path.as_os_str() == "-" {
-                if io::stdin().is_terminal() && !self.quiet {
-                    eprintln!("note: reading requests from standard input; end them with Ctrl-D");
-                }
-            } else if path.is_dir() {
-                return Err(Usage::new(format!("{name} is a folder"), "name the files in it").into());
-            } else if let Err(error) = can_be_read(path) {
-                let hint = "check the path and its permissions";
-                return Err(Usage::new(format!("cannot read {name}: {error}"), hint).into());
-            } else if path.is_file()
-                && let Ok(Some(kind)) = other_kind(path)
-            {
-                return Err(request::Error::NoRequests { input: name.to_string(), kind }.into());
-            }
-        }
+        require_readable(&paths, self.quiet)?;
         let limit = usize::try_from(self.max_bytes).unwrap_or(usize::MAX);
         Ok(Inputs { paths, format: self.input_format, limit })
     }
@@ -404,9 +386,4 @@ impl Args {
         }
         Ok(if report.tally.errors > 0 { Outcome::Failed } else { Outcome::Success })
     }
-}
-
-/// Whether a file is there and may be read. A pipe is not opened to see: what it holds would be gone.
-fn can_be_read(path: &std::path::Path) -> io::Result<()> {
-    if path.metadata()?.is_file() { File::open(path).map(drop) } else { Ok(()) }
 }

@@ -14,7 +14,7 @@ mod grep;
 mod hf;
 pub mod json;
 mod text;
-mod wrap;
+pub mod wrap;
 
 use std::io::Write;
 use std::sync::Arc;

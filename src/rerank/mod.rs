@@ -1,0 +1,24 @@
+//! Puts passages into the order in which they answer a question.
+//!
+//! ```text
+//! corpus   what is put in order: files cut into passages, whole files, or passages that somebody gives
+//! by       by what: shared words, the reader's best span, or a cross-encoder
+//! pairs    a cross-encoder with its tokenizer
+//! ranking  what came of it
+//! record   the same as it is written down
+//! ```
+//!
+//! Words cost little and read nothing, so they come first always: of many passages a model reads only those that share most words with
+//! the question.
+
+mod by;
+mod corpus;
+mod pairs;
+mod ranking;
+mod record;
+
+pub use self::by::{By, Ranker, Task, Wanted};
+pub use self::corpus::{Corpus, Source};
+pub use self::pairs::PairModel;
+pub use self::ranking::{Ranking, Scored};
+pub use self::record::{Item, Place, Record, Spelling};
