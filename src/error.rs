@@ -5,7 +5,7 @@
 //! [`Error::class`] says who has to do something about it.
 
 use crate::class::ErrorClass;
-use crate::{checkpoint, document, encoder, eval, fs, reader, request, source, stream, text, train};
+use crate::{checkpoint, document, embed, encoder, eval, fs, reader, request, source, stream, text, train};
 
 /// A [`std::result::Result`] with this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -32,6 +32,9 @@ pub enum Error {
     /// Questions and replies.
     #[error(transparent)]
     Reader(reader::Error),
+    /// Texts and their vectors.
+    #[error(transparent)]
+    Embed(embed::Error),
     /// Requests as other programs write them.
     #[error(transparent)]
     Request(#[from] request::Error),
@@ -56,6 +59,7 @@ impl Error {
             Error::Text(error) => error.code(),
             Error::Encoder(error) => error.code(),
             Error::Reader(error) => error.code(),
+            Error::Embed(error) => error.code(),
             Error::Request(error) => error.code(),
             Error::Source(error) => error.code(),
             Error::Eval(error) => error.code(),
@@ -72,6 +76,7 @@ impl Error {
             Error::Text(error) => error.class(),
             Error::Encoder(error) => error.class(),
             Error::Reader(error) => error.class(),
+            Error::Embed(error) => error.class(),
             Error::Request(error) => error.class(),
             Error::Source(error) => error.class(),
             Error::Eval(error) => error.class(),
@@ -126,6 +131,16 @@ impl From<reader::Error> for Error {
     }
 }
 
+impl From<embed::Error> for Error {
+    fn from(error: embed::Error) -> Self {
+        match error {
+            embed::Error::Text(error) => error.into(),
+            embed::Error::Encoder(error) => error.into(),
+            own => Self::Embed(own),
+        }
+    }
+}
+
 impl From<stream::Error> for Error {
     fn from(error: stream::Error) -> Self {
         match error {
@@ -133,6 +148,7 @@ impl From<stream::Error> for Error {
             stream::Error::Document(error) => error.into(),
             stream::Error::Request(error) => error.into(),
             stream::Error::Reader(error) => error.into(),
+            stream::Error::Embed(error) => error.into(),
         }
     }
 }
@@ -176,13 +192,14 @@ impl From<train::Error> for Error {
 #[cfg(test)]
 mod tests {
     /// The rooms' errors as they are written.
-    const ROOMS: [&str; 11] = [
+    const ROOMS: [&str; 12] = [
         include_str!("fs/error.rs"),
         include_str!("checkpoint/error.rs"),
         include_str!("document/error.rs"),
         include_str!("text/error.rs"),
         include_str!("encoder/error.rs"),
         include_str!("reader/error.rs"),
+        include_str!("embed/error.rs"),
         include_str!("request/error.rs"),
         include_str!("stream/error.rs"),
         include_str!("source/error.rs"),

@@ -39,6 +39,7 @@ pub mod checkpoint;
 pub mod class;
 pub mod decode;
 pub mod document;
+pub mod embed;
 pub mod encoder;
 pub mod error;
 pub mod eval;

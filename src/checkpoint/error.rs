@@ -44,6 +44,12 @@ pub enum Error {
         /// Heads of other tasks that it has.
         heads: Vec<String>,
     },
+    /// A model that makes vectors was asked a question.
+    #[error("{model} makes vectors of texts and cannot answer questions")]
+    OnlyEmbeds {
+        /// The model as it was asked for.
+        model: String,
+    },
     /// A checkpoint for another task was asked to score a pair.
     #[error("{file} has no classifier")]
     NoClassifier {
@@ -85,6 +91,7 @@ impl Error {
             Self::BadFile { .. } => "bad_model_file",
             Self::Unsupported { .. } => "unsupported_model",
             Self::NoHead { .. } => "no_span_head",
+            Self::OnlyEmbeds { .. } => "only_embeds",
             Self::NoClassifier { .. } => "no_classifier",
             Self::MissingTensor { .. } => "missing_tensor",
             Self::WrongShape { .. } => "wrong_shape",
@@ -99,6 +106,7 @@ impl Error {
             | Self::BadFile { .. }
             | Self::Unsupported { .. }
             | Self::NoHead { .. }
+            | Self::OnlyEmbeds { .. }
             | Self::NoClassifier { .. }
             | Self::MissingTensor { .. }
             | Self::WrongShape { .. } => ErrorClass::Model,

@@ -7,7 +7,8 @@ use std::error::Error as StdError;
 
 use spanqa::request::reply::Note;
 use spanqa::{
-    Error, ErrorClass, checkpoint, document, encoder, eval, fs, reader, request, source, stream, text, train,
+    Error, ErrorClass, checkpoint, document, embed, encoder, eval, fs, reader, request, source, stream, text,
+    train,
 };
 
 /// What the user can do about an error, where there is something to do.
@@ -19,6 +20,7 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Text(error) => text(error),
         Error::Encoder(error) => encoder(error),
         Error::Reader(error) => reader(error),
+        Error::Embed(error) => embed(error),
         Error::Request(error) => request(error),
         Error::Source(error) => source(error),
         Error::Eval(error) => eval(error),
@@ -51,6 +53,7 @@ pub fn advice(cause: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| look(cause, text::Error::class, text))
         .or_else(|| look(cause, encoder::Error::class, encoder))
         .or_else(|| look(cause, reader::Error::class, reader))
+        .or_else(|| look(cause, embed::Error::class, embed))
         .or_else(|| look(cause, request::Error::class, request))
         .or_else(|| look(cause, stream::Error::class, stream))
         .or_else(|| look(cause, source::Error::class, source))
@@ -81,6 +84,11 @@ fn checkpoint(error: &checkpoint::Error) -> Option<String> {
         }
         Error::NoHead { .. } => {
             "use a checkpoint that was fine-tuned for question answering; `spanqa models list` names some"
+        }
+        Error::OnlyEmbeds { model } => {
+            return Some(format!(
+                "`spanqa embed --model {model}` makes vectors with it; leave out `--model` to ask the built-in reader"
+            ));
         }
         Error::NoClassifier { .. } => "use a cross-encoder: a classifier of text pairs with one output",
         Error::MissingTensor { .. } | Error::WrongShape { .. } => {
@@ -154,6 +162,31 @@ fn reader(error: &reader::Error) -> Option<String> {
     }
 }
 
+fn embed(error: &embed::Error) -> Option<String> {
+    use embed::Error;
+    let hint = match error {
+        Error::NoPooling { .. } => {
+            "use a sentence-transformers model, or leave out `--model` for the built-in embedder; `--force` pools this one all \
+             the same, and texts of one meaning will not lie close together"
+        }
+        Error::NoTemplate { .. } => "use a BERT, DistilBERT, RoBERTa or XLM-R model of sentence-transformers",
+        Error::NoRoom { special, .. } => {
+            return Some(format!("use `--max-tokens {}` or more", special + 1));
+        }
+        Error::TooManyTokens { positions, .. } => {
+            return Some(format!(
+                "use `--max-tokens {positions}` or less, and cut longer texts into passages"
+            ));
+        }
+        Error::NotFinite { .. } => NOT_FINITE,
+        Error::ModelStopped => "`spanqa doctor` prints what a bug report needs",
+        Error::Text(error) => return text(error),
+        Error::Encoder(error) => return encoder(error),
+        _ => return None,
+    };
+    Some(hint.into())
+}
+
 fn request(error: &request::Error) -> Option<String> {
     use request::Error;
     let hint = match error {
@@ -211,6 +244,7 @@ pub fn stream(error: &stream::Error) -> Option<String> {
         Error::Document(error) => files::document(error),
         Error::Request(error) => request(error),
         Error::Reader(error) => reader(error),
+        Error::Embed(error) => embed(error),
         _ => None,
     }
 }

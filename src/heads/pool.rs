@@ -6,6 +6,9 @@ use crate::checkpoint::{self, EncoderConfig, ModelFile, ModelFiles, Weights};
 use crate::encoder::batch::Batch;
 use crate::encoder::{self, Encoder, Runtime, WindowRows};
 
+/// What a sentence-transformers model is made of.
+const MODULES: &str = "modules.json";
+
 /// What becomes of the tokens' hidden states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Pooling {
@@ -30,6 +33,11 @@ pub struct PoolConfig {
 }
 
 impl PoolConfig {
+    /// Whether a model says how it makes vectors.
+    pub fn is_in(files: &ModelFiles) -> bool {
+        files.get(MODULES).is_some()
+    }
+
     /// Reads modules.json and what it points to. Modules and ways of pooling that are not computed here are refused by name.
     pub fn from_files(files: &ModelFiles) -> checkpoint::Result<Self> {
         let mut config = Self::default();
@@ -38,7 +46,7 @@ impl PoolConfig {
             config.max_tokens = json["max_seq_length"].as_u64().map(|tokens| tokens as usize);
             config.lower_case = json["do_lower_case"].as_bool().unwrap_or(false);
         }
-        let Some(file) = files.get("modules.json") else { return Ok(config) };
+        let Some(file) = files.get(MODULES) else { return Ok(config) };
         let json = read(file)?;
         let modules = json.as_array().ok_or_else(|| file.bad("it is not a list of modules"))?;
         for module in modules {
@@ -126,6 +134,11 @@ impl EmbeddingModel {
         let encoder =
             Encoder::load(EncoderConfig::from_files(files)?, &Weights::open(files)?, runtime, None)?;
         Ok(Self { encoder, config })
+    }
+
+    /// The same encoder, pooled in another way.
+    pub fn with_config(self, config: PoolConfig) -> Self {
+        Self { config, ..self }
     }
 
     /// The encoder below.

@@ -1,7 +1,7 @@
 //! What can go wrong with a question of a stream.
 
 use crate::class::ErrorClass;
-use crate::{document, fs, reader, request};
+use crate::{document, embed, fs, reader, request};
 
 /// A [`std::result::Result`] with this room's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -22,6 +22,9 @@ pub enum Error {
     /// Questions and replies.
     #[error(transparent)]
     Reader(#[from] reader::Error),
+    /// Texts and their vectors.
+    #[error(transparent)]
+    Embed(#[from] embed::Error),
 }
 
 impl Error {
@@ -32,6 +35,7 @@ impl Error {
             Self::Document(error) => error.code(),
             Self::Request(error) => error.code(),
             Self::Reader(error) => error.code(),
+            Self::Embed(error) => error.code(),
         }
     }
 
@@ -42,6 +46,7 @@ impl Error {
             Self::Document(error) => error.class(),
             Self::Request(error) => error.class(),
             Self::Reader(error) => error.class(),
+            Self::Embed(error) => error.class(),
         }
     }
 }

@@ -4,7 +4,8 @@ pub(crate) mod backward;
 
 use std::time::Duration;
 
-use crate::checkpoint::{EncoderConfig, Error, ModelFiles, Weights};
+use super::pool::PoolConfig;
+use crate::checkpoint::{self, EncoderConfig, Error, ModelFiles, Weights};
 use crate::encoder::batch::Batch;
 use crate::encoder::{CPU_BATCH_TOKENS, DeviceChoice, Encoder, Projection, Result, Runtime, Tap, WindowRows};
 
@@ -85,11 +86,19 @@ pub struct QaModel {
 }
 
 impl QaModel {
+    /// Whether a checkpoint has a span head.
+    pub fn is_in(files: &ModelFiles) -> checkpoint::Result<bool> {
+        Ok(Weights::open(files)?.module(MODULE).is_some())
+    }
+
     /// Loads a checkpoint onto a device. One that has no span head is refused.
     pub fn load(files: &ModelFiles, runtime: &Runtime) -> Result<Self> {
         let config = EncoderConfig::from_files(files)?;
         let weights = Weights::open(files)?;
-        let module = weights.module(MODULE).ok_or_else(|| no_head(&weights))?;
+        let module = weights.module(MODULE).ok_or_else(|| match PoolConfig::is_in(files) {
+            true => Error::OnlyEmbeds { model: files.name.clone() },
+            false => no_head(&weights),
+        })?;
         config.expect_labels(files, OUTPUTS)?;
         let head = Projection::load(&weights, &module, OUTPUTS, config.hidden)?;
         Ok(Self { encoder: Encoder::load(config, &weights, runtime, Some(head))? })
