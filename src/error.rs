@@ -5,7 +5,9 @@
 //! [`Error::class`] says who has to do something about it.
 
 use crate::class::ErrorClass;
-use crate::{checkpoint, document, embed, encoder, eval, fs, reader, request, source, stream, text, train};
+use crate::{
+    checkpoint, document, embed, encoder, eval, fs, reader, request, rerank, source, stream, text, train,
+};
 
 /// A [`std::result::Result`] with this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -141,6 +143,15 @@ impl From<embed::Error> for Error {
     }
 }
 
+impl From<rerank::Error> for Error {
+    fn from(error: rerank::Error) -> Self {
+        match error {
+            rerank::Error::Reader(error) => error.into(),
+            rerank::Error::Embed(error) => error.into(),
+        }
+    }
+}
+
 impl From<stream::Error> for Error {
     fn from(error: stream::Error) -> Self {
         match error {
@@ -192,7 +203,7 @@ impl From<train::Error> for Error {
 #[cfg(test)]
 mod tests {
     /// The rooms' errors as they are written.
-    const ROOMS: [&str; 12] = [
+    const ROOMS: [&str; 13] = [
         include_str!("fs/error.rs"),
         include_str!("checkpoint/error.rs"),
         include_str!("document/error.rs"),
@@ -201,6 +212,7 @@ mod tests {
         include_str!("reader/error.rs"),
         include_str!("embed/error.rs"),
         include_str!("request/error.rs"),
+        include_str!("rerank/error.rs"),
         include_str!("stream/error.rs"),
         include_str!("source/error.rs"),
         include_str!("eval/error.rs"),

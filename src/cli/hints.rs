@@ -7,8 +7,8 @@ use std::error::Error as StdError;
 
 use spanqa::request::reply::Note;
 use spanqa::{
-    Error, ErrorClass, checkpoint, document, embed, encoder, eval, fs, reader, request, source, stream, text,
-    train,
+    Error, ErrorClass, checkpoint, document, embed, encoder, eval, fs, reader, request, rerank, source,
+    stream, text, train,
 };
 
 /// What the user can do about an error, where there is something to do.
@@ -54,6 +54,7 @@ pub fn advice(cause: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| look(cause, encoder::Error::class, encoder))
         .or_else(|| look(cause, reader::Error::class, reader))
         .or_else(|| look(cause, embed::Error::class, embed))
+        .or_else(|| look(cause, rerank::Error::class, rerank))
         .or_else(|| look(cause, request::Error::class, request))
         .or_else(|| look(cause, stream::Error::class, stream))
         .or_else(|| look(cause, source::Error::class, source))
@@ -187,7 +188,7 @@ fn embed(error: &embed::Error) -> Option<String> {
     Some(hint.into())
 }
 
-fn request(error: &request::Error) -> Option<String> {
+pub(super) fn request(error: &request::Error) -> Option<String> {
     use request::Error;
     let hint = match error {
         Error::NotJson { .. } => {
@@ -234,6 +235,16 @@ fn request(error: &request::Error) -> Option<String> {
         _ => return None,
     };
     Some(hint.into())
+}
+
+/// What to do about passages that cannot be put in order.
+pub fn rerank(error: &rerank::Error) -> Option<String> {
+    use rerank::Error;
+    match error {
+        Error::Reader(error) => reader(error),
+        Error::Embed(error) => embed(error),
+        _ => None,
+    }
 }
 
 /// What to do about a question of a stream.

@@ -57,10 +57,10 @@ enum Command {
     Ask(Box<ask::Args>),
     /// Ask one question after another: the files stay loaded
     Chat(Box<chat::Args>),
-    /// Answer a stream of requests: JSON lines or a table in, a record for each question out
-    Batch(Box<batch::Args>),
     /// Put passages in order: those of files for a question, or those that come in JSON lines
     Rank(Box<rank::Args>),
+    /// Answer a stream of requests: JSON lines or a table in, a record for each question out
+    Batch(Box<batch::Args>),
     /// Score a model, or predictions, on a data set of questions with known answers
     Eval(Box<eval::Args>),
     /// Compare two sets of answers question by question
@@ -115,8 +115,8 @@ pub fn run(cli: Cli) -> Result<Outcome> {
     let outcome = match cli.command {
         Command::Ask(args) => ask::run(&args, &mut stdout),
         Command::Chat(args) => chat::run(&args, &mut stdout),
-        Command::Batch(args) => batch::run(&args, &mut stdout),
         Command::Rank(args) => rank::run(&args, &mut stdout),
+        Command::Batch(args) => batch::run(&args, &mut stdout),
         Command::Eval(args) => eval::run(&args, &mut stdout),
         Command::Compare(args) => compare::run(&args, &mut stdout),
         Command::Tune(args) => tune::run(&args, &mut stdout),

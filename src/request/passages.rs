@@ -86,7 +86,7 @@ fn passage(value: Value) -> Result<Passage> {
 }
 
 fn required<'a>(object: &mut Object<'a>, field: &str, present: &[String]) -> Result<Value<'a>> {
-    let null = present.iter().any(|name| name == field);
+    let null = object.is_null(field);
     object.take(field).ok_or_else(|| Error::MissingField {
         field: field.into(),
         null,

@@ -177,11 +177,6 @@ impl<'de> Deserialize<'de> for Object<'de> {
 }
 
 impl<'a> Object<'a> {
-    /// Names of its first fields.
-    pub(super) fn names(&self) -> Vec<String> {
-        self.0.iter().map(|(name, _)| name.chars().take(40).collect()).take(12).collect()
-    }
-
     /// Takes a field out. `null` counts as absent.
     pub(super) fn take(&mut self, name: &str) -> Option<Value<'a>> {
         let at = self.0.iter().position(|(known, _)| known == name)?;
@@ -191,6 +186,16 @@ impl<'a> Object<'a> {
 
     fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(known, value)| known == name && value.kind() != "null")
+    }
+
+    /// Whether a field is there and holds nothing.
+    pub(super) fn is_null(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, value)| known == name && value.kind() == "null")
+    }
+
+    /// Names of its first fields, for messages.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.iter().map(|(name, _)| name.chars().take(40).collect()).take(12).collect()
     }
 }
 
@@ -209,16 +214,16 @@ impl Value<'_> {
         }
     }
 
-    pub(super) fn wrong(&self, field: &str, expected: &'static str) -> Error {
-        Error::WrongType { field: field.into(), expected, found: self.kind() }
-    }
-
-    /// What an id may be: a text or a number.
+    /// The id that it stands for, if it can be one.
     pub(super) fn id(&self) -> Option<Id> {
         match self {
             Value::Text(text) => Some((*text).into()),
             Value::Json(raw) => Id::from_json(raw),
         }
+    }
+
+    pub(super) fn wrong(&self, field: &str, expected: &'static str) -> Error {
+        Error::WrongType { field: field.into(), expected, found: self.kind() }
     }
 
     pub(super) fn text(&self, field: &str) -> Result<String, Error> {
@@ -228,7 +233,7 @@ impl Value<'_> {
         }
     }
 
-    fn texts(&self, field: &str) -> Result<Vec<String>, Error> {
+    pub(super) fn texts(&self, field: &str) -> Result<Vec<String>, Error> {
         let wrong = || self.wrong(field, "a list of texts");
         match self {
             Value::Text(_) => Err(wrong()),

@@ -3,17 +3,18 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rayon::prelude::*;
 
-use super::pairs::{Pair, PairModel};
-use super::{Corpus, Ranking, Scored};
-use crate::rank::{Passages, rank};
-use crate::reader::{Error, Progress, Question, Reader, Result};
+use super::choose::by_words;
+use super::pairs::{self, PairModel};
+use super::{Corpus, Ranking, Result, Scored, meaning, spans};
+use crate::embed::Embedder;
+use crate::encoder::DeviceChoice;
+use crate::reader::{Progress, Reader};
 use crate::request::Options;
-use crate::request::reply::{Answer, DocumentId, Note, Reply};
-use crate::text;
-use crate::text::offsets::{OffsetUnit, place};
+use crate::text::offsets::OffsetUnit;
 
 /// By what passages are put in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,6 +24,10 @@ pub enum By {
     Words,
     /// By how much their best span leads "no answer".
     Reader,
+    /// The cosine of their vector and that of the question.
+    Embedding,
+    /// Words and embedding, fused by the places that passages have in both orders.
+    Both,
     /// The logit of a cross-encoder.
     CrossEncoder,
 }
@@ -32,6 +37,8 @@ impl fmt::Display for By {
         out.write_str(match self {
             By::Words => "words",
             By::Reader => "reader",
+            By::Embedding => "embedding",
+            By::Both => "both",
             By::CrossEncoder => "cross-encoder",
         })
     }
@@ -44,8 +51,10 @@ impl FromStr for By {
         match text {
             "words" => Ok(By::Words),
             "reader" => Ok(By::Reader),
+            "embedding" => Ok(By::Embedding),
+            "both" => Ok(By::Both),
             "cross-encoder" => Ok(By::CrossEncoder),
-            _ => Err(format!("`{text}` is no order: expected words, reader, cross-encoder")),
+            _ => Err(format!("`{text}` is no order: expected words, reader, embedding, both, cross-encoder")),
         }
     }
 }
@@ -56,6 +65,10 @@ pub enum Ranker {
     Words,
     /// See [`By::Reader`].
     Reader(Box<Reader>, Arc<Options>),
+    /// See [`By::Embedding`].
+    Embedding(Box<Embedder>),
+    /// See [`By::Both`].
+    Both(Box<Embedder>),
     /// See [`By::CrossEncoder`].
     CrossEncoder(Box<PairModel>),
 }
@@ -78,14 +91,11 @@ pub struct Wanted {
     pub read: usize,
     /// Only those with at least this score.
     pub min_score: Option<f64>,
-    /// Only those that have anything to do with the question: one of its words, or a span to quote.
+    /// Only those that have anything to do with the question: one of its words, or for a model anything to read.
     pub matching: bool,
     /// What offsets count.
     pub unit: OffsetUnit,
 }
-
-/// The passages of a task that a model is to read, in their order.
-type Chosen = Vec<Scored>;
 
 impl Ranker {
     /// By what it puts passages in order.
@@ -93,6 +103,8 @@ impl Ranker {
         match self {
             Ranker::Words => By::Words,
             Ranker::Reader(..) => By::Reader,
+            Ranker::Embedding(_) => By::Embedding,
+            Ranker::Both(_) => By::Both,
             Ranker::CrossEncoder(_) => By::CrossEncoder,
         }
     }
@@ -102,7 +114,38 @@ impl Ranker {
         match self {
             Ranker::Words => None,
             Ranker::Reader(reader, _) => Some(reader.name()),
+            Ranker::Embedding(embedder) | Ranker::Both(embedder) => Some(embedder.name()),
             Ranker::CrossEncoder(model) => Some(model.name()),
+        }
+    }
+
+    /// Where its model runs.
+    pub fn device(&self) -> Option<DeviceChoice> {
+        match self {
+            Ranker::Words => None,
+            Ranker::Reader(reader, _) => Some(reader.device()),
+            Ranker::Embedding(embedder) | Ranker::Both(embedder) => Some(embedder.device()),
+            Ranker::CrossEncoder(model) => Some(model.device()),
+        }
+    }
+
+    /// What a person should know about how its model ran so far.
+    pub fn model_notes(&self) -> Vec<String> {
+        match self {
+            Ranker::Words => Vec::new(),
+            Ranker::Reader(reader, _) => reader.model_notes(),
+            Ranker::Embedding(embedder) | Ranker::Both(embedder) => embedder.notes(),
+            Ranker::CrossEncoder(model) => model.notes(),
+        }
+    }
+
+    /// How long each kind of computation has taken so far; empty if nobody counts.
+    pub fn model_times(&self) -> Vec<(&'static str, Duration)> {
+        match self {
+            Ranker::Words => Vec::new(),
+            Ranker::Reader(reader, _) => reader.model_times(),
+            Ranker::Embedding(embedder) | Ranker::Both(embedder) => embedder.times(),
+            Ranker::CrossEncoder(model) => model.times(),
         }
     }
 
@@ -113,6 +156,7 @@ impl Ranker {
         match self {
             Ranker::Words => WORDS,
             Ranker::Reader(reader, _) => reader.group_tokens(),
+            Ranker::Embedding(embedder) | Ranker::Both(embedder) => embedder.group_tokens(),
             Ranker::CrossEncoder(model) => model.batch_tokens().saturating_mul(16),
         }
     }
@@ -126,18 +170,35 @@ impl Ranker {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<Result<Ranking>>> {
         let most = if self.by() == By::Words { usize::MAX } else { wanted.read };
-        let chosen: Vec<Result<Chosen>> = tasks.par_iter().map(|task| by_words(task, most)).collect();
+        let chosen: Vec<Result<Vec<Scored>>> = tasks.par_iter().map(|task| by_words(task, most)).collect();
         let rankings = match self {
-            Ranker::Words => chosen.into_iter().map(|chosen| Ok(ranking(chosen?))).collect(),
+            Ranker::Words => chosen.into_iter().map(|chosen| Ok(Ranking::of(chosen?))).collect(),
             Ranker::Reader(reader, options) => {
-                by_reader(reader, options, tasks, chosen, wanted.unit, progress)?
+                spans::rank(reader, options, tasks, chosen, wanted.unit, progress)?
             }
-            Ranker::CrossEncoder(model) => by_pairs(model, tasks, chosen, progress)?,
+            Ranker::Embedding(embedder) => meaning::rank(embedder, tasks, chosen, progress)?,
+            Ranker::Both(embedder) => {
+                let words: Vec<Vec<Scored>> = chosen
+                    .iter()
+                    .map(|chosen| chosen.as_ref().map_or_else(|_| Vec::new(), Vec::clone))
+                    .collect();
+                let mut rankings = meaning::rank(embedder, tasks, chosen, progress)?;
+                for ((ranking, words), task) in rankings.iter_mut().zip(&words).zip(tasks) {
+                    let Ok(ranking) = ranking else { continue };
+                    ranking.pass_over_blank(task.corpus);
+                    meaning::fuse(words, ranking);
+                }
+                rankings
+            }
+            Ranker::CrossEncoder(model) => pairs::rank(model, tasks, chosen, progress)?,
         };
         let finished = rankings.into_iter().zip(tasks).map(|(found, task): (Result<Ranking>, _)| {
             let mut ranking = found?;
             ranking.passages = task.corpus.len();
             ranking.read = (self.by() != By::Words).then_some(ranking.scored.len());
+            if self.by() != By::Words {
+                ranking.pass_over_blank(task.corpus);
+            }
             ranking.keep(wanted, self.by());
             Ok(ranking)
         });
@@ -146,6 +207,14 @@ impl Ranker {
 }
 
 impl Ranking {
+    /// Takes the score from passages without anything to read, whatever a model makes of its own special tokens.
+    fn pass_over_blank(&mut self, corpus: &Corpus) {
+        let is_blank = |scored: &Scored| corpus.text(scored.document, scored.passage).trim().is_empty();
+        for scored in self.scored.iter_mut().filter(|scored| is_blank(scored)) {
+            *scored = Scored::new(scored.document, scored.passage);
+        }
+    }
+
     /// Puts everything in order and drops what is not wanted.
     fn keep(&mut self, wanted: &Wanted, by: By) {
         // A stable sort: what nothing tells apart stays in its order.
@@ -153,7 +222,7 @@ impl Ranking {
         self.scored.retain(|scored| {
             let matches = match by {
                 By::Words => scored.score.is_some_and(|score| score > 0.0),
-                By::Reader | By::CrossEncoder => scored.score.is_some(),
+                By::Reader | By::Embedding | By::Both | By::CrossEncoder => scored.score.is_some(),
             };
             let enough =
                 wanted.min_score.is_none_or(|least| scored.score.is_some_and(|score| score >= least));
@@ -161,115 +230,4 @@ impl Ranking {
         });
         self.scored.truncate(wanted.top_k);
     }
-}
-
-fn ranking(scored: Chosen) -> Ranking {
-    Ranking { scored, passages: 0, read: None, query_truncated: false }
-}
-
-/// The passages that share most words with the question, scored by them and in the order in which they came.
-fn by_words(task: &Task, most: usize) -> Result<Chosen> {
-    if task.query.trim().is_empty() {
-        return Err(text::Error::EmptyQuestion.into());
-    }
-    let passages: Vec<&Passages> = task.corpus.passages.iter().collect();
-    let mut hits = rank(task.query, &passages);
-    hits.truncate(most);
-    hits.sort_by_key(|hit| (hit.document, hit.passage));
-    let scored =
-        hits.iter().map(|hit| Scored { score: Some(hit.score), ..Scored::new(hit.document, hit.passage) });
-    Ok(scored.collect())
-}
-
-/// Asks the question of every chosen passage, each a document of its own.
-fn by_reader(
-    reader: &Reader,
-    options: &Arc<Options>,
-    tasks: &[Task],
-    chosen: Vec<Result<Chosen>>,
-    unit: OffsetUnit,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Vec<Result<Ranking>>> {
-    let asked = tasks.par_iter().zip(chosen).map(|(task, chosen)| {
-        let chosen = chosen?;
-        let ask = |scored: &Scored| {
-            let text = task.corpus.part(scored.document, scored.passage);
-            let document = reader.prepare_document(DocumentId::Index(0), text)?;
-            Ok(Question::new(0, task.query, vec![document.into()]).with(options))
-        };
-        let questions: Result<Vec<Question>> = chosen.par_iter().map(ask).collect();
-        Ok((chosen, questions?))
-    });
-    let mut asked: Vec<Result<(Chosen, Vec<Question>)>> = asked.collect();
-    let mut questions = Vec::new();
-    asked.iter_mut().flatten().for_each(|(_, of_task)| questions.append(of_task));
-    let mut replies = reader.answer(&questions, progress)?.into_iter();
-    let read = asked.into_iter().zip(tasks).map(|(asked, task)| {
-        let (mut chosen, _) = asked?;
-        // All of them are taken, whatever is wrong with the first: the next ones are another task's.
-        let own: Vec<Result<Reply>> = replies.by_ref().take(chosen.len()).collect();
-        let mut query_truncated = false;
-        for (scored, reply) in chosen.iter_mut().zip(own) {
-            let reply = reply?;
-            query_truncated |= reply.notes.iter().any(|note| matches!(note, Note::QuestionCut { .. }));
-            let best = reply.spans().first();
-            scored.score = best.map(|best| f64::from(best.margin));
-            scored.answer = best.map(|best| in_document(best, task.corpus, scored, unit));
-        }
-        Ok(Ranking { query_truncated, ..ranking(chosen) })
-    });
-    Ok(read.collect())
-}
-
-/// A span of a passage as one of the document that the passage is from.
-fn in_document(answer: &Answer, corpus: &Corpus, scored: &Scored, unit: OffsetUnit) -> Answer {
-    let source = &corpus.sources[scored.document];
-    let before = corpus.range(scored.document, scored.passage).start;
-    let bytes = before + answer.bytes.start..before + answer.bytes.end;
-    let at = place(&source.text.text, &bytes, unit);
-    Answer {
-        start: at.start,
-        end: at.end,
-        document: source.id.clone(),
-        line: at.line,
-        column: at.column,
-        source: source.text.origin.place(&source.text.text, &bytes),
-        document_index: scored.document,
-        bytes,
-        ..answer.clone()
-    }
-}
-
-/// Scores the question with every chosen passage.
-fn by_pairs(
-    model: &PairModel,
-    tasks: &[Task],
-    chosen: Vec<Result<Chosen>>,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Vec<Result<Ranking>>> {
-    let paired = tasks.par_iter().zip(chosen).map(|(task, chosen)| {
-        let chosen = chosen?;
-        let parts: Vec<_> =
-            chosen.iter().map(|scored| task.corpus.part(scored.document, scored.passage)).collect();
-        let seen: Vec<&str> = parts.iter().map(|part| part.seen()).collect();
-        let pairs = model.pairs(task.query.trim(), &seen)?;
-        Ok((chosen, pairs))
-    });
-    let paired: Vec<Result<(Chosen, Vec<Pair>)>> = paired.collect();
-    let all: Vec<&Pair> = paired.iter().flatten().flat_map(|(_, pairs)| pairs).collect();
-    let mut logits = model.logits(&all, progress)?.into_iter();
-    let scored = paired.into_iter().map(|paired| {
-        let (mut chosen, pairs) = paired?;
-        let own: Vec<f32> = logits.by_ref().take(chosen.len()).collect();
-        if own.iter().any(|logit| !logit.is_finite()) {
-            return Err::<_, Error>(model.not_finite());
-        }
-        for ((scored, pair), &logit) in chosen.iter_mut().zip(&pairs).zip(&own) {
-            scored.score = Some(logit.into());
-            scored.probability = Some(1.0 / (1.0 + (-logit).exp()));
-            scored.truncated = pair.passage_cut;
-        }
-        Ok(Ranking { query_truncated: pairs.iter().any(|pair| pair.query_cut), ..ranking(chosen) })
-    });
-    Ok(scored.collect())
 }

@@ -1,14 +1,16 @@
 //! A cross-encoder with its tokenizer: how well a passage fits a question.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use super::{Ranking, Result, Scored, Task};
 use crate::checkpoint::ModelFiles;
+use crate::document::Text;
 use crate::encoder::batch::{Batch, pack};
 use crate::encoder::{DeviceChoice, Runtime};
 use crate::heads::CrossEncoder;
-use crate::reader::{Error, Progress, Result};
+use crate::reader::{Error, Progress};
 use crate::text::Tokenizer;
 
 /// A model that reads a question and a passage together and gives one logit.
@@ -22,13 +24,13 @@ pub struct PairModel {
 }
 
 /// A question and a passage on their way through the model.
-pub(super) struct Pair {
+struct Pair {
     ids: Vec<u32>,
     segments: Vec<u32>,
     /// Whether the question was cut.
-    pub(super) query_cut: bool,
+    query_cut: bool,
     /// Whether the passage was.
-    pub(super) passage_cut: bool,
+    passage_cut: bool,
 }
 
 impl PairModel {
@@ -39,11 +41,8 @@ impl PairModel {
         let (tokenizer, model) = (tokenizer?, model?);
         let config = model.encoder().config();
         if tokenizer.vocab_size() > config.vocabulary {
-            return Err(Error::VocabularyMismatch {
-                model: files.name.clone(),
-                highest: tokenizer.vocab_size() - 1,
-                rows: config.vocabulary,
-            });
+            let (model, highest) = (files.name.clone(), tokenizer.vocab_size() - 1);
+            return Err(Error::VocabularyMismatch { model, highest, rows: config.vocabulary }.into());
         }
         let positions = config.usable_positions();
         let max_tokens = tokenizer.declared_max_length().map_or(positions, |most| most.min(positions));
@@ -66,17 +65,27 @@ impl PairModel {
         self.model.encoder().device()
     }
 
+    /// How long each kind of computation has taken so far; empty if nobody counts.
+    pub fn times(&self) -> Vec<(&'static str, Duration)> {
+        self.model.encoder().times()
+    }
+
+    /// What a person should know about how the model ran so far.
+    pub fn notes(&self) -> Vec<String> {
+        self.model.encoder().notes()
+    }
+
     pub(super) fn batch_tokens(&self) -> usize {
         self.batch_tokens.unwrap_or_else(|| self.model.encoder().batch_tokens())
     }
 
     /// A question with some passages. What is too long is cut on the right, the longer of the two first.
-    pub(super) fn pairs(&self, query: &str, passages: &[&str]) -> Result<Vec<Pair>> {
+    fn pairs(&self, query: &str, passages: &[Text]) -> Result<Vec<Pair>> {
         let query = self.tokenizer.encode(query)?.ids;
         let template = self.tokenizer.template();
         let room = self.max_tokens.saturating_sub(template.special_tokens());
-        let pair = |passage: &&str| {
-            let passage = self.tokenizer.encode(passage)?.ids;
+        let pair = |passage: &Text| {
+            let passage = self.tokenizer.encode(passage.seen())?.ids;
             let (first, second) = fit(query.len(), passage.len(), room);
             let (ids, segments) = template.join(&query[..first], &passage[..second]);
             let (query_cut, passage_cut) = (first < query.len(), second < passage.len());
@@ -86,10 +95,10 @@ impl PairModel {
     }
 
     /// The logit of each pair, in order.
-    pub(super) fn logits(&self, pairs: &[&Pair], progress: &mut dyn FnMut(Progress)) -> Result<Vec<f32>> {
+    fn logits(&self, pairs: &[&Pair], progress: &mut dyn FnMut(Progress)) -> Result<Vec<f32>> {
         let lengths: Vec<usize> = pairs.iter().map(|pair| pair.ids.len()).collect();
         let mut logits = vec![0.0; pairs.len()];
-        let mut state = Progress { done: 0, total: pairs.len(), tokens: 0, model: Default::default() };
+        let mut state = Progress { done: 0, total: pairs.len(), tokens: 0, model: Duration::ZERO };
         for members in pack(&lengths, self.batch_tokens()) {
             let mut batch = Batch::default();
             members.iter().for_each(|&at| self.model.push(&mut batch, &pairs[at].ids, &pairs[at].segments));
@@ -104,11 +113,41 @@ impl PairModel {
         }
         Ok(logits)
     }
+}
 
-    /// The error for a logit that is none.
-    pub(super) fn not_finite(&self) -> Error {
-        Error::NotFinite { dtype: self.model.encoder().precision().name() }
-    }
+/// Replaces the scores of chosen passages by logits of the model.
+pub(super) fn rank(
+    model: &PairModel,
+    tasks: &[Task],
+    chosen: Vec<Result<Vec<Scored>>>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<Result<Ranking>>> {
+    let paired = tasks.par_iter().zip(chosen).map(|(task, chosen)| {
+        let chosen = chosen?;
+        let parts: Vec<Text> =
+            chosen.iter().map(|scored| task.corpus.part(scored.document, scored.passage)).collect();
+        let pairs = model.pairs(task.query.trim(), &parts)?;
+        Ok((chosen, pairs))
+    });
+    let paired: Vec<Result<(Vec<Scored>, Vec<Pair>)>> = paired.collect();
+    let all: Vec<&Pair> = paired.iter().flatten().flat_map(|(_, pairs)| pairs).collect();
+    let mut logits = model.logits(&all, progress)?.into_iter();
+    let ranked = paired.into_iter().map(|paired| {
+        let (chosen, pairs) = paired?;
+        let own: Vec<f32> = logits.by_ref().take(chosen.len()).collect();
+        if own.iter().any(|logit| !logit.is_finite()) {
+            return Err(Error::NotFinite { dtype: model.model.encoder().precision().name() }.into());
+        }
+        let mut ranking = Ranking::of(chosen);
+        for ((scored, pair), &logit) in ranking.scored.iter_mut().zip(&pairs).zip(&own) {
+            scored.score = Some(logit.into());
+            scored.probability = Some(1.0 / (1.0 + (-logit).exp()));
+            scored.truncated = pair.passage_cut;
+        }
+        ranking.query_truncated = pairs.iter().any(|pair| pair.query_cut);
+        Ok(ranking)
+    });
+    Ok(ranked.collect())
 }
 
 /// How many tokens are kept of two texts that have to share some room: the longer one is cut until it is as long as the other, then both

@@ -45,3 +45,10 @@ pub struct Ranking {
     /// The question was longer than the model takes and was cut.
     pub query_truncated: bool,
 }
+
+impl Ranking {
+    /// Passages with their scores, in any order so far.
+    pub(super) fn of(scored: Vec<Scored>) -> Self {
+        Self { passages: scored.len(), scored, read: None, query_truncated: false }
+    }
+}

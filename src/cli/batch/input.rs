@@ -48,6 +48,28 @@ impl Inputs {
     }
 }
 
+/// Says what is wrong with inputs that cannot be read, as far as that can be told before: nobody should wait for a model to hear it.
+pub fn require_readable(paths: &[PathBuf], quiet: bool) -> Result<()> {
+    for path in paths {
+        let name = path.display();
+        if path.as_os_str() == "-" {
+            if io::stdin().is_terminal() && !quiet {
+                eprintln!("note: reading requests from standard input; end them with Ctrl-D");
+            }
+        } else if path.is_dir() {
+            return Err(Usage::new(format!("{name} is a folder"), "name the files in it").into());
+        } else if let Err(error) = can_be_read(path) {
+            let hint = "check the path and its permissions";
+            return Err(Usage::new(format!("cannot read {name}: {error}"), hint).into());
+        } else if path.is_file()
+            && let Ok(Some(kind)) = other_kind(path)
+        {
+            return Err(request::Error::NoRequests { input: name.to_string(), kind }.into());
+        }
+    }
+    Ok(())
+}
+
 struct Reading<'a> {
     queue: &'a Queue<Line>,
     lines: u64,
@@ -142,35 +164,13 @@ fn open<'a>(source: impl Read + 'a, path: &Path) -> io::Result<Opened<'a>> {
     })
 }
 
-/// Says what is wrong with inputs that cannot be read, as far as that can be told before: nobody should wait for a model to hear it.
-pub fn require_readable(paths: &[PathBuf], quiet: bool) -> Result<()> {
-    for path in paths {
-        let name = path.display();
-        if path.as_os_str() == "-" {
-            if io::stdin().is_terminal() && !quiet {
-                eprintln!("note: reading requests from standard input; end them with Ctrl-D");
-            }
-        } else if path.is_dir() {
-            return Err(Usage::new(format!("{name} is a folder"), "name the files in it").into());
-        } else if let Err(error) = can_be_read(path) {
-            let hint = "check the path and its permissions";
-            return Err(Usage::new(format!("cannot read {name}: {error}"), hint).into());
-        } else if path.is_file()
-            && let Ok(Some(kind)) = other_kind(path)
-        {
-            return Err(request::Error::NoRequests { input: name.to_string(), kind }.into());
-        }
-    }
-    Ok(())
-}
-
-/// What a file holds instead of requests.
-fn other_kind(path: &Path) -> io::Result<Option<Kind>> {
+/// What a file holds instead of requests. Nobody should wait for a model to hear that.
+pub fn other_kind(path: &Path) -> io::Result<Option<Kind>> {
     Ok(open(File::open(path)?, path)?.err())
 }
 
 /// Whether a file is there and may be read. A pipe is not opened to see: what it holds would be gone.
-fn can_be_read(path: &Path) -> io::Result<()> {
+pub fn can_be_read(path: &Path) -> io::Result<()> {
     if path.metadata()?.is_file() { File::open(path).map(drop) } else { Ok(()) }
 }
 

@@ -10,7 +10,7 @@
 //! write     puts records in order, writes, reports          (here)
 //! ```
 
-pub mod input;
+pub(super) mod input;
 mod output;
 mod report;
 mod resume;

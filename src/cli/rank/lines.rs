@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use spanqa::document::Text;
+use spanqa::reader;
 use spanqa::request::lines::{self, Line};
 use spanqa::request::parser::Ticket;
 use spanqa::request::passages::{Passage, RankRequest};
 use spanqa::request::record::{Failure, Layout};
 use spanqa::request::reply::{DocumentId, Id};
 use spanqa::request::{self, Rejected};
-use spanqa::rerank::{Corpus, Ranker, Record, Source, Spelling, Task, Wanted};
-use spanqa::stream::{self, Queue};
+use spanqa::rerank::{self, Corpus, Ranker, Record, Source, Spelling, Task, Wanted};
+use spanqa::stream::Queue;
 use spanqa::text::BYTES_PER_TOKEN;
 
 use crate::cli::batch::input::{Inputs, require_readable};
@@ -86,11 +87,11 @@ fn answer(asked: &[Asked], ranker: &Ranker, wanted: &Wanted, out: &mut dyn Write
     let mut failed = 0;
     for asked in asked {
         let done = match &asked.request {
-            Err(problem) => Err(problem.clone().into()),
+            Err(problem) => Err(not_understood(problem)),
             Ok(request) => match rankings.next() {
                 Some(Ok(ranking)) => Ok((request, ranking)),
-                Some(Err(error)) => Err(error.into()),
-                None => Err(spanqa::reader::Error::ModelStopped.into()),
+                Some(Err(error)) => Err(not_done(&error)),
+                None => Err(not_done(&reader::Error::ModelStopped.into())),
             },
         };
         match done {
@@ -101,9 +102,9 @@ fn answer(asked: &[Asked], ranker: &Ranker, wanted: &Wanted, out: &mut dyn Write
                 serde_json::to_writer(&mut *out, &record)?;
                 out.write_all(b"\n")?;
             }
-            Err(error) => {
+            Err(failure) => {
                 failed += 1;
-                Layout::Jsonl.error(&asked.ticket(), &failure(&error), out)?;
+                Layout::Jsonl.error(&asked.ticket(), &failure, out)?;
             }
         }
     }
@@ -145,15 +146,18 @@ impl Asked {
     }
 }
 
-/// What the sender of a request is told.
-fn failure(error: &stream::Error) -> Failure {
+/// What the sender of a request that was not understood is told.
+fn not_understood(problem: &request::Error) -> Failure {
     use request::Error::{MissingField, NotAnObject, WrongType};
-    let hint = match error {
-        stream::Error::Request(NotAnObject { found: "a list" }) => hints::stream(error),
-        stream::Error::Request(NotAnObject { .. } | MissingField { .. } | WrongType { .. }) => {
-            Some(SHAPE.to_owned())
-        }
-        _ => hints::stream(error),
+    let hint = match problem {
+        NotAnObject { found: "a list" } => hints::request(problem),
+        NotAnObject { .. } | MissingField { .. } | WrongType { .. } => Some(SHAPE.to_owned()),
+        _ => hints::request(problem),
     };
-    Failure { code: error.code(), message: error.to_string(), hint }
+    Failure { code: problem.code(), message: problem.to_string(), hint }
+}
+
+/// What the sender of a request that could not be done is told.
+fn not_done(error: &rerank::Error) -> Failure {
+    Failure { code: error.code(), message: error.to_string(), hint: hints::rerank(error) }
 }

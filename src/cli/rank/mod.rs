@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use spanqa::decode::Decoding;
+use spanqa::embed::Embedder;
 use spanqa::request::Options;
 use spanqa::request::reply::Id;
 use spanqa::rerank::{By, Corpus, PairModel, Ranker, Record, Source, Spelling, Task, Wanted};
@@ -29,8 +29,14 @@ use super::{Outcome, Usage, notice, session, terminal, walk};
 const ORDERS: &[(&str, &str)] = &[
     ("words", "The words that they share with the question (BM25); needs no model"),
     ("reader", "By how many logits their best span leads \"no answer\""),
+    ("embedding", "The cosine of their vector and that of the question"),
+    ("both", "Words and embedding, fused by the places in both orders (reciprocal ranks)"),
     ("cross-encoder", "The logit that the model of --model gives to question and passage"),
 ];
+
+/// The models inside the program.
+const BUILT_IN: &str = "builtin";
+const BUILT_IN_EMBEDDER: &str = "builtin-embedder";
 
 /// How many passages are shown unless more are asked for.
 const SHOWN: usize = 10;
@@ -73,7 +79,7 @@ pub struct Args {
     /// Show only passages with at least this score
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true, value_parser = number, help_heading = "Order")]
     min_score: Option<f64>,
-    /// With a model: read only these many passages that share most words with the question, or all [default: 100]
+    /// With a model: read only these many passages that share most words with the question, or all [default: 100; all for embeddings]
     #[arg(long, value_name = "N|all", help_heading = "Order")]
     read: Option<Read>,
     /// How to print passages; SPANQA_FORMAT sets it for good [default: json]
@@ -97,7 +103,7 @@ pub struct Args {
     runtime: RuntimeArgs,
 }
 
-/// What puts passages in order, and whether that is the model inside the program.
+/// What puts passages in order, and whether the model inside the program answers.
 struct Opened {
     ranker: Ranker,
     built_in: bool,
@@ -193,10 +199,17 @@ impl Args {
         Ok(question)
     }
 
+    /// Whether the order needs vectors.
+    fn embeds(&self) -> bool {
+        matches!(self.by, By::Embedding | By::Both)
+    }
+
     fn wanted(&self, shown: usize) -> Wanted {
         Wanted {
             top_k: self.top_k.unwrap_or(shown),
             read: match self.read {
+                // Vectors are there to find what shares no word with the question.
+                None if self.embeds() => usize::MAX,
                 None => READ,
                 Some(Read::Best(passages)) => passages,
                 Some(Read::All) => usize::MAX,
@@ -213,17 +226,28 @@ impl Args {
             self.runtime.device.start_threads()?;
             return Ok(Opened { ranker: Ranker::Words, built_in: false });
         }
-        let args = ReaderArgs::usual(self.model.clone(), self.runtime.clone());
+        let mut args = ReaderArgs::usual(self.model.clone(), self.runtime.clone());
+        // Of the models inside the program, the one that can do it.
+        if self.embeds() && args.model.model == BUILT_IN {
+            args.model.model = BUILT_IN_EMBEDDER.into();
+        }
         let resolved = args.resolve(self.quiet)?;
+        let context = || format!("cannot use model {}", args.model.model);
+        let runtime = || self.runtime.device.runtime();
         let ranker = match self.by {
             By::CrossEncoder => {
                 self.runtime.device.start_threads()?;
-                let model = PairModel::open(&resolved.files, &self.runtime.device.runtime())
-                    .with_context(|| format!("cannot use model {}", self.model.model))?;
+                let model = PairModel::open(&resolved.files, &runtime()).with_context(context)?;
                 Ranker::CrossEncoder(Box::new(model.with_batch_tokens(self.runtime.batch_tokens)))
             }
+            By::Embedding | By::Both => {
+                self.runtime.device.start_threads()?;
+                let embedder = Embedder::open(&resolved.files, &runtime()).with_context(context)?;
+                let embedder = Box::new(embedder.with_batch_tokens(self.runtime.batch_tokens));
+                if self.by == By::Both { Ranker::Both(embedder) } else { Ranker::Embedding(embedder) }
+            }
             By::Reader | By::Words => {
-                let decoding: Decoding = args.decoding.decoding(&resolved, false)?;
+                let decoding = args.decoding.decoding(&resolved, false)?;
                 let options = Options {
                     decoding,
                     // A passage fits into a window of this size; of longer ones the best windows are read.
@@ -235,13 +259,19 @@ impl Args {
                 Ranker::Reader(Box::new(args.open(&resolved, self.quiet)?), Arc::new(options))
             }
         };
-        Ok(Opened { ranker, built_in: resolved.origin == Origin::BuiltIn })
+        // The reader has said it.
+        if let Some(device) = ranker.device().filter(|_| self.by != By::Reader) {
+            self.runtime.device.note(device, self.quiet);
+        }
+        let built_in = self.by == By::Reader && resolved.origin == Origin::BuiltIn;
+        Ok(Opened { ranker, built_in })
     }
 
     /// Says what is to be said at the end.
     fn close(&self, opened: &Opened) {
-        if let Ranker::Reader(reader, _) = &opened.ranker {
-            self.runtime.report(reader, self.quiet);
+        let ranker = &opened.ranker;
+        if ranker.by() != By::Words {
+            self.runtime.report_of(&ranker.model_notes(), &ranker.model_times(), self.quiet);
         }
         if opened.built_in && !self.quiet {
             notice::built_in_model(|text| terminal::note(text));
