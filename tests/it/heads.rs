@@ -35,7 +35,7 @@ fn exact() -> Runtime {
 }
 
 /// The encoder of a tiny model and its classifier, as two shards; config.json counts so many labels.
-fn classifier(family: &str, labels: usize) -> tempfile::TempDir {
+pub fn classifier(family: &str, labels: usize) -> tempfile::TempDir {
     let [encoder, head]: [PathBuf; 2] = [
         fixture("tiny").join(family).join("model.safetensors"),
         fixture(&format!("heads/{family}.safetensors")),

@@ -22,6 +22,7 @@ mod model;
 mod models;
 #[cfg(unix)]
 mod pty;
+mod rank;
 mod reader;
 mod rooms;
 mod support;
