@@ -7,10 +7,12 @@ mod clock;
 mod compare;
 mod data;
 mod doctor;
+mod embed;
 mod eval;
 mod folders;
 mod hints;
 mod inputs;
+mod meter;
 mod models;
 mod notice;
 mod options;
@@ -20,6 +22,7 @@ mod provenance;
 mod session;
 mod shell;
 mod signals;
+mod stages;
 mod suggest;
 mod terminal;
 mod train;
@@ -58,6 +61,8 @@ enum Command {
     Chat(Box<chat::Args>),
     /// Answer a stream of requests: JSON lines or a table in, a record for each question out
     Batch(Box<batch::Args>),
+    /// Make vectors of texts, to compare them by meaning
+    Embed(Box<embed::Args>),
     /// Score a model, or predictions, on a data set of questions with known answers
     Eval(Box<eval::Args>),
     /// Compare two sets of answers question by question
@@ -113,6 +118,7 @@ pub fn run(cli: Cli) -> Result<Outcome> {
         Command::Ask(args) => ask::run(&args, &mut stdout),
         Command::Chat(args) => chat::run(&args, &mut stdout),
         Command::Batch(args) => batch::run(&args, &mut stdout),
+        Command::Embed(args) => embed::run(&args, &mut stdout),
         Command::Eval(args) => eval::run(&args, &mut stdout),
         Command::Compare(args) => compare::run(&args, &mut stdout),
         Command::Tune(args) => tune::run(&args, &mut stdout),

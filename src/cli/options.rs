@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -102,11 +103,7 @@ impl ReaderArgs {
         self.runtime.device.start_threads()?;
         let reader = open(&resolved.files, &self.runtime.device.runtime())
             .with_context(|| format!("cannot use model {}", self.model.model))?;
-        // Worth saying once something else than the processor could have been taken.
-        let could_differ = cfg!(any(feature = "cuda", feature = "metal"));
-        if could_differ && !quiet && self.runtime.device.device != reader.device() {
-            eprintln!("note: running on {}", reader.device());
-        }
+        self.runtime.device.note(reader.device(), quiet);
         Ok(reader.with_batch_tokens(self.runtime.batch_tokens))
     }
 }
@@ -193,6 +190,14 @@ impl DeviceArgs {
         }
     }
 
+    /// Says where the model runs, if that was left open. Worth saying once something else than the processor could have been taken.
+    pub fn note(&self, found: DeviceChoice, quiet: bool) {
+        let could_differ = cfg!(any(feature = "cuda", feature = "metal"));
+        if could_differ && !quiet && self.device != found {
+            eprintln!("note: running on {found}");
+        }
+    }
+
     pub fn runtime(&self) -> Runtime {
         Runtime {
             device: self.device,
@@ -221,15 +226,19 @@ pub struct RuntimeArgs {
 impl RuntimeArgs {
     /// Says on stderr how the model ran: what a person should know about it and, if that was asked for, where its time went.
     pub fn report(&self, reader: &Reader, quiet: bool) {
+        self.report_of(&reader.model_notes(), &reader.model_times(), quiet);
+    }
+
+    /// The same of any model, by its notes and times.
+    pub fn report_of(&self, notes: &[String], times: &[(&'static str, Duration)], quiet: bool) {
         if !quiet {
-            reader.model_notes().iter().for_each(|note| eprintln!("note: {note}"));
+            notes.iter().for_each(|note| eprintln!("note: {note}"));
         }
         if !self.profile_time {
             return;
         }
-        let times = reader.model_times();
         let total: f64 = times.iter().map(|(_, time)| time.as_secs_f64()).sum();
-        for (name, time) in &times {
+        for (name, time) in times {
             let seconds = time.as_secs_f64();
             eprintln!(
                 "time: {name:22} {seconds:9.3} s  {:5.1} %",

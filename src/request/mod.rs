@@ -4,6 +4,7 @@
 //! lines        bytes -> lines, or rows of a table
 //! parser       a line -> a request, with a ticket for each record that will come of it
 //! shapes       what requests look like
+//! texts        the same of texts that somebody wants vectors of
 //! options      how replies are made
 //! parameters   what a request asks of its own replies
 //! reply        what a question gets back
@@ -21,6 +22,7 @@ pub mod reply;
 pub mod rows;
 pub mod shapes;
 pub mod table;
+pub mod texts;
 
 pub use error::{Error, Result};
 pub use options::{Options, Settings};

@@ -129,7 +129,7 @@ impl From<Error> for Rejected {
     }
 }
 
-fn not_an_object(text: &str, error: &serde_json::Error) -> Rejected {
+pub(super) fn not_an_object(text: &str, error: &serde_json::Error) -> Rejected {
     let problem = match serde_json::from_str::<&RawValue>(text) {
         Ok(raw) if !raw.get().starts_with('{') => Error::NotAnObject { found: Value::Json(raw).kind() },
         // A request is one line, and not the first one of its input.
@@ -139,11 +139,11 @@ fn not_an_object(text: &str, error: &serde_json::Error) -> Rejected {
 }
 
 /// The fields of an object in their order, values unread.
-struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
+pub(super) struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
 
 /// A value as its sender wrote it.
 #[derive(Clone, Copy)]
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Json(&'a RawValue),
     Text(&'a str),
 }
@@ -178,7 +178,7 @@ impl<'de> Deserialize<'de> for Object<'de> {
 
 impl<'a> Object<'a> {
     /// Takes a field out. `null` counts as absent.
-    fn take(&mut self, name: &str) -> Option<Value<'a>> {
+    pub(super) fn take(&mut self, name: &str) -> Option<Value<'a>> {
         let at = self.0.iter().position(|(known, _)| known == name)?;
         let (_, value) = self.0.remove(at);
         (value.kind() != "null").then_some(value)
@@ -186,6 +186,16 @@ impl<'a> Object<'a> {
 
     fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(known, value)| known == name && value.kind() != "null")
+    }
+
+    /// Whether a field is there and holds nothing.
+    pub(super) fn is_null(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, value)| known == name && value.kind() == "null")
+    }
+
+    /// Names of its first fields, for messages.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.iter().map(|(name, _)| name.chars().take(40).collect()).take(12).collect()
     }
 }
 
@@ -204,18 +214,26 @@ impl Value<'_> {
         }
     }
 
-    fn wrong(&self, field: &str, expected: &'static str) -> Error {
+    /// The id that it stands for, if it can be one.
+    pub(super) fn id(&self) -> Option<Id> {
+        match self {
+            Value::Text(text) => Some((*text).into()),
+            Value::Json(raw) => Id::from_json(raw),
+        }
+    }
+
+    pub(super) fn wrong(&self, field: &str, expected: &'static str) -> Error {
         Error::WrongType { field: field.into(), expected, found: self.kind() }
     }
 
-    fn text(&self, field: &str) -> Result<String, Error> {
+    pub(super) fn text(&self, field: &str) -> Result<String, Error> {
         match self {
             Value::Text(text) => Ok((*text).to_owned()),
             Value::Json(raw) => serde_json::from_str(raw.get()).map_err(|_| self.wrong(field, "a text")),
         }
     }
 
-    fn texts(&self, field: &str) -> Result<Vec<String>, Error> {
+    pub(super) fn texts(&self, field: &str) -> Result<Vec<String>, Error> {
         let wrong = || self.wrong(field, "a list of texts");
         match self {
             Value::Text(_) => Err(wrong()),
@@ -261,16 +279,13 @@ struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     fn new(object: Object<'a>, fields: &Fields) -> Self {
-        let present = object.0.iter().map(|(name, _)| name.chars().take(40).collect()).take(12).collect();
+        let present = object.names();
         let nulls = object.0.iter().filter(|(_, value)| value.kind() == "null");
         let nulls = nulls.map(|(name, _)| name.clone().into_owned()).collect();
         let mut reading = Self { object, present, nulls, request: Request::default() };
         // Before anything can go wrong, so that an error can say whose it is.
         if let Some(id) = reading.object.take(&fields.id) {
-            reading.request.id = match id {
-                Value::Text(text) => Some(text.into()),
-                Value::Json(raw) => Id::from_json(raw),
-            };
+            reading.request.id = id.id();
             if reading.request.id.is_none() {
                 reading.object.0.push((fields.id.clone().into(), id));
             }
@@ -402,7 +417,7 @@ impl<'a> Reading<'a> {
 }
 
 /// Replaces escapes of half a surrogate pair.
-fn whole_characters(text: &str) -> Cow<'_, str> {
+pub(super) fn whole_characters(text: &str) -> Cow<'_, str> {
     if !text.contains("\\ud") && !text.contains("\\uD") {
         return text.into();
     }

@@ -172,8 +172,19 @@ fn every_command_and_every_flag_exists() {
             }
         }
     }
-    let commands =
-        ["ask", "chat", "batch", "eval", "compare", "tune", "train", "models list", "models show", "doctor"];
+    let commands = [
+        "ask",
+        "chat",
+        "batch",
+        "eval",
+        "compare",
+        "tune",
+        "train",
+        "embed",
+        "models list",
+        "models show",
+        "doctor",
+    ];
     let mut all: BTreeSet<String> = FOREIGN.iter().map(|flag| (*flag).to_owned()).collect();
     commands.iter().for_each(|command| all.extend(flags.of(command).clone()));
     for page in pages() {

@@ -10,14 +10,13 @@
 //! write     puts records in order, writes, reports          (here)
 //! ```
 
-mod input;
+pub(super) mod input;
 mod output;
 mod report;
 mod resume;
 mod run;
 mod writer;
 
-use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,11 +33,12 @@ use spanqa::source::Origin;
 use spanqa::text::offsets::OffsetUnit;
 
 use super::inputs::DEFAULT_MAX_BYTES;
+use super::meter::ProgressArg;
 use super::options::{CareArgs, Read, ReaderArgs, UNITS, choice};
 use super::{Outcome, Usage, is_broken_pipe, notice, signals};
-use input::{Inputs, other_kind};
+use input::{Inputs, can_be_read, other_kind};
 use output::Partial;
-use report::{ProgressArg, Report};
+use report::Report;
 use resume::{Earlier, Start, Trace};
 use run::{Run, next_request};
 use writer::{Failures, Order, Writer};
@@ -404,9 +404,4 @@ impl Args {
         }
         Ok(if report.tally.errors > 0 { Outcome::Failed } else { Outcome::Success })
     }
-}
-
-/// Whether a file is there and may be read. A pipe is not opened to see: what it holds would be gone.
-fn can_be_read(path: &std::path::Path) -> io::Result<()> {
-    if path.metadata()?.is_file() { File::open(path).map(drop) } else { Ok(()) }
 }
