@@ -52,10 +52,14 @@ pub struct Text {
 }
 
 impl InputArgs {
+    /// How files are read.
+    pub fn ways(&self) -> Result<Ways<'_>> {
+        Ok(Ways { args: self, pre_globs: walk::globs(Path::new("."), &self.pre_glob, "--pre-glob")? })
+    }
+
     /// Reads everything. `note` is told what was skipped in folders.
     pub fn read(&self, files: &[PathBuf], note: &mut dyn FnMut(String)) -> Result<Vec<Text>> {
-        let pre_globs = walk::globs(Path::new("."), &self.pre_glob, "--pre-glob")?;
-        let mut inputs = Inputs { args: self, pre_globs, texts: Vec::new(), note };
+        let mut inputs = Inputs { args: self, ways: self.ways()?, texts: Vec::new(), note };
         for (index, context) in self.contexts.iter().enumerate() {
             inputs.texts.push(Text { id: DocumentId::Index(index), text: context.clone().into() });
         }
@@ -79,15 +83,15 @@ impl InputArgs {
     }
 }
 
-struct Inputs<'a> {
+/// How files are read, by the flags.
+pub struct Ways<'a> {
     args: &'a InputArgs,
     pre_globs: Override,
-    texts: Vec<Text>,
-    note: &'a mut dyn FnMut(String),
 }
 
-impl Inputs<'_> {
-    fn reading(&self, path: Option<&Path>) -> Reading<'_> {
+impl Ways<'_> {
+    /// How to read a file, or standard input.
+    pub fn of(&self, path: Option<&Path>) -> Reading<'_> {
         let wanted = |path: &&Path| !self.pre_globs.matched(path, false).is_ignore();
         Reading {
             read_as: self.args.read_as,
@@ -95,20 +99,29 @@ impl Inputs<'_> {
             pre: path.filter(wanted).and(self.args.pre.as_deref()),
         }
     }
+}
 
+struct Inputs<'a> {
+    args: &'a InputArgs,
+    ways: Ways<'a>,
+    texts: Vec<Text>,
+    note: &'a mut dyn FnMut(String),
+}
+
+impl Inputs<'_> {
     fn standard_input(&mut self) -> Result<()> {
         let stdin = io::stdin();
         if stdin.is_terminal() {
             (self.note)("reading the text from standard input; end it with Ctrl-D".into());
         }
-        let text = self.reading(None).stream("-", stdin.lock())?;
+        let text = self.ways.of(None).stream("-", stdin.lock())?;
         self.texts.push(Text { id: DocumentId::Path("-".into()), text });
         Ok(())
     }
 
     fn file(&self, path: &Path) -> Result<Text> {
         let name = path.display().to_string();
-        match self.reading(Some(path)).file(path, &terminal::name(&name)) {
+        match self.ways.of(Some(path)).file(path, &terminal::name(&name)) {
             Ok(text) => Ok(Text { id: DocumentId::Path(name), text }),
             Err(document::Error::Fs(fs::Error::Read { source, .. })) => {
                 Err(cannot_read(&name, &source).into())
@@ -147,25 +160,25 @@ impl Inputs<'_> {
 }
 
 /// The way out for a folder without text.
-const NOTHING_FOUND: &str =
+pub const NOTHING_FOUND: &str =
     "`--hidden` and `--no-ignore` read what is hidden or ignored; `--pre COMMAND` makes text of other files";
 
 /// Files of a folder that are no text: one remark about them all, because most folders have some.
 #[derive(Default)]
-struct Binaries {
+pub struct Binaries {
     first: String,
     count: usize,
 }
 
 impl Binaries {
-    fn count(&mut self, error: &document::Error) {
+    pub fn count(&mut self, error: &document::Error) {
         if self.count == 0 {
             self.first = error.to_string();
         }
         self.count += 1;
     }
 
-    fn report(&self, note: &mut dyn FnMut(String)) {
+    pub fn report(&self, note: &mut dyn FnMut(String)) {
         let first = &self.first;
         match self.count {
             0 => {}

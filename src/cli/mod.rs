@@ -7,10 +7,12 @@ mod clock;
 mod compare;
 mod data;
 mod doctor;
+mod embed;
 mod eval;
 mod folders;
 mod hints;
 mod inputs;
+mod meter;
 mod models;
 mod notice;
 mod options;
@@ -21,6 +23,7 @@ mod rank;
 mod session;
 mod shell;
 mod signals;
+mod stages;
 mod suggest;
 mod terminal;
 mod train;
@@ -61,6 +64,8 @@ enum Command {
     Rank(Box<rank::Args>),
     /// Answer a stream of requests: JSON lines or a table in, a record for each question out
     Batch(Box<batch::Args>),
+    /// Make vectors of texts, to compare them by meaning
+    Embed(Box<embed::Args>),
     /// Score a model, or predictions, on a data set of questions with known answers
     Eval(Box<eval::Args>),
     /// Compare two sets of answers question by question
@@ -117,6 +122,7 @@ pub fn run(cli: Cli) -> Result<Outcome> {
         Command::Chat(args) => chat::run(&args, &mut stdout),
         Command::Rank(args) => rank::run(&args, &mut stdout),
         Command::Batch(args) => batch::run(&args, &mut stdout),
+        Command::Embed(args) => embed::run(&args, &mut stdout),
         Command::Eval(args) => eval::run(&args, &mut stdout),
         Command::Compare(args) => compare::run(&args, &mut stdout),
         Command::Tune(args) => tune::run(&args, &mut stdout),

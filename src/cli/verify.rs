@@ -3,8 +3,11 @@
 use std::io::Write;
 
 use anyhow::Result;
+use spanqa::checkpoint::{EncoderConfig, ModelFiles};
+use spanqa::embed::Embedder;
 use spanqa::encoder::Runtime;
 use spanqa::encoder::batch::Batch;
+use spanqa::heads::pool::PoolConfig;
 use spanqa::heads::{QaModel, SpanModel};
 use spanqa::source::{SourceOptions, resolve};
 use spanqa::text::Tokenizer;
@@ -44,13 +47,18 @@ pub fn run(model: &str, options: &SourceOptions, out: &mut dyn Write) -> Result<
     }
     writeln!(out, "round trip ok: {} samples, {pieces} tokens, every one sits in its text", SAMPLES.len())?;
 
+    match PoolConfig::is_in(files) && !QaModel::is_in(files)? {
+        true => embedder(files, out)?,
+        false => reader(files, &tokenizer, out)?,
+    }
+    Ok(Outcome::Success)
+}
+
+/// A model that answers questions.
+fn reader(files: &ModelFiles, tokenizer: &Tokenizer, out: &mut dyn Write) -> Result<()> {
     let model = QaModel::load(files, &Runtime::default())?;
     let config = model.config();
-    writeln!(
-        out,
-        "encoder    ok: {}, {} layers, {} wide, {} heads, {} inner, {} embeddings",
-        config.family, config.layers, config.hidden, config.heads, config.inner, config.vocabulary
-    )?;
+    encoder(config, out)?;
     let template = tokenizer.template();
     let mut batch = Batch::default();
     let ids: Vec<u32> = template.ids().collect();
@@ -79,5 +87,27 @@ pub fn run(model: &str, options: &SourceOptions, out: &mut dyn Write) -> Result<
     if let Some(declared) = tokenizer.declared_max_length().filter(|&declared| declared != positions) {
         writeln!(out, "           (tokenizer_config.json says {declared})")?;
     }
-    Ok(Outcome::Success)
+    Ok(())
+}
+
+/// A model that makes vectors.
+fn embedder(files: &ModelFiles, out: &mut dyn Write) -> Result<()> {
+    let embedder = Embedder::open(files, &Runtime::default())?;
+    encoder(embedder.config(), out)?;
+    embedder.embed(&SAMPLES)?;
+    let (dimensions, pooling) = (embedder.dimensions(), embedder.pooling());
+    let length = if pooling.normalise { ", 1 long" } else { "" };
+    writeln!(out, "forward    ok: finite vectors of {dimensions} numbers{length}")?;
+    let (tokens, special) = (embedder.max_tokens(), embedder.special_tokens());
+    writeln!(out, "length     {tokens} tokens a text at most, {} of them its own", tokens - special)?;
+    Ok(())
+}
+
+fn encoder(config: &EncoderConfig, out: &mut dyn Write) -> Result<()> {
+    writeln!(
+        out,
+        "encoder    ok: {}, {} layers, {} wide, {} heads, {} inner, {} embeddings",
+        config.family, config.layers, config.hidden, config.heads, config.inner, config.vocabulary
+    )?;
+    Ok(())
 }

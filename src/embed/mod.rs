@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 pub use self::error::{Error, Result};
 pub use self::run::Event;
-use crate::checkpoint::ModelFiles;
+use crate::checkpoint::{EncoderConfig, ModelFiles};
 use crate::encoder::{self, DeviceChoice, Runtime};
 use crate::heads::pool::{PoolConfig, Pooling};
 use crate::heads::{EmbeddingModel, QaModel};
@@ -137,14 +137,24 @@ impl Embedder {
         self.model.config()
     }
 
+    /// The shape of the encoder.
+    pub fn config(&self) -> &EncoderConfig {
+        self.model.encoder().config()
+    }
+
     /// Numbers in a vector.
     pub fn dimensions(&self) -> usize {
-        self.model.encoder().config().hidden
+        self.config().hidden
     }
 
     /// The most tokens of a text that are read, special ones included.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
+    }
+
+    /// Tokens of an empty text.
+    pub fn special_tokens(&self) -> usize {
+        self.template.special_tokens()
     }
 
     /// Where the model runs.

@@ -1,5 +1,7 @@
 //! Pooling: one vector for a whole window, as the folders of sentence-transformers describe it.
 
+use std::str::FromStr;
+
 use serde_json::Value;
 
 use crate::checkpoint::{self, EncoderConfig, ModelFile, ModelFiles, Weights};
@@ -17,6 +19,18 @@ pub enum Pooling {
     Mean,
     /// The first one, that of `[CLS]` or `<s>`.
     First,
+}
+
+impl FromStr for Pooling {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "mean" => Ok(Self::Mean),
+            "cls" => Ok(Self::First),
+            _ => Err(format!("`{text}` is not a way to pool: expected mean, cls")),
+        }
+    }
 }
 
 /// How a model makes vectors of texts. The default is what sentence-transformers does with a folder that says nothing.

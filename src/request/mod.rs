@@ -5,6 +5,7 @@
 //! parser       a line -> a request, with a ticket for each record that will come of it
 //! shapes       what requests look like
 //! passages     requests to put passages in order
+//! texts        the same of texts that somebody wants vectors of
 //! options      how replies are made
 //! parameters   what a request asks of its own replies
 //! reply        what a question gets back
@@ -23,6 +24,7 @@ pub mod reply;
 pub mod rows;
 pub mod shapes;
 pub mod table;
+pub mod texts;
 
 pub use error::{Error, Result};
 pub use options::{Options, Settings};

@@ -93,7 +93,7 @@ pub enum Origin {
 pub fn resolve(reference: &str, options: &SourceOptions) -> Result<Resolved> {
     match Reference::parse(reference, &options.registry()?)? {
         Reference::BuiltIn(entry) => Ok(Resolved {
-            files: builtin::files(),
+            files: builtin::files(&entry.name),
             entry: Some(entry),
             origin: Origin::BuiltIn,
             folder: None,

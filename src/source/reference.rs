@@ -44,7 +44,7 @@ impl Reference {
             return Ok(Reference::Folder(expand_home(Path::new(text), dirs::home_dir().as_deref()), None));
         }
         // A name that every machine has must not depend on the folder that somebody happens to be in.
-        if text != builtin::NAME && folder(Path::new(text)) == Folder::Model {
+        if !builtin::is_name(text) && folder(Path::new(text)) == Folder::Model {
             return Ok(Reference::Folder(text.into(), None));
         }
 
@@ -169,11 +169,13 @@ mod tests {
     }
 
     #[test]
-    fn no_folder_takes_the_built_in_models_name() {
+    fn no_folder_takes_a_built_in_models_name() {
         let registry = Registry::embedded().unwrap();
         for here in [Folder::Model, Folder::Other, Folder::Absent] {
-            let found = Reference::parse_among("builtin", &registry, |_| here).unwrap();
-            assert!(matches!(found, Reference::BuiltIn(_)), "{here:?}: {found:?}");
+            for name in [builtin::READER, builtin::EMBEDDER] {
+                let found = Reference::parse_among(name, &registry, |_| here).unwrap();
+                assert!(matches!(&found, Reference::BuiltIn(entry) if entry.name == name), "{found:?}");
+            }
             let found = Reference::parse_among("./builtin", &registry, |_| here).unwrap();
             assert_eq!(found, Reference::Folder("./builtin".into(), None));
         }

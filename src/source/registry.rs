@@ -56,6 +56,9 @@ pub struct Entry {
     /// Whether the model was never trained on questions without an answer, so that it should always give one.
     #[serde(default)]
     pub always_answer: bool,
+    /// Whether it makes vectors of texts instead of answering questions.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub embeds: bool,
     /// The size of the weights in millions of bytes, rounded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub megabytes: Option<u32>,
@@ -81,12 +84,13 @@ impl Entry {
             perhaps: None,
             temperature: one(),
             always_answer: false,
+            embeds: false,
             megabytes: None,
             note: None,
         }
     }
 
-    /// Whether this is the model inside this program.
+    /// Whether this is a model inside this program.
     pub fn is_builtin(&self) -> bool {
         self.repo.is_none() && self.path.is_none()
     }
@@ -134,6 +138,10 @@ impl Entry {
             None => Ok(()),
         }
     }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn one() -> f64 {
@@ -260,7 +268,7 @@ fn parse(text: &str, label: &str, file: Option<&Path>) -> Result<Vec<Entry>> {
     for spanned in document.model {
         let span = spanned.span();
         let mut entry = spanned.into_inner();
-        let may_be_builtin = file.is_none() && entry.name == builtin::NAME;
+        let may_be_builtin = file.is_none() && builtin::is_name(&entry.name);
         entry.check(may_be_builtin).map_err(|reason| wrong(Some(span.clone()), reason))?;
         if entries.iter().any(|known| known.name == entry.name) {
             return Err(wrong(Some(span), format!("`{}` is already defined above", entry.name)));
@@ -310,16 +318,29 @@ mod tests {
     }
 
     #[test]
-    fn the_embedded_registry_holds_the_seven_models() {
+    fn the_embedded_registry_holds_the_eight_models() {
         let registry = Registry::embedded().unwrap();
         let names: Vec<&str> = registry.entries().iter().map(|entry| entry.name.as_str()).collect();
         assert_eq!(
             names,
-            ["builtin", "minilm", "distilbert", "roberta", "tinyroberta", "bert-large", "xlm-roberta-large"]
+            [
+                "builtin",
+                "builtin-embedder",
+                "minilm",
+                "distilbert",
+                "roberta",
+                "tinyroberta",
+                "bert-large",
+                "xlm-roberta-large"
+            ]
         );
         assert!(registry.find("builtin").unwrap().is_builtin());
         for entry in registry.entries() {
-            assert!(entry.family.is_some() && entry.licence.is_some() && !entry.accuracy.is_empty());
+            assert!(entry.family.is_some() && entry.licence.is_some());
+            assert_eq!(
+                (entry.accuracy.is_empty(), entry.embeds),
+                [(false, false), (true, true)][usize::from(entry.name == builtin::EMBEDDER)]
+            );
             assert_eq!(entry.always_answer, entry.name == "distilbert");
             let pinned = entry.revision.as_deref().is_some_and(crate::checkpoint::parts::is_commit);
             let said = entry.note.as_deref().unwrap_or_default().contains("could not be read");

@@ -1,4 +1,4 @@
-//! Answers a stream of questions: as many at a time as there are, in bounded memory.
+//! Answers a stream of questions, or makes vectors of a stream of texts: as many at a time as there are, in bounded memory.
 //!
 //! Some threads prepare questions and push them into a [`Queue`]; another one runs [`answer_stream`], which takes whatever is
 //! waiting, up to a budget, and answers it together. While a group is in the model the next one gathers. So a stream that
@@ -9,6 +9,7 @@ pub mod error;
 mod prepare;
 mod queue;
 mod shelf;
+mod texts;
 mod turn;
 
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ pub use error::{Error, Result};
 pub use prepare::Preparing;
 pub use queue::Queue;
 pub use shelf::Shelf;
+pub use texts::{Embedded, Incoming, TextSource, TextWork, embed_stream, tokenise_each};
 
 /// Something to be answered, or to be passed on because it cannot be. `T` is whatever tells the receiver whose it is.
 pub struct Work<T> {
@@ -52,10 +54,10 @@ impl<T> Work<T> {
     }
 }
 
-/// What comes out of a stream.
-pub enum Done<T> {
+/// What comes out of a stream, of questions unless it says otherwise.
+pub enum Done<T, R = Reply> {
     /// What came of a piece of work.
-    Reply(T, Result<Reply, Arc<Error>>),
+    Reply(T, Result<R, Arc<Error>>),
     /// Windows and tokens that have been read, and the time that took, since the last time.
     Read {
         /// Windows.
@@ -76,18 +78,24 @@ pub fn answer_stream<T>(
     group: usize,
     emit: &mut dyn FnMut(Done<T>) -> ControlFlow<()>,
 ) -> Result<()> {
-    while let Some(first) = work.pop() {
-        let mut room = group.saturating_sub(first.weight());
-        let mut gathered = vec![first];
-        while let Some(next) = work.pop_waiting(room) {
-            room -= next.weight().min(room);
-            gathered.push(next);
-        }
+    while let Some(gathered) = gather(work, group, Work::weight) {
         if answer_group(reader, gathered, emit)?.is_break() {
             break;
         }
     }
     Ok(())
+}
+
+/// Waits for work, and takes with it what else is waiting, up to a weight. `None` once there will be no more.
+fn gather<W>(work: &Queue<W>, most: usize, weight: impl Fn(&W) -> usize) -> Option<Vec<W>> {
+    let first = work.pop()?;
+    let mut room = most.saturating_sub(weight(&first));
+    let mut gathered = vec![first];
+    while let Some(next) = work.pop_waiting(room) {
+        room -= weight(&next).min(room);
+        gathered.push(next);
+    }
+    Some(gathered)
 }
 
 fn answer_group<T>(

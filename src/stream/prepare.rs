@@ -1,7 +1,7 @@
 //! From requests to questions that are ready to be asked: documents are read and tokenised on all cores.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::shelf::Shelf;
 use super::turn::{Over, Turn};
@@ -26,23 +26,11 @@ pub struct Preparing<'a> {
     turn: Turn,
 }
 
-/// Makes the other threads end when one panics: they would wait for its turn, and it for them.
-struct StopIfPanicking<'a, 'b>(&'b Preparing<'a>);
-
-impl Drop for StopIfPanicking<'_, '_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.turn.end();
-            self.0.queue.abandon();
-        }
-    }
-}
-
 /// Bytes of documents and their tokens that are kept in case the next request is about them, too.
 const SHELF: usize = 4 << 20;
 
 /// Tokens of work that a thread prepares before its turn to hand them on.
-const AHEAD: usize = 1 << 16;
+pub(super) const AHEAD: usize = 1 << 16;
 
 impl<'a> Preparing<'a> {
     /// Prepares questions for a reader and pushes them into a queue. Files that requests name may have `limit` bytes.
@@ -57,21 +45,7 @@ impl<'a> Preparing<'a> {
 
     /// Prepares requests until they end or nobody wants them.
     pub fn run(&self, requests: impl Iterator<Item = Parsed> + Send, threads: usize) {
-        let requests = Mutex::new(requests.zip(0..));
-        let next = || requests.lock().unwrap_or_else(PoisonError::into_inner).next();
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    let _stop = StopIfPanicking(self);
-                    while let Some((request, number)) = next() {
-                        if self.prepare(request, number).is_err() {
-                            self.turn.end();
-                            break;
-                        }
-                    }
-                });
-            }
-        });
+        self.turn.deal(requests, threads, self.queue, |request, number| self.prepare(request, number));
     }
 
     /// Hands on one piece of work for each record of a request, when it is its turn.

@@ -2,6 +2,8 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::Queue;
+
 /// Lets one number after the other have its turn.
 #[derive(Default)]
 pub struct Turn {
@@ -47,8 +49,49 @@ impl Turn {
         self.changed.notify_all();
     }
 
+    /// Deals things out to several threads, each with its number, until there are no more or `work` finds that turns are over. `work`
+    /// waits for its turn before it pushes into `queue`, and passes it on.
+    pub fn deal<T: Send, W: Send>(
+        &self,
+        things: impl Iterator<Item = T> + Send,
+        threads: usize,
+        queue: &Queue<W>,
+        work: impl Fn(T, u64) -> Result<(), Over> + Sync,
+    ) {
+        let things = Mutex::new(things.zip(0..));
+        let next = || things.lock().unwrap_or_else(PoisonError::into_inner).next();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let _stop = StopIfPanicking { turn: self, queue };
+                    while let Some((thing, number)) = next() {
+                        if work(thing, number).is_err() {
+                            self.end();
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes the other threads end when one panics: they would wait for its turn, and it for them.
+struct StopIfPanicking<'a, W> {
+    turn: &'a Turn,
+    queue: &'a Queue<W>,
+}
+
+impl<W> Drop for StopIfPanicking<'_, W> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.turn.end();
+            self.queue.abandon();
+        }
     }
 }
 

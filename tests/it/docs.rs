@@ -181,6 +181,7 @@ fn every_command_and_every_flag_exists() {
         "compare",
         "tune",
         "train",
+        "embed",
         "models list",
         "models show",
         "doctor",

@@ -8,6 +8,7 @@ mod datasets;
 mod decode;
 #[cfg(unix)]
 mod docs;
+mod embed;
 mod eval;
 mod files;
 mod formats;

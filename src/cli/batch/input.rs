@@ -150,9 +150,10 @@ impl Reading<'_> {
 }
 
 /// An input and whether it is compressed, or what it holds instead of requests.
-type Opened<'a> = Result<(Unpacked<'a>, bool), Kind>;
+pub type Opened<'a> = Result<(Unpacked<'a>, bool), Kind>;
 
-fn open<'a>(source: impl Read + 'a, path: &Path) -> io::Result<Opened<'a>> {
+/// Takes compression off an input of lines.
+pub fn open<'a>(source: impl Read + 'a, path: &Path) -> io::Result<Opened<'a>> {
     let (compression, mut unpacked) = unpack(source)?;
     let first = first_bytes(&mut unpacked, Kind::is_open)?;
     Ok(match Kind::of(&first, path) {
@@ -175,9 +176,9 @@ pub fn can_be_read(path: &Path) -> io::Result<()> {
 }
 
 /// Counts what goes through.
-struct Counted<R> {
-    source: R,
-    read: Arc<AtomicU64>,
+pub struct Counted<R> {
+    pub source: R,
+    pub read: Arc<AtomicU64>,
 }
 
 impl<R: Read> Read for Counted<R> {

@@ -32,11 +32,12 @@ use spanqa::source::Origin;
 use spanqa::text::offsets::OffsetUnit;
 
 use super::inputs::DEFAULT_MAX_BYTES;
+use super::meter::ProgressArg;
 use super::options::{CareArgs, Read, ReaderArgs, UNITS, choice};
 use super::{Outcome, Usage, is_broken_pipe, notice, signals};
 use input::{Inputs, require_readable};
 use output::Partial;
-use report::{ProgressArg, Report};
+use report::Report;
 use resume::{Earlier, Start, Trace};
 use run::{Run, next_request};
 use writer::{Failures, Order, Writer};

@@ -1,8 +1,6 @@
-//! The stages of a run, side by side, with a bounded queue between each two.
+//! The stages of a run: requests, questions, replies.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use anyhow::Result;
 use spanqa::reader::Reader;
@@ -12,55 +10,33 @@ use spanqa::request::parser::{Parsed, Parser, Ticket};
 use spanqa::stream::{Done, Preparing, Queue, Work, answer_stream};
 
 use super::writer::Writer;
-
-/// Bytes of lines that may wait to be understood.
-const WAITING_LINES: usize = 4 << 20;
-/// Bytes of records that may wait to be written.
-const WAITING_RECORDS: usize = 1 << 20;
+use crate::cli::stages::Stages;
 
 /// What the stages share.
 pub struct Run {
+    stages: Stages<Line, Work<Ticket>, Done<Ticket>>,
     pub lines: Arc<Queue<Line>>,
-    work: Arc<Queue<Work<Ticket>>>,
-    done: Queue<Done<Ticket>>,
-    /// The exit code of whatever asked for an early end, or [`ENOUGH`].
-    stopped: Arc<AtomicU8>,
     /// Bytes that a document may have.
     limit: usize,
     /// Tokens that are answered together.
     group: usize,
 }
 
-/// The run ends early, but not because of a signal.
-const ENOUGH: u8 = u8::MAX;
-
 impl Run {
     /// A run that answers about `group` tokens together. Files that requests name may have `limit` bytes.
     pub fn new(limit: usize, group: usize) -> Self {
-        Self {
-            lines: Arc::new(Queue::new(WAITING_LINES)),
-            work: Arc::new(Queue::new(group)),
-            done: Queue::new(WAITING_RECORDS),
-            stopped: Arc::default(),
-            limit,
-            group,
-        }
+        let stages = Stages::new(group);
+        Self { lines: stages.input.clone(), stages, limit, group }
     }
 
     /// The exit code of whatever asked for an early end; 0 if nothing did.
     pub fn stopped(&self) -> u8 {
-        self.stopped.load(Ordering::SeqCst)
+        self.stages.stopped()
     }
 
     /// Something that ends the run early: nothing new is begun, the windows in flight are finished.
     pub fn stopper(&self) -> impl Fn(u8) + Send + 'static {
-        let (stopped, lines, work) = (self.stopped.clone(), self.lines.clone(), self.work.clone());
-        move |code| {
-            // What came first is what counts.
-            let _ = stopped.compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst);
-            lines.abandon();
-            work.abandon();
-        }
+        self.stages.stopper()
     }
 
     /// Runs all stages until the input ends or something stops them.
@@ -72,38 +48,18 @@ impl Run {
         first: Option<Parsed>,
         writer: &mut Writer,
     ) -> Result<()> {
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                let _end = self.work.end_with();
-                let lines = std::iter::from_fn(|| next_request(&self.lines, &mut parser));
-                Preparing::new(reader, options.clone(), self.limit, &self.work)
-                    .run(first.into_iter().chain(lines), rayon::current_num_threads());
-            });
-            let answering = scope.spawn(|| {
-                let _end = self.done.end_with();
-                answer_stream(reader, &self.work, self.group, &mut |done| {
-                    let wanted = self.done.push(weight(&done), done).is_ok();
-                    match wanted && self.stopped.load(Ordering::SeqCst) == 0 {
-                        true => ControlFlow::Continue(()),
-                        false => ControlFlow::Break(()),
-                    }
-                })
-            });
-            let written = writer.write_all(&self.done);
-            // Whatever made this stage end early, the others have no reason to go on.
-            self.lines.abandon();
-            self.work.abandon();
-            self.done.abandon();
-            if written.is_err() {
-                let _ = self.stopped.compare_exchange(0, ENOUGH, Ordering::SeqCst, Ordering::SeqCst);
-            }
-            let answered = answering.join();
-            written?;
-            match answered {
-                Ok(answered) => Ok(answered?),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        })
+        let work = &self.stages.work;
+        let prepare = || {
+            let lines = std::iter::from_fn(|| next_request(&self.lines, &mut parser));
+            Preparing::new(reader, options.clone(), self.limit, work)
+                .run(first.into_iter().chain(lines), rayon::current_num_threads());
+        };
+        self.stages.run(
+            prepare,
+            |emit| answer_stream(reader, work, self.group, emit),
+            weight,
+            |done| writer.write_all(done),
+        )
     }
 }
 
@@ -133,9 +89,10 @@ mod tests {
     use spanqa::heads::{SpanModel, WindowLogits};
     use spanqa::text::Tokenizer;
 
-    use super::super::report::{ProgressArg, Report};
+    use super::super::report::Report;
     use super::super::writer::{Failures, Order};
     use super::*;
+    use crate::cli::meter::ProgressArg;
     use spanqa::request::Fields;
     use spanqa::request::lines::Format;
     use spanqa::request::record::Layout;

@@ -185,9 +185,10 @@ fn show(model: &str, options: &SourceOptions, json: bool, out: &mut dyn Write) -
         line("family", entry.family.map(|family| family.name().to_owned()));
         line("licence", entry.licence.clone());
         line("languages", (!entry.languages.is_empty()).then(|| entry.languages.join(", ")));
-        line("null threshold", Some(entry.null_threshold.to_string()));
-        line("temperature", Some(entry.temperature.to_string()));
-        line("always answers", Some(if entry.always_answer { "yes" } else { "no" }.to_owned()));
+        let answers = |value: String| (!entry.embeds).then_some(value);
+        line("null threshold", answers(entry.null_threshold.to_string()));
+        line("temperature", answers(entry.temperature.to_string()));
+        line("always answers", answers(if entry.always_answer { "yes" } else { "no" }.to_owned()));
         for row in &entry.accuracy {
             let numbers = format!("{}: exact {}, F1 {} ({})", row.dataset, row.exact, row.f1, row.source);
             line("accuracy", Some(numbers));
@@ -280,10 +281,10 @@ mod tests {
     fn the_table_has_a_line_for_every_model() {
         let (code, text) = spanqa_models(&["list"]).unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!((code, lines.len()), (Outcome::Success, 8));
+        assert_eq!((code, lines.len()), (Outcome::Success, 9));
         assert!(lines[0].starts_with("NAME "));
         assert!(lines[1].starts_with("builtin ") && lines[1].ends_with("built in"), "{text}");
-        assert!(lines[2].contains("79.5  SQuAD 2.0 dev") && lines[2].ends_with("no"), "{text}");
+        assert!(lines[3].contains("79.5  SQuAD 2.0 dev") && lines[3].ends_with("no"), "{text}");
     }
 
     #[test]
@@ -292,7 +293,7 @@ mod tests {
         let rows: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
         assert_eq!((rows[0]["name"].as_str(), rows[0]["local"].as_bool()), (Some("builtin"), Some(true)));
         assert_eq!(
-            (rows[2]["always_answer"].as_bool(), rows[2]["local"].as_bool()),
+            (rows[3]["always_answer"].as_bool(), rows[3]["local"].as_bool()),
             (Some(true), Some(false))
         );
     }
