@@ -60,7 +60,7 @@ enum Command {
     Ask(Box<ask::Args>),
     /// Ask one question after another: the files stay loaded
     Chat(Box<chat::Args>),
-    /// Put passages in order: those of files for a question, or those that come in JSON lines
+    /// Put passages in order: those of files for a question, or those of JSON lines
     Rank(Box<rank::Args>),
     /// Answer a stream of requests: JSON lines or a table in, a record for each question out
     Batch(Box<batch::Args>),

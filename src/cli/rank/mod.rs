@@ -44,7 +44,7 @@ const SHOWN: usize = 10;
 /// How many passages a model reads unless more are asked for.
 const READ: usize = 100;
 
-/// Put passages in order: those of files for a question, or those that come in JSON lines
+/// Put passages in order: those of files for a question, or those of JSON lines
 ///
 /// With a question, files are cut into the passages of a few hundred characters that `spanqa ask` looks through, or with --whole each file
 /// is one. Without files the text is read from standard input. Passages that have no word of the question are left out if the order is
