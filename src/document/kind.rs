@@ -70,6 +70,9 @@ impl ByteOrder {
 
     /// The order of UTF-16 without a mark: of many characters one byte is NUL, nearly always the same, and they make up a text.
     fn unmarked(head: &[u8]) -> Option<Self> {
+        if Self::marked(head).is_some() {
+            return None;
+        }
         let pairs = head[..head.len().min(PROBE)].chunks_exact(2);
         let nuls = |at: usize| pairs.clone().filter(|pair| pair[at] == 0).count();
         let (first, second) = (nuls(0), nuls(1));
@@ -248,6 +251,10 @@ mod tests {
         {
             assert_eq!(of(text, u16::to_le_bytes), Some(Kind::Utf16(ByteOrder::Little)), "{text}");
             assert_eq!(of(text, u16::to_be_bytes), Some(Kind::Utf16(ByteOrder::Big)), "{text}");
+        }
+        // With a mark it is text that can be read.
+        for bytes in [&b"\xff\xfeh\0i\0"[..], b"\xfe\xff\0h\0i"] {
+            assert_eq!(Kind::of(bytes, Path::new("a.txt")), None, "{bytes:?}");
         }
         // Numbers, and other things with NULs in them.
         for bytes in [&b"\x01\0\x02\0\x03\0"[..], b"a\0\0b", b"ab\0", b"ab\0\0c\0", b"\0\xd8\0\xd8a\0"] {

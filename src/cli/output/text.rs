@@ -91,7 +91,8 @@ impl Printer {
             });
             let name = page.name_of(&window.document);
             let (number, start, end) = (window.window, window.start, window.end);
-            let line = format!("window {number} of {name}: {start}..{end}, null {:+.2}{best}", window.null_logit);
+            let line =
+                format!("window {number} of {name}: {start}..{end}, null {:+.2}{best}", window.null_logit);
             self.line(4, &line, out)?;
         }
         for span in &why.spans {
