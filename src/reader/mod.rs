@@ -11,7 +11,7 @@
 pub mod error;
 pub mod memo;
 mod plan;
-mod promise;
+pub mod promise;
 mod question;
 mod reply;
 mod round;

@@ -2,31 +2,45 @@
 
 use std::ops::Range;
 
-use super::Question;
 use crate::rank::{Passages, rank};
 use crate::text::window::WindowShape;
 
-/// For each document of a question the windows that promise most, in their order, and the rank of each, from 1. `most` of them over all
-/// documents.
-pub(super) fn promising(
-    question: &Question,
+/// A document as far as this needs it.
+#[derive(Debug, Clone, Copy)]
+pub struct Promising<'a> {
+    /// What is ranked.
+    pub passages: &'a Passages,
+    /// The bytes of each of its tokens.
+    pub offsets: &'a [(usize, usize)],
+}
+
+/// What is expected of a window of some rank, from 1, before it is read: the second best holds the answer half as often as the best, the
+/// third a third as often. Measured, this finds more than either the words or the model alone.
+pub fn prior(rank: usize) -> f64 {
+    -(rank as f64).ln()
+}
+
+/// For each document the windows that promise most, in their order, and the rank of each, from 1. `most` of them over all documents.
+pub fn promising(
+    question: &str,
+    documents: &[Promising],
     shape: &WindowShape,
     most: usize,
 ) -> Vec<(Vec<Range<usize>>, Vec<usize>)> {
-    let passages: Vec<&Passages> = question.documents.iter().map(|document| document.passages()).collect();
+    let passages: Vec<&Passages> = documents.iter().map(|document| document.passages).collect();
     let mut chosen: Vec<Vec<(Range<usize>, usize)>> = vec![Vec::new(); passages.len()];
     let mut count = 0;
-    for hit in rank(&question.text, &passages) {
+    for hit in rank(question, &passages) {
         if count == most {
             break;
         }
-        let offsets = &question.documents[hit.document].tokens.offsets;
+        let offsets = documents[hit.document].offsets;
         let bytes = passages[hit.document].range(hit.passage);
         let first = offsets.partition_point(|&(_, end)| end <= bytes.start);
         let last = offsets.partition_point(|&(start, _)| start < bytes.end);
         let known = &mut chosen[hit.document];
-        // A passage that no window holds takes several.
-        for start in (first..last).step_by(shape.width) {
+        // A passage that no window holds takes several, which overlap as others do.
+        for start in (first..last).step_by(shape.width - shape.overlap) {
             let part = start..last.min(start + shape.width);
             if count == most
                 || known.iter().any(|(window, _)| window.start <= part.start && part.end <= window.end)

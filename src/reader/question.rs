@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use super::promise::Promising;
 use crate::document::Origin;
 use crate::rank::Passages;
 use crate::request::Options;
@@ -59,6 +60,13 @@ pub struct Question {
 }
 
 impl Question {
+    /// Its documents, for whoever reads only what promises an answer.
+    pub(super) fn promising(&self) -> Vec<Promising<'_>> {
+        (self.documents.iter())
+            .map(|document| Promising { passages: document.passages(), offsets: &document.tokens.offsets })
+            .collect()
+    }
+
     /// A question with the usual options.
     pub fn new(id: impl Into<Id>, text: impl Into<String>, documents: Vec<Arc<Document>>) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! From data sets and an encoder to a checkpoint that every other command loads.
 //!
 //! ```text
-//! data sets -> examples          the windows of inference, with the tokens that should be chosen
+//! data sets -> examples          the windows of inference, with the spans that should be chosen
 //!           -> plan              batches of an epoch, of one length and one token budget
 //!           -> learn             gradients and the step that follows from them
 //!           -> run               the loop: learning rate, evaluation, the best weights, a state to go on from

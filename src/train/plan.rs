@@ -1,29 +1,29 @@
-//! In which order windows are learned from: batches of an epoch under a token budget.
+//! In which order examples are learned from: batches of an epoch under a token budget.
 
 use super::examples::Examples;
 use crate::random::Random;
 
-/// What windows there are to put in order.
-pub trait Windows {
+/// What examples there are to put in order.
+pub trait Pool {
     /// How many.
     fn count(&self) -> usize;
     /// Tokens of one.
-    fn tokens(&self, window: usize) -> usize;
+    fn tokens(&self, example: usize) -> usize;
     /// Whether one holds an answer.
-    fn answerable(&self, window: usize) -> bool;
+    fn answerable(&self, example: usize) -> bool;
 }
 
-impl Windows for Examples {
+impl Pool for Examples {
     fn count(&self) -> usize {
         self.len()
     }
 
-    fn tokens(&self, window: usize) -> usize {
-        self.length(window)
+    fn tokens(&self, example: usize) -> usize {
+        self.length(example)
     }
 
-    fn answerable(&self, window: usize) -> bool {
-        self.is_answerable(window)
+    fn answerable(&self, example: usize) -> bool {
+        self.is_answerable(example)
     }
 }
 
@@ -32,22 +32,22 @@ impl Windows for Examples {
 pub struct Mixing {
     /// Tokens that one step learns from.
     pub batch_tokens: usize,
-    /// The share of windows without an answer; `None` takes them as they come.
+    /// The share of examples without an answer; `None` takes them as they come.
     pub null_share: Option<f64>,
     /// What the order is drawn from.
     pub seed: u64,
 }
 
-/// Batches whose windows are sorted by length together: enough for windows of a batch to be of a kind.
+/// Batches whose examples are sorted by length together: enough for examples of a batch to be of a kind.
 const SORTED_TOGETHER: usize = 32;
 
 impl Mixing {
-    /// The batches of an epoch. Every window comes once, unless a share of windows without an answer is wanted: then as many of these
-    /// are drawn as belong to the windows with one, and drawn again if there are too few.
-    pub fn epoch(&self, windows: &impl Windows, epoch: u64) -> Vec<Vec<usize>> {
+    /// The batches of an epoch. Every example comes once, unless a share of examples without an answer is wanted: then as many of these
+    /// are drawn as belong to the examples with one, and drawn again if there are too few.
+    pub fn epoch(&self, examples: &impl Pool, epoch: u64) -> Vec<Vec<usize>> {
         let mut random = Random::derive(self.seed, epoch);
         let (mut with, mut without): (Vec<usize>, Vec<usize>) =
-            (0..windows.count()).partition(|window| windows.answerable(*window));
+            (0..examples.count()).partition(|example| examples.answerable(*example));
         random.shuffle(&mut with);
         random.shuffle(&mut without);
         if let Some(share) = self.null_share {
@@ -55,25 +55,25 @@ impl Mixing {
             let wanted = if without.is_empty() { 0 } else { wanted };
             without = without.iter().copied().cycle().take(wanted).collect();
         }
-        let tokens: usize = with.iter().chain(&without).map(|&window| windows.tokens(window)).sum();
+        let tokens: usize = with.iter().chain(&without).map(|&example| examples.tokens(example)).sum();
         let pools = tokens.div_ceil(self.batch_tokens.saturating_mul(SORTED_TOGETHER)).max(1);
         let mut batches = Vec::new();
         for pool in 0..pools {
             let part = |all: &[usize]| all[all.len() * pool / pools..all.len() * (pool + 1) / pools].to_vec();
-            let mut order = ranked(part(&with), windows);
-            order.extend(ranked(part(&without), windows));
+            let mut order = ranked(part(&with), examples);
+            order.extend(ranked(part(&without), examples));
             order.sort_by(|(a, x), (b, y)| a.total_cmp(b).then(x.cmp(y)));
             let mut room = 0;
             let first = batches.len();
-            for (_, window) in order {
-                let tokens = windows.tokens(window);
+            for (_, example) in order {
+                let tokens = examples.tokens(example);
                 if batches.len() == first || tokens > room {
                     batches.push(Vec::new());
                     room = self.batch_tokens;
                 }
                 room = room.saturating_sub(tokens);
                 if let Some(batch) = batches.last_mut() {
-                    batch.push(window);
+                    batch.push(example);
                 }
             }
         }
@@ -82,12 +82,12 @@ impl Mixing {
     }
 }
 
-/// One step's windows, and how much of the data has been seen after it.
+/// One step's examples, and how much of the data has been seen after it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
-    /// The windows.
-    pub windows: Vec<usize>,
-    /// 1.0 when each window was seen once.
+    /// The examples.
+    pub examples: Vec<usize>,
+    /// 1.0 when each example was seen once.
     pub epoch: f64,
 }
 
@@ -95,15 +95,15 @@ pub struct Planned {
 #[derive(Debug)]
 pub struct Plan<'a, W> {
     mixing: Mixing,
-    windows: &'a W,
+    examples: &'a W,
     /// How many steps have been taken at the end of each epoch.
     ends: Vec<u64>,
     open: Option<(usize, Vec<Vec<usize>>)>,
 }
 
-impl<'a, W: Windows> Plan<'a, W> {
-    pub(super) fn new(mixing: Mixing, windows: &'a W, ends: Vec<u64>) -> Self {
-        Self { mixing, windows, ends, open: None }
+impl<'a, W: Pool> Plan<'a, W> {
+    pub(super) fn new(mixing: Mixing, examples: &'a W, ends: Vec<u64>) -> Self {
+        Self { mixing, examples, ends, open: None }
     }
 
     /// How many there are.
@@ -118,41 +118,41 @@ impl<'a, W: Windows> Plan<'a, W> {
         let start = if epoch == 0 { 0 } else { self.ends[epoch - 1] };
         let batches = match self.open.take() {
             Some((open, batches)) if open == epoch => batches,
-            _ => self.mixing.epoch(self.windows, epoch as u64),
+            _ => self.mixing.epoch(self.examples, epoch as u64),
         };
         let place = (step - start) as usize;
         let seen = epoch as f64 + (place + 1) as f64 / batches.len().max(1) as f64;
-        let planned = batches.get(place).map(|windows| Planned { windows: windows.clone(), epoch: seen });
+        let planned = batches.get(place).map(|examples| Planned { examples: examples.clone(), epoch: seen });
         self.open = Some((epoch, batches));
         planned
     }
 }
 
-/// Windows by length, each with its place between 0 and 1. Sorting two kinds by place keeps their proportions the same everywhere.
-fn ranked(mut part: Vec<usize>, windows: &impl Windows) -> Vec<(f64, usize)> {
-    part.sort_by_key(|&window| (windows.tokens(window), window));
+/// Examples by length, each with its place between 0 and 1. Sorting two kinds by place keeps their proportions the same everywhere.
+fn ranked(mut part: Vec<usize>, examples: &impl Pool) -> Vec<(f64, usize)> {
+    part.sort_by_key(|&example| (examples.tokens(example), example));
     let count = part.len() as f64;
-    part.into_iter().enumerate().map(|(place, window)| ((place as f64 + 0.5) / count, window)).collect()
+    part.into_iter().enumerate().map(|(place, example)| ((place as f64 + 0.5) / count, example)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Windows of 10 to 109 tokens; two of three have an answer.
+    /// Examples of 10 to 109 tokens; two of three have an answer.
     struct Some(usize);
 
-    impl Windows for Some {
+    impl Pool for Some {
         fn count(&self) -> usize {
             self.0
         }
 
-        fn tokens(&self, window: usize) -> usize {
-            10 + window * 37 % 100
+        fn tokens(&self, example: usize) -> usize {
+            10 + example * 37 % 100
         }
 
-        fn answerable(&self, window: usize) -> bool {
-            !window.is_multiple_of(3)
+        fn answerable(&self, example: usize) -> bool {
+            !example.is_multiple_of(3)
         }
     }
 
@@ -162,16 +162,16 @@ mod tests {
 
     #[test]
     fn every_window_comes_once_within_the_budget() {
-        let windows = Some(3000);
-        let batches = mixing(None).epoch(&windows, 0);
+        let examples = Some(3000);
+        let batches = mixing(None).epoch(&examples, 0);
         let mut seen = batches.concat();
         seen.sort_unstable();
         assert_eq!(seen, (0..3000).collect::<Vec<_>>());
         for batch in &batches {
-            let tokens: usize = batch.iter().map(|&window| windows.tokens(window)).sum();
+            let tokens: usize = batch.iter().map(|&example| examples.tokens(example)).sum();
             assert!(tokens <= 600);
-            let nulls = batch.iter().filter(|&&window| !windows.answerable(window)).count();
-            // A third, as near as whole windows can come to it.
+            let nulls = batch.iter().filter(|&&example| !examples.answerable(example)).count();
+            // A third, as near as whole ones can come to it.
             assert!((nulls * 3).abs_diff(batch.len()) <= 4, "{nulls} of {}", batch.len());
         }
         assert!(batches.len() < 3000 * 60 / 600 + 40);
@@ -187,10 +187,10 @@ mod tests {
     #[test]
     fn the_share_without_an_answer_is_what_was_asked_for() {
         for share in [0.0, 0.1, 0.5, 0.6] {
-            let windows = mixing(std::option::Option::Some(share)).epoch(&Some(3000), 1).concat();
-            let nulls = windows.iter().filter(|window| window.is_multiple_of(3)).count() as f64;
-            assert!((nulls / windows.len() as f64 - share).abs() < 0.001);
-            assert_eq!(windows.len() as f64 - nulls, 2000.0);
+            let examples = mixing(std::option::Option::Some(share)).epoch(&Some(3000), 1).concat();
+            let nulls = examples.iter().filter(|example| example.is_multiple_of(3)).count() as f64;
+            assert!((nulls / examples.len() as f64 - share).abs() < 0.001);
+            assert_eq!(examples.len() as f64 - nulls, 2000.0);
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::journal::DevRecord;
-use super::plan::{Mixing, Plan, Windows};
+use super::plan::{Mixing, Plan, Pool};
 use crate::train::error::{Error, Result};
 use crate::train::learn::Update;
 
@@ -22,6 +22,9 @@ pub struct Recipe {
     pub epochs: f64,
     /// How many steps are taken.
     pub steps: Option<u64>,
+    /// What examples are made of.
+    #[serde(default)]
+    pub laying: Laying,
     /// How batches are made.
     pub mixing: Mixing,
     /// Tokens that go through the model together; their gradients are added up until a batch is through.
@@ -56,6 +59,65 @@ pub struct Recipe {
     pub patience: u64,
     /// What is learned from, and how windows are laid over it, each with its name.
     pub inputs: BTreeMap<String, String>,
+}
+
+/// How questions become examples.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Laying {
+    /// What is minimised.
+    pub objective: Objective,
+    /// How many windows of a long document are learned from together.
+    pub read: usize,
+    /// The share of questions that are put to a few sentences of their context.
+    pub crop: f64,
+    /// What these are drawn from.
+    #[serde(skip)]
+    pub seed: u64,
+}
+
+impl Default for Laying {
+    fn default() -> Self {
+        Self { objective: Objective::default(), read: 4, crop: 0.0, seed: 0 }
+    }
+}
+
+/// What is minimised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Objective {
+    /// Each window for itself: the cross entropy of its start and its end.
+    #[default]
+    Window,
+    /// The windows of a document that promise an answer together: one distribution over all their spans and "no answer".
+    Joint,
+}
+
+impl Objective {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Window, Self::Joint];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Objective::Window => "window",
+            Objective::Joint => "joint",
+        }
+    }
+}
+
+impl fmt::Display for Objective {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+impl FromStr for Objective {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|objective| objective.name() == text);
+        known.ok_or_else(|| format!("`{text}` is not an objective: expected window or joint"))
+    }
 }
 
 impl Keep {
@@ -119,7 +181,7 @@ impl Keep {
 
 impl Recipe {
     /// The steps of the run. None at all are refused, and so many that nobody would see the end of them.
-    pub fn plan<'a, W: Windows>(&self, windows: &'a W) -> Result<Plan<'a, W>> {
+    pub fn plan<'a, W: Pool>(&self, examples: &'a W) -> Result<Plan<'a, W>> {
         let too_many = |steps: f64| Error::TooManySteps { steps, most: MOST_STEPS };
         let wanted = self.steps.unwrap_or(u64::MAX);
         if self.steps.is_some_and(|steps| steps > MOST_STEPS) {
@@ -131,7 +193,7 @@ impl Recipe {
             if share <= 0.0 || steps >= wanted {
                 break;
             }
-            let batches = self.mixing.epoch(windows, epoch).len();
+            let batches = self.mixing.epoch(examples, epoch).len();
             if self.steps.is_none() && self.epochs * batches as f64 > MOST_STEPS as f64 {
                 return Err(too_many(self.epochs * batches as f64));
             }
@@ -141,7 +203,7 @@ impl Recipe {
             }
             ends.push(steps);
         }
-        Ok(Plan::new(self.mixing.clone(), windows, ends))
+        Ok(Plan::new(self.mixing.clone(), examples, ends))
     }
 
     /// The optimiser's settings for a step, counted from 0.
@@ -177,6 +239,14 @@ impl Recipe {
             ("dropout", self.dropout.to_string()),
             ("seed", self.mixing.seed.to_string()),
         ];
+        let Laying { objective, read, crop, .. } = &self.laying;
+        if *objective == Objective::Joint {
+            let what = format!("one distribution over the {read} most promising windows of a document");
+            rows.push(("objective", what));
+        }
+        if *crop > 0.0 {
+            rows.push(("contexts cut to a few sentences", format!("{} %", 100.0 * crop)));
+        }
         if self.layer_decay != 1.0 {
             rows.push(("learning rate per layer", format!("times {} from layer to layer", self.layer_decay)));
         }
@@ -214,7 +284,7 @@ impl Recipe {
         Ok(())
     }
 
-    /// Everything by name; what is inside of `mixing`, `teaching` and `inputs` by its own.
+    /// Everything by name; what is inside of `laying`, `mixing`, `teaching` and `inputs` by its own.
     fn conditions(&self) -> BTreeMap<String, Value> {
         let mut conditions = BTreeMap::new();
         if let Ok(Value::Object(fields)) = serde_json::to_value(self) {
@@ -242,6 +312,7 @@ pub(super) mod tests {
         Recipe {
             epochs: 2.0,
             steps: None,
+            laying: Laying::default(),
             mixing: Mixing { batch_tokens: 100, null_share: None, seed: 1 },
             micro_tokens: 50,
             rate: 1e-3,
@@ -264,7 +335,7 @@ pub(super) mod tests {
 
     struct Ten;
 
-    impl Windows for Ten {
+    impl Pool for Ten {
         fn count(&self) -> usize {
             10
         }
@@ -273,8 +344,8 @@ pub(super) mod tests {
             50
         }
 
-        fn answerable(&self, window: usize) -> bool {
-            window < 5
+        fn answerable(&self, example: usize) -> bool {
+            example < 5
         }
     }
 
@@ -306,6 +377,8 @@ pub(super) mod tests {
         let error = refused(Recipe { epochs: 0.09, ..recipe() });
         assert!(error.to_string().contains("0.09 epochs of 5 batches make no step"), "{error}");
         for recipe in [
+            Recipe { steps: Some(MOST_STEPS + 1), ..recipe() },
+            Recipe { epochs: (MOST_STEPS / 5 + 1) as f64, ..recipe() },
             Recipe { epochs: 2f64.powi(31), ..recipe() },
             Recipe { epochs: f64::MAX, ..recipe() },
             Recipe { steps: Some(1 << 31), ..recipe() },
@@ -348,6 +421,10 @@ pub(super) mod tests {
         for (other, expected) in [
             (Recipe { mixing: seed, ..recipe() }, "differently: seed was 1, now 2"),
             (Recipe { inputs, ..recipe() }, "differently: data was 1, now 2"),
+            (
+                Recipe { laying: Laying { objective: Objective::Joint, ..recipe().laying }, ..recipe() },
+                "differently: objective was window, now joint",
+            ),
             (Recipe { steps: Some(3), ..recipe() }, "differently: steps was not set, now 3"),
         ] {
             let message = other.require(&recipe()).unwrap_err().to_string();

@@ -51,6 +51,10 @@ pub struct Dev<'a> {
     pub rules: Rules,
     /// How windows are laid.
     pub limits: Limits,
+    /// Whose rules choose the answers.
+    pub scoring: ScoringRules,
+    /// How many windows of long documents are read, if not all.
+    pub read: Option<usize>,
     /// Where the model runs meanwhile.
     pub runtime: Runtime,
 }
@@ -150,13 +154,13 @@ impl Run<'_> {
         let started = Instant::now();
         let recipe = &progress.recipe;
         let diverged = |what| Error::Diverged { step: number + 1, what };
-        let share = 1.0 / planned.windows.len().max(1) as f64;
+        let share = 1.0 / planned.examples.len().max(1) as f64;
         let mut loss = 0.0;
         let mut tokens = 0;
-        for (part, windows) in
-            parts(&planned.windows, self.examples, recipe.micro_tokens).into_iter().enumerate()
+        for (part, examples) in
+            parts(&planned.examples, self.examples, recipe.micro_tokens).into_iter().enumerate()
         {
-            let (batch, targets) = self.examples.batch(windows);
+            let (batch, lessons) = self.examples.batch(examples);
             let soft_targets = match (self.teacher, &recipe.teaching) {
                 (Some(teacher), Some(teaching)) => Some(SoftTargets {
                     logits: teacher.logits(&batch)?,
@@ -166,7 +170,7 @@ impl Run<'_> {
                 _ => None,
             };
             let seed = number << 16 | part as u64;
-            loss += self.learner.accumulate(&batch, &targets, soft_targets.as_ref(), (share, seed))?;
+            loss += self.learner.accumulate(&batch, &lessons, soft_targets.as_ref(), (share, seed))?;
             tokens += batch.tokens();
         }
         if !loss.is_finite() {
@@ -241,11 +245,12 @@ impl Dev<'_> {
             Runtime { precision: self.runtime.precision.or(Some(Precision::F32)), ..self.runtime.clone() };
         let reader = Reader::open(files, &runtime)?;
         let decoding = Decoding {
-            scoring: ScoringRules::Squad.into(),
+            scoring: self.scoring.into(),
             always_answer: self.rules != Rules::Squad2,
             ..Decoding::default()
         };
-        let options = Options { decoding, limits: self.limits.clone(), ..Options::default() };
+        let options =
+            Options { decoding, limits: self.limits.clone(), read: self.read, ..Options::default() };
         let mut predictions = Predictions::new(&files.name);
         let flow = run::run(
             &reader,
@@ -274,14 +279,14 @@ impl Dev<'_> {
     }
 }
 
-/// Cuts the windows of a step into parts that go through the model together.
-fn parts<'a>(windows: &'a [usize], examples: &Examples, budget: usize) -> Vec<&'a [usize]> {
+/// Cuts the examples of a step into parts that go through the model together.
+fn parts<'a>(step: &'a [usize], examples: &Examples, budget: usize) -> Vec<&'a [usize]> {
     let mut parts = Vec::new();
-    let mut rest = windows;
+    let mut rest = step;
     while !rest.is_empty() {
         let mut tokens = 0;
-        let fits = rest.iter().take_while(|&&window| {
-            tokens += examples.length(window);
+        let fits = rest.iter().take_while(|&&example| {
+            tokens += examples.length(example);
             tokens <= budget
         });
         let (part, others) = rest.split_at(fits.count().max(1));

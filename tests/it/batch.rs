@@ -937,6 +937,32 @@ fn resuming_notices_what_has_changed() {
     job.run(&["--resume"]).fails_with("its document has changed at line 3");
 }
 
+/// The folder is the same, what lies in it is another model. Without a journal nothing but `--why` names the model.
+#[test]
+fn new_weights_in_the_same_folder_are_not_gone_on_with() {
+    let folder = folder();
+    let model = crate::support::tiny_model();
+    let input = write(folder.path(), "in.jsonl", requests(2) + "{\n");
+    let output = folder.path().join("out.jsonl");
+    let mut flags = arguments(&[&input, "--output", output.to_str().unwrap()]);
+    flags[2] = model.path().to_str().unwrap();
+    let run_of = |more: &[&str]| run(&[&flags[..], more].concat());
+    assert_eq!(run_of(&["--fail-fast"]).code, Some(2));
+    let partial = folder.path().join("out.jsonl.partial");
+    let kept = std::fs::read(&partial).unwrap();
+    assert_eq!(kept.iter().filter(|&&byte| byte == b'\n').count(), 2);
+    let weights = model.path().join("model.safetensors");
+    let old = std::fs::read(&weights).unwrap();
+    let mut new = old.clone();
+    *new.last_mut().unwrap() ^= 1;
+    std::fs::write(&weights, new).unwrap();
+    run_of(&["--resume"]).fails_with("was made with --model ");
+    assert_eq!(std::fs::read(&partial).unwrap(), kept);
+    std::fs::write(&weights, old).unwrap();
+    std::fs::write(&input, requests(3)).unwrap();
+    assert_eq!(run_of(&["--resume", "--quiet"]).code, Some(0));
+}
+
 /// Only a journal asks which model it is. A file that is too large to read makes that fail, and nothing else.
 #[test]
 fn a_plain_batch_does_not_ask_which_model_it_is() {

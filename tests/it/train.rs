@@ -8,6 +8,7 @@ use std::process::Stdio;
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use spanqa::checkpoint::ModelFiles;
+use spanqa::decode::ScoringRules;
 use spanqa::encoder::Runtime;
 use spanqa::encoder::batch::Batch;
 use spanqa::eval::score::metrics::Rules;
@@ -18,9 +19,9 @@ use spanqa::text::window::Limits;
 use spanqa::train::examples::Examples;
 use spanqa::train::folder::{Folder, Progress};
 use spanqa::train::journal::{self, Record};
-use spanqa::train::learn::{Learner, Learning, SoftTargets, Target, Update};
+use spanqa::train::learn::{Learner, Learning, Lesson, SoftTargets, Target, Update, View};
 use spanqa::train::plan::Mixing;
-use spanqa::train::recipe::{Keep, Recipe};
+use spanqa::train::recipe::{Keep, Laying, Objective, Recipe};
 use spanqa::train::run::{Dev, End, Event, Run as Training};
 
 use crate::support::{Run, batch_of, fixture, fixture_json, numbers, spanqa};
@@ -56,10 +57,12 @@ impl Golden {
         Self { json: fixture_json(&format!("tiny/{family}/training.json")), tensors: tensors.collect() }
     }
 
-    fn batch(&self) -> (Batch, Vec<Target>) {
+    fn batch(&self) -> (Batch, Vec<Lesson>) {
         let windows = self.json["windows"].as_array().unwrap();
         let place = |window: &Value, side: &str| window[side].as_u64().unwrap() as usize;
-        let target = |window: &Value| Target { start: place(window, "start"), end: place(window, "end") };
+        let target = |window: &Value| {
+            Lesson::Window(Target { start: place(window, "start"), end: place(window, "end") })
+        };
         (batch_of(windows), windows.iter().map(target).collect())
     }
 
@@ -77,6 +80,21 @@ impl Golden {
             temperature: self.number("/teacher/temperature"),
             weight: self.number("/teacher/weight"),
         }
+    }
+
+    /// The same windows as two questions, each with its windows' spans together.
+    fn lessons(&self) -> Vec<Lesson> {
+        let count = |value: &Value| value.as_u64().unwrap() as usize;
+        let view = |view: &Value| View {
+            context: count(&view["context"][0])..count(&view["context"][1]),
+            longest: count(&self.json["joint"]["longest"]),
+            prior: view["prior"].as_f64().unwrap(),
+            golds: (view["golds"].as_array().unwrap().iter())
+                .map(|gold| Target { start: count(&gold[0]), end: count(&gold[1]) })
+                .collect(),
+        };
+        let lessons = self.json["joint"]["lessons"].as_array().unwrap().iter();
+        lessons.map(|views| Lesson::Joint(views.as_array().unwrap().iter().map(view).collect())).collect()
     }
 
     /// Tensors that PyTorch moves by rounding alone.
@@ -143,6 +161,19 @@ fn a_teacher_pulls_as_it_does_in_pytorch() {
 }
 
 #[test]
+fn windows_that_are_learned_from_together_pull_as_they_do_in_pytorch() {
+    for family in FAMILIES {
+        let golden = Golden::of(family);
+        let (batch, _) = golden.batch();
+        let lessons = golden.lessons();
+        let mut learner = learner(family, false, exact());
+        let loss = learner.accumulate(&batch, &lessons, None, (1.0 / lessons.len() as f64, 0)).unwrap();
+        assert!((loss - golden.number("/joint/loss")).abs() < 1e-5, "{family}: loss {loss}");
+        assert_gradients(family, &learner, &golden, "joint");
+    }
+}
+
+#[test]
 fn ten_steps_equal_pytorch() {
     for family in FAMILIES {
         let golden = Golden::of(family);
@@ -194,7 +225,7 @@ fn gradients_add_up_over_parts_of_a_batch() {
     for (window, target) in batch.ranges().zip(&targets) {
         let mut one = Batch::default();
         one.push(&batch.ids[window.clone()], &batch.segments[window]);
-        parts.accumulate(&one, &[*target], None, (share, 0)).unwrap();
+        parts.accumulate(&one, std::slice::from_ref(target), None, (share, 0)).unwrap();
     }
     for ((name, _, _, whole), (_, _, _, parts)) in whole.tensors().zip(parts.tensors()) {
         assert!(distance(whole, parts) <= 1e-5 * size(whole).max(0.1), "{name}");
@@ -299,17 +330,104 @@ fn targets_point_at_the_answer_in_every_window_that_holds_it() {
         let row = json!({"id": number.to_string(), "question": "Which word?", "context": context,
                          "answers": {"text": [word], "answer_start": [start]}});
         let dataset = Dataset::parse("row.jsonl", row.to_string().as_bytes(), Options::default()).unwrap();
-        let (examples, counts) = Examples::new(&[dataset], &tokenizer, 64, &limits).unwrap();
+        let (examples, counts) =
+            Examples::new(&[dataset], &tokenizer, 64, (&limits, &Laying::default())).unwrap();
         assert_eq!((counts[0].questions, counts[0].windows), (1, examples.len()));
         let with_answer = (0..examples.len()).filter(|&window| examples.is_answerable(window));
         assert_eq!(with_answer.clone().count(), counts[0].windows - counts[0].without_answer);
         for window in with_answer {
-            let (batch, targets) = examples.batch(&[window]);
+            let (batch, lessons) = examples.batch(&[window]);
             assert_eq!(batch.tokens(), examples.length(window));
-            let found = &batch.ids[targets[0].start..=targets[0].end];
+            let [Lesson::Window(target)] = &lessons[..] else { panic!("{lessons:?}") };
+            let found = &batch.ids[target.start..=target.end];
             assert_eq!(found, tokenizer.encode(word).unwrap().ids, "{word} in window {window}");
         }
     }
+}
+
+/// Some rows of a data set, each a question about the lighthouse with its answers.
+fn lighthouse(rows: &[(&str, &[&str])]) -> Dataset {
+    let context = std::fs::read_to_string(fixture("text/lighthouse.txt")).unwrap();
+    let rows: Vec<String> = (rows.iter().enumerate())
+        .map(|(number, (question, answers))| {
+            let start = |answer: &&str| context[..context.find(answer).unwrap()].chars().count();
+            let starts: Vec<usize> = answers.iter().map(start).collect();
+            json!({"id": number.to_string(), "question": question, "context": context,
+                   "answers": {"text": answers, "answer_start": starts}})
+            .to_string()
+        })
+        .collect();
+    Dataset::parse("rows.jsonl", rows.join("\n").as_bytes(), Options::default()).unwrap()
+}
+
+const QUESTIONS: &[(&str, &[&str])] = &[
+    ("When was the lamp converted to paraffin?", &["1903", "In 1903"]),
+    ("What did the fire destroy?", &["the keeper's library", "library"]),
+    ("Who painted the tower?", &[]),
+    ("How do visitors reach the museum?", &["by the ferry", "the ferry"]),
+];
+
+#[test]
+fn a_question_is_learned_from_in_the_windows_that_promise_most() {
+    let tokenizer = Tokenizer::from_files(&ModelFiles::from_dir(&fixture("tiny/minilm")).unwrap()).unwrap();
+    let limits = Limits { max_tokens: 60, overlap: 20, ..Limits::default() };
+    let data = [lighthouse(QUESTIONS)];
+    for read in [1, 3, 100] {
+        let laying = Laying { objective: Objective::Joint, read, ..Laying::default() };
+        let (examples, counts) = Examples::new(&data, &tokenizer, 64, (&limits, &laying)).unwrap();
+        assert_eq!((examples.len(), counts[0].questions), (QUESTIONS.len(), QUESTIONS.len()));
+        let mut windows = 0;
+        for (example, (question, answers)) in QUESTIONS.iter().enumerate() {
+            assert_eq!(examples.is_answerable(example), !answers.is_empty());
+            let (batch, lessons) = examples.batch(&[example]);
+            assert_eq!(batch.tokens(), examples.length(example));
+            let [Lesson::Joint(views)] = &lessons[..] else { panic!("{lessons:?}") };
+            windows += views.len();
+            assert!(views.len() <= read && (read == 1 || views.len() > 1));
+            // The likeliest window is the first one, and no two promise the same.
+            assert!(views.len() == 1 || views.is_sorted_by(|a, b| a.prior > b.prior));
+            let asked = tokenizer.encode(question).unwrap().ids;
+            let mut first = 0;
+            let mut held = std::collections::BTreeSet::new();
+            for view in views {
+                assert_eq!(batch.ids[first + 1..][..asked.len()], asked);
+                for gold in &view.golds {
+                    assert!(view.context.start <= gold.start && gold.end < view.context.end);
+                    held.insert(batch.ids[first + gold.start..=first + gold.end].to_vec());
+                }
+                first += view.context.end + 1;
+            }
+            assert_eq!(first, batch.tokens());
+            let wanted = answers.iter().map(|answer| tokenizer.encode(answer).unwrap().ids);
+            let wanted: std::collections::BTreeSet<_> = wanted.collect();
+            assert!(held.is_subset(&wanted), "{question}");
+            assert_eq!(held.is_empty(), answers.is_empty(), "{read} {question}");
+            assert!(read < 100 || held == wanted, "{question}");
+        }
+        assert_eq!(counts[0].windows, windows);
+    }
+}
+
+#[test]
+fn contexts_are_cut_to_the_sentences_around_an_answer() {
+    let tokenizer = Tokenizer::from_files(&ModelFiles::from_dir(&fixture("tiny/minilm")).unwrap()).unwrap();
+    let limits = Limits { max_tokens: 200, overlap: 20, ..Limits::default() };
+    let data = [lighthouse(QUESTIONS)];
+    let lengths = |crop: f64, seed: u64| {
+        let laying = Laying { crop, seed, ..Laying::default() };
+        let (examples, counts) = Examples::new(&data, &tokenizer, 512, (&limits, &laying)).unwrap();
+        let lengths: Vec<usize> = (0..examples.len()).map(|example| examples.length(example)).collect();
+        let with_answer = (0..examples.len()).filter(|&example| examples.is_answerable(example)).count();
+        assert_eq!(counts[0].windows - counts[0].without_answer, with_answer);
+        (lengths, with_answer)
+    };
+    let answerable = QUESTIONS.iter().filter(|(_, answers)| !answers.is_empty()).count();
+    let (cut, with_answer) = lengths(1.0, 1);
+    assert_eq!((cut.len(), with_answer), (QUESTIONS.len(), answerable));
+    assert!(cut.iter().all(|&length| length <= 200) && cut.iter().any(|&length| length < 150), "{cut:?}");
+    assert_eq!(lengths(1.0, 1).0, cut);
+    assert_ne!(lengths(1.0, 2).0, cut);
+    assert!(lengths(0.0, 1).0.len() > QUESTIONS.len());
 }
 
 // ---- the command -----------------------------------------------------------------------------------------
@@ -655,10 +773,11 @@ fn an_evaluation_that_is_broken_off_is_made_up_for() {
     let tokenizer = Tokenizer::from_files(&files).unwrap();
     let limits = Limits { max_tokens: 60, overlap: 20, ..Limits::default() };
     let runtime = Runtime { threads: Some(1), ..Runtime::default() };
-    let (examples, counts) = Examples::new(&[data], &tokenizer, 64, &limits).unwrap();
+    let (examples, counts) = Examples::new(&[data], &tokenizer, 64, (&limits, &Laying::default())).unwrap();
     let recipe = Recipe {
         epochs: 1.0,
         steps: Some(4),
+        laying: Laying::default(),
         mixing: Mixing { batch_tokens: 300, null_share: None, seed: 1 },
         micro_tokens: 300,
         rate: 1e-3,
@@ -695,8 +814,14 @@ fn an_evaluation_that_is_broken_off_is_made_up_for() {
         };
         let (journal, _) =
             journal::open(&path.join("metrics.jsonl"), progress.step, !progress.evaluation_due).unwrap();
-        let dev =
-            Dev { dataset: &dev, rules: Rules::Squad2, limits: limits.clone(), runtime: runtime.clone() };
+        let dev = Dev {
+            dataset: &dev,
+            rules: Rules::Squad2,
+            limits: limits.clone(),
+            scoring: ScoringRules::Squad,
+            read: None,
+            runtime: runtime.clone(),
+        };
         let run = Training {
             learner: &mut learner,
             examples: &examples,
@@ -798,6 +923,27 @@ fn scores_that_do_not_rise_end_the_run() {
     assert_eq!((&summary["end"], &summary["steps"]), (&json!("stopped early"), &json!(4)));
     let again = short.run("model", &["--resume"]);
     assert!(again.stderr.contains("ended already, after 4 steps"), "{}", again.stderr);
+}
+
+#[test]
+fn windows_are_learned_from_together_if_that_is_the_objective() {
+    let joint = ["--objective", "joint", "--read", "3", "--crop", "0.25"];
+    let short = Short::new(&joint);
+    let run = short.run("model", &[]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert_eq!(short.run("again", &["--teacher", short.out("model").to_str().unwrap()]).code, Some(0));
+    let card = std::fs::read_to_string(short.out("model").join("README.md")).unwrap();
+    for said in [
+        "| objective | one distribution over the 3 most promising windows of a document |",
+        "| contexts cut to a few sentences | 25 % |",
+    ] {
+        assert!(card.contains(said), "{card}");
+    }
+    let run = short.with("--crop", "0.5").run("model", &["--resume"]);
+    assert!(run.stderr.contains("crop was 0.25, now 0.5"), "{}", run.stderr);
+    let run = Short::new(&["--read", "3"]).run("model", &[]);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    assert!(run.stderr.contains("`--read` belongs to the joint objective"), "{}", run.stderr);
 }
 
 #[test]

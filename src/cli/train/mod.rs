@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use anyhow::Result;
 use serde::Serialize;
 use spanqa::encoder::{Precision, Runtime};
-use spanqa::eval::score::metrics::Rules;
 use spanqa::fs;
 use spanqa::heads::{QaModel, SpanModel};
 use spanqa::text::Tokenizer;
@@ -17,8 +16,8 @@ use spanqa::train::card::is_hub_name;
 use spanqa::train::examples::{Counts, Examples};
 use spanqa::train::folder::{Folder, Progress};
 use spanqa::train::journal;
-use spanqa::train::recipe::Keep;
-use spanqa::train::run::{Dev, End, Event, Run};
+use spanqa::train::recipe::{Keep, Objective};
+use spanqa::train::run::{End, Event, Run};
 use spanqa::train::teacher::check_teacher;
 
 mod describe;
@@ -83,6 +82,17 @@ pub struct Args {
     /// The share of windows without an answer, such as 0.4 [default: as they come]
     #[arg(long, value_name = "SHARE", value_parser = below_one, help_heading = "Data")]
     null_share: Option<f64>,
+
+    /// The share of questions that are put to a few sentences around the answer, or anywhere, instead of to the whole context
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, help_heading = "Data")]
+    crop: f64,
+
+    /// What is minimised
+    #[arg(long, value_parser = choice::<Objective>(OBJECTIVES), value_name = "NAME", default_value = "window", help_heading = "Learning")]
+    objective: Objective,
+    /// With the joint objective: the windows of a long document, the most promising ones, that are learned from together [default: 4]
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Learning")]
+    read: Option<usize>,
 
     /// How often to go through the data
     #[arg(long, value_name = "N", default_value_t = 2.0, value_parser = positive, help_heading = "Steps")]
@@ -163,6 +173,14 @@ pub struct Args {
 
 const SCORES: &[(&str, &str)] = &[("f1", ""), ("exact", "")];
 
+const OBJECTIVES: &[(&str, &str)] = &[
+    ("window", "Each window for itself: its start and its end, as published checkpoints were trained"),
+    (
+        "joint",
+        "The most promising windows of a document together, as `ask` reads them: one distribution over all spans and \"no answer\"",
+    ),
+];
+
 fn not_negative(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
     number.ok_or_else(|| "it must be a number, and not below 0".into())
@@ -211,10 +229,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     args.device.start_threads()?;
     let runtime = args.device.runtime();
     let mut learner = args.learner(&base, &runtime)?;
-    let limits = args.limits.limits(None);
+    let laying = args.laying()?;
+    let limits = args.limits.limits(args.together());
     let positions = learner.config().usable_positions();
-    let (examples, counts) = Examples::new(&data.learn, &tokenizer, positions, &limits)?;
-    let mut recipe = args.recipe(&base, teacher.as_ref(), &data, &counts)?;
+    let (examples, counts) = Examples::new(&data.learn, &tokenizer, positions, (&limits, &laying))?;
+    let mut recipe = args.recipe(&base, teacher.as_ref(), &data, &counts, laying)?;
     let mut plan = recipe.plan(&examples)?;
     let steps = plan.steps();
     if recipe.eval_every == 0 && data.dev.is_some() && args.eval_every.is_none() {
@@ -245,7 +264,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let run = Run {
         examples: &examples,
         teacher: teacher.as_ref().map(|teacher| teacher as &dyn SpanModel),
-        dev: data.dev.as_ref().map(|dataset| Dev { dataset, rules: Rules::of(dataset), limits, runtime }),
+        dev: data.dev.as_ref().map(|dataset| args.examination(dataset, limits, runtime)),
         folder: &folder,
         journal,
         save_every: args.save_every,

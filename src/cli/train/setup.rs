@@ -3,16 +3,21 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use spanqa::decode::ScoringRules;
 use spanqa::encoder::Runtime;
+use spanqa::eval::score::metrics::Rules;
 use spanqa::eval::{Dataset, Options};
 use spanqa::random::Random;
 use spanqa::source::Resolved;
+use spanqa::text::window::Limits;
 use spanqa::train::examples::Counts;
 use spanqa::train::learn::{Learner, Learning};
 use spanqa::train::plan::Mixing;
-use spanqa::train::recipe::{Recipe, Teaching};
+use spanqa::train::recipe::{Laying, Objective, Recipe, Teaching};
+use spanqa::train::run::Dev;
 
 use super::{Args, Usage};
+use crate::cli::options::PROMISING;
 use crate::cli::terminal;
 
 /// What sets the draw of held-out articles apart from other draws with the same seed.
@@ -87,6 +92,36 @@ impl Args {
         Ok(vec![self.open(path, Some(sample))?])
     }
 
+    /// How many windows of a document are learned from together, if that is the objective.
+    pub(super) fn together(&self) -> Option<usize> {
+        (self.objective == Objective::Joint).then(|| self.read.unwrap_or(Laying::default().read))
+    }
+
+    /// How questions become examples.
+    pub(super) fn laying(&self) -> Result<Laying> {
+        if self.read.is_some() && self.objective != Objective::Joint {
+            let hint =
+                "add `--objective joint`, or leave out `--read`: one by one, all windows are learned from";
+            return Err(Usage::new("`--read` belongs to the joint objective", hint).into());
+        }
+        let usual = Laying::default();
+        Ok(Laying {
+            objective: self.objective,
+            read: self.together().unwrap_or(usual.read),
+            crop: self.crop,
+            seed: self.seed,
+        })
+    }
+
+    /// How the weights are tried on questions: as those who publish scores do, or as `ask` reads.
+    pub(super) fn examination<'a>(&self, dataset: &'a Dataset, limits: Limits, runtime: Runtime) -> Dev<'a> {
+        let (scoring, read) = match self.objective {
+            Objective::Window => (ScoringRules::Squad, None),
+            Objective::Joint => (ScoringRules::Joint, Some(PROMISING)),
+        };
+        Dev { dataset, rules: Rules::of(dataset), limits, scoring, read, runtime }
+    }
+
     /// The conditions of the run.
     pub(super) fn recipe(
         &self,
@@ -94,8 +129,9 @@ impl Args {
         teacher: Option<&Resolved>,
         data: &Data,
         counts: &[Counts],
+        laying: Laying,
     ) -> Result<Recipe> {
-        let limits = self.limits.limits(None);
+        let limits = self.limits.limits(self.together());
         let mut inputs = vec![
             ("base".to_owned(), base.files.identity()?.digest),
             ("window".into(), limits.max_tokens.to_string()),
@@ -117,6 +153,7 @@ impl Args {
         Ok(Recipe {
             epochs: self.epochs,
             steps: self.steps,
+            laying,
             mixing: Mixing { batch_tokens: self.batch_tokens, null_share: self.null_share, seed: self.seed },
             micro_tokens: self.micro_tokens,
             rate: self.rate,

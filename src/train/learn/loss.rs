@@ -1,5 +1,6 @@
-//! What training minimises, and its gradients: cross entropy of starts and ends, and how far the student is from its teacher.
+//! What training minimises, and its gradients: cross entropy of what should be chosen, and how far the student is from its teacher.
 
+use super::joint::{View, joint};
 use crate::heads::WindowLogits;
 
 /// The tokens of a window that should be chosen; both the first one if the window holds no answer.
@@ -9,6 +10,25 @@ pub struct Target {
     pub start: usize,
     /// Its last token.
     pub end: usize,
+}
+
+/// What one example should come to. In a batch the windows of the examples follow each other.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Lesson {
+    /// One window: a softmax over its starts, and one over its ends.
+    Window(Target),
+    /// All windows of a question: one softmax over all their spans and "no answer".
+    Joint(Vec<View>),
+}
+
+impl Lesson {
+    /// How many windows it takes.
+    pub fn windows(&self) -> usize {
+        match self {
+            Lesson::Window(_) => 1,
+            Lesson::Joint(views) => views.len(),
+        }
+    }
 }
 
 /// A teacher's logits of the windows, to be imitated, and how much that counts.
@@ -22,47 +42,83 @@ pub struct SoftTargets {
     pub weight: f64,
 }
 
-/// The loss of some windows, and how it changes with each logit. Everything is multiplied by `share`, so that the windows of
+/// How the loss changes with each logit of a window.
+#[derive(Debug, Clone)]
+pub(super) struct Slopes {
+    pub(super) start: Vec<f64>,
+    pub(super) end: Vec<f64>,
+}
+
+impl Slopes {
+    pub(super) fn flat(logits: &WindowLogits) -> Self {
+        Self { start: vec![0.0; logits.start.len()], end: vec![0.0; logits.end.len()] }
+    }
+}
+
+/// The loss of some examples, and how it changes with each logit. Everything is multiplied by `share`, so that the examples of
 /// several batches add up to one mean.
 pub(crate) fn loss(
     logits: &[WindowLogits],
-    targets: &[Target],
+    lessons: &[Lesson],
     soft: Option<&SoftTargets>,
     share: f64,
 ) -> (f64, Vec<WindowLogits>) {
     let mut total = 0.0;
-    let mut gradients = Vec::with_capacity(logits.len());
-    for (window, (logits, target)) in logits.iter().zip(targets).enumerate() {
-        let teacher = |side: fn(&WindowLogits) -> &Vec<f32>| {
-            soft.map(|soft| (side(&soft.logits[window]).as_slice(), soft.temperature, soft.weight))
+    let mut slopes: Vec<Slopes> = logits.iter().map(Slopes::flat).collect();
+    let own = soft.map_or(1.0, |soft| 1.0 - soft.weight) * share;
+    let mut first = 0;
+    for lesson in lessons {
+        let windows = first..first + lesson.windows();
+        first = windows.end;
+        let (logits, slopes) = (&logits[windows.clone()], &mut slopes[windows.clone()]);
+        total += match lesson {
+            Lesson::Window(target) => {
+                let (logits, slopes) = (&logits[0], &mut slopes[0]);
+                choose(&logits.start, target.start, own / 2.0, &mut slopes.start)
+                    + choose(&logits.end, target.end, own / 2.0, &mut slopes.end)
+            }
+            Lesson::Joint(views) => joint(logits, views, own, slopes),
         };
-        let (start_loss, start) =
-            side(&logits.start, target.start, teacher(|logits| &logits.start), share / 2.0);
-        let (end_loss, end) = side(&logits.end, target.end, teacher(|logits| &logits.end), share / 2.0);
-        total += start_loss + end_loss;
-        gradients.push(WindowLogits { start, end });
-    }
-    (total, gradients)
-}
-
-/// Loss and gradients of the starts, or ends, of one window.
-fn side(logits: &[f32], target: usize, teacher: Option<(&[f32], f64, f64)>, share: f64) -> (f64, Vec<f32>) {
-    let own = teacher.map_or(1.0, |(_, _, weight)| 1.0 - weight) * share;
-    let mine = log_softmax(logits, 1.0);
-    let mut loss = -own * mine[target];
-    let mut gradients: Vec<f64> = mine.iter().map(|log| own * log.exp()).collect();
-    gradients[target] -= own;
-    if let Some((teacher, temperature, weight)) = teacher {
-        let mine = log_softmax(logits, temperature);
-        let theirs = log_softmax(teacher, temperature);
-        // Gradients of softened probabilities shrink with the square of the temperature; this keeps their size.
-        let factor = weight * share * temperature * temperature;
-        for ((mine, theirs), gradient) in mine.iter().zip(&theirs).zip(&mut gradients) {
-            loss += factor * theirs.exp() * (theirs - mine);
-            *gradient += factor / temperature * (mine.exp() - theirs.exp());
+        if let Some(soft) = soft {
+            let weight = soft.weight * share / (2.0 * windows.len() as f64);
+            let pairs = logits.iter().zip(&soft.logits[windows]).zip(slopes);
+            for ((mine, theirs), slopes) in pairs {
+                total += imitate(&mine.start, &theirs.start, soft.temperature, weight, &mut slopes.start)
+                    + imitate(&mine.end, &theirs.end, soft.temperature, weight, &mut slopes.end);
+            }
         }
     }
-    (loss, gradients.into_iter().map(|gradient| gradient as f32).collect())
+    let rounded = |slopes: Vec<f64>| slopes.into_iter().map(|slope| slope as f32).collect();
+    let windows = slopes.into_iter();
+    (
+        total,
+        windows
+            .map(|Slopes { start, end }| WindowLogits { start: rounded(start), end: rounded(end) })
+            .collect(),
+    )
+}
+
+/// Cross entropy of one token, and its part of the slopes.
+fn choose(logits: &[f32], target: usize, weight: f64, slopes: &mut [f64]) -> f64 {
+    let logs = log_softmax(logits, 1.0);
+    for (slope, log) in slopes.iter_mut().zip(&logs) {
+        *slope += weight * log.exp();
+    }
+    slopes[target] -= weight;
+    -weight * logs[target]
+}
+
+/// The divergence from the teacher's softened probabilities, and its part of the slopes.
+fn imitate(mine: &[f32], theirs: &[f32], temperature: f64, weight: f64, slopes: &mut [f64]) -> f64 {
+    let (mine, theirs) = (log_softmax(mine, temperature), log_softmax(theirs, temperature));
+    // Gradients of softened probabilities shrink with the square of the temperature; this keeps their size.
+    let factor = weight * temperature * temperature;
+    let mut loss = 0.0;
+    for ((mine, theirs), slope) in mine.iter().zip(&theirs).zip(slopes) {
+        loss += factor * theirs.exp() * (theirs - mine);
+        *slope += factor / temperature * (mine.exp() - theirs.exp());
+    }
+    loss
 }
 
 /// The logarithm of each token's probability.
@@ -86,7 +142,7 @@ mod tests {
             temperature: 2.5,
             weight: 0.6,
         };
-        let target = [Target { start: 2, end: 3 }];
+        let target = [Lesson::Window(Target { start: 2, end: 3 })];
         for soft in [None, Some(&soft)] {
             let run = |logits: &WindowLogits| loss(std::slice::from_ref(logits), &target, soft, 0.25);
             let (_, gradients) = run(&logits);
@@ -104,7 +160,7 @@ mod tests {
     #[test]
     fn a_certain_model_has_no_loss() {
         let logits = [WindowLogits { start: vec![0.0, 100.0], end: vec![0.0, 100.0] }];
-        let (loss, gradients) = loss(&logits, &[Target { start: 1, end: 1 }], None, 1.0);
+        let (loss, gradients) = loss(&logits, &[Lesson::Window(Target { start: 1, end: 1 })], None, 1.0);
         assert!(loss < 1e-30 && gradients[0].start.iter().all(|gradient| gradient.abs() < 1e-30));
     }
 }

@@ -8,6 +8,7 @@
 //! Numbers, gradients and moments live on the host whatever computes the gradients: there is one optimiser and one form of a saved state.
 
 mod adam;
+mod joint;
 mod loss;
 mod parameters;
 mod state;
@@ -16,8 +17,9 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 pub use self::adam::Update;
 use self::adam::{Moments, norm};
+pub use self::joint::View;
 use self::loss::loss;
-pub use self::loss::{SoftTargets, Target};
+pub use self::loss::{Lesson, SoftTargets, Target};
 use self::parameters::Parameters;
 pub use self::state::SavedState;
 use crate::checkpoint::ModelFiles;
@@ -128,13 +130,13 @@ impl Learner {
         slots.map(|slot| slot.place.len()).sum()
     }
 
-    /// Runs a batch forwards and backwards and adds its gradients to those that are there. `share` is what a window counts for in the
-    /// mean; `seed` chooses what dropout drops. Returns the windows' part of the loss; if
-    /// logits are not finite that is not a number, and nothing is added.
+    /// Runs a batch forwards and backwards and adds its gradients to those that are there. `share` is what an example counts for
+    /// in the mean; `seed` chooses what dropout drops. Returns the examples' part of the loss; if logits are not finite that is not a
+    /// number, and nothing is added.
     pub fn accumulate(
         &mut self,
         batch: &Batch,
-        targets: &[Target],
+        lessons: &[Lesson],
         soft_targets: Option<&SoftTargets>,
         (share, seed): (f64, u64),
     ) -> Result<f64> {
@@ -156,7 +158,7 @@ impl Learner {
                 total = f64::NAN;
                 return false;
             }
-            let (sum, gradients) = loss(&logits, targets, soft_targets, share);
+            let (sum, gradients) = loss(&logits, lessons, soft_targets, share);
             total = sum;
             backward::backward(states, weight, &gradients, [&mut *weight_sums, &mut *bias_sums]);
             true
@@ -241,7 +243,8 @@ mod tests {
             let ids: Vec<u32> = (0..length).map(|token| 5 + token * 7 % 60).collect();
             batch.push(&ids, &vec![0; ids.len()]);
         }
-        let targets = [(0, 0), (2, 5), (32, 32), (0, 0)].map(|(start, end)| Target { start, end });
+        let targets =
+            [(0, 0), (2, 5), (32, 32), (0, 0)].map(|(start, end)| Lesson::Window(Target { start, end }));
         let gradients = |kernels: Backprop| {
             let mut learner = Learner::load(&files, &Runtime::default(), learning.clone()).unwrap();
             learner.backend = Backend::Kernels(Box::new(kernels));
