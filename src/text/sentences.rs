@@ -246,7 +246,7 @@ mod tests {
         let ragged = "The museum is open from May to September, and the\nkeys are kept at\n\
                       the harbour office, where visitors may ask for a guide.\n";
         assert!(sentence(ragged, "harbour").starts_with("The museum"), "{}", sentence(ragged, "harbour"));
-        let item = "- The boat leaves at nine, unless the\n  wind is strong or the\n  sea is rough, and returns at five.\n- Next.";
+        let item = "- The boat leaves at nine every day, unless the\n  wind is strong or the\n  sea is rough, and returns at five.\n- Next.";
         assert!(sentence(item, "returns").starts_with("- The boat"), "{}", sentence(item, "returns"));
         let long = (0..14).map(|at| {
             format!(
