@@ -123,13 +123,17 @@ fn is_full(line: &str, next: &str, width: usize) -> bool {
 /// Whether the words go on, wherever the line was broken: some people break lines where a thought ends, some editors before a long word.
 fn goes_on(line: &str, next: &str, width: usize) -> bool {
     let (words, next_words) = (line.trim(), next.trim());
+    let first = |words: &str| words.split_whitespace().next().map(str::to_owned);
     let ends_in_a_word = words.ends_with(|char: char| char.is_alphanumeric() || ",-)\"'”’".contains(char));
     let starts_small = next_words.starts_with(|char: char| char.is_lowercase() || char == '(');
-    let long = 4 * length(line) >= 3 * width;
     width >= WIDTHS.start
         && 4 * length(line) >= width
+        // Less is a name, and its neighbours are others.
+        && words.split_whitespace().count() >= 3
         && ends_in_a_word
-        && (starts_small || words.ends_with(',') || long)
+        && (starts_small || words.ends_with(','))
+        // Lines of a log or a list begin alike.
+        && first(words) != first(next_words)
         && text_indent(line) == indent(next)
         && ![words, next_words].into_iter().any(is_setting)
 }
