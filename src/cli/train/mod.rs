@@ -211,7 +211,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     args.device.start_threads()?;
     let runtime = args.device.runtime();
     let mut learner = args.learner(&base, &runtime)?;
-    let limits = args.limits.limits(None);
+    let limits = args.limits.limits(None)?;
     let positions = learner.config().usable_positions();
     let (examples, counts) = Examples::new(&data.learn, &tokenizer, positions, &limits)?;
     let mut recipe = args.recipe(&base, teacher.as_ref(), &data, &counts)?;

@@ -95,7 +95,7 @@ impl Args {
         data: &Data,
         counts: &[Counts],
     ) -> Result<Recipe> {
-        let limits = self.limits.limits(None);
+        let limits = self.limits.limits(None)?;
         let mut inputs = vec![
             ("base".to_owned(), base.files.identity()?.digest),
             ("window".into(), limits.max_tokens.to_string()),
