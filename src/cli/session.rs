@@ -18,6 +18,7 @@ use super::options::{CareArgs, ReaderArgs, UNITS, choice};
 use super::output::color::ColorArg;
 use super::output::{Format, Look, Printer};
 use super::progress::WindowBar;
+use super::waiting::Waiting;
 use super::{Outcome, Usage, hints, notice, terminal};
 
 /// What to read, and how to print replies.
@@ -84,11 +85,12 @@ impl<'a> Session<'a> {
             (false, Some(format)) => format,
             (false, None) => usual_format()?.unwrap_or(manner.format),
         };
-        let resolved = args.reader.resolve(args.quiet)?;
         let read = args.reader.read(args.reader.decoding.reads());
+        let limits = args.reader.limits.limits(read)?;
+        let resolved = args.reader.resolve(args.quiet)?;
         let options = Arc::new(Options {
             decoding: args.care.decoding(&args.reader.decoding, &resolved, format.is_for_people())?,
-            limits: args.reader.limits.limits(read),
+            limits,
             read,
             unit: args.offset_unit,
             why: args.why,
@@ -96,13 +98,14 @@ impl<'a> Session<'a> {
         let reader = args.reader.open(&resolved, args.quiet)?;
 
         let mut documents: Vec<Arc<Document>> = Vec::with_capacity(texts.len());
+        let waiting = Waiting::new(args.quiet);
         for text in texts {
-            let document = reader.prepare_document(text.id, text.text)?;
-            if document.is_blank() {
-                notes
-                    .say(format!("there is nothing to read in {}", terminal::name(&document.id.to_string())));
-            }
-            documents.push(document.into());
+            waiting.reading(&text.id.to_string());
+            documents.push(reader.prepare_document(text.id, text.text)?.into());
+        }
+        drop(waiting);
+        for document in documents.iter().filter(|document| document.is_blank()) {
+            notes.say(format!("there is nothing to read in {}", terminal::name(&document.id.to_string())));
         }
         let printer = Printer::new(Look {
             format,
