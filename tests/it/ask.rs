@@ -392,6 +392,32 @@ fn bad_input_is_refused_in_one_message() {
 }
 
 #[test]
+fn a_forgotten_question_is_told_from_a_question() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap().to_owned();
+    let file = write(folder.path(), "a b.txt", "the king");
+    let refused = |arguments: &[&str], what: &str, hint: &str| {
+        let run = run(&[&["ask"], arguments].concat());
+        run.fails_with(what);
+        assert!(run.stderr.contains(hint), "expected {hint:?} in {}", run.stderr);
+    };
+    let command = format!("spanqa ask \"Who wrote it?\" -r {root}");
+    refused(&["-r", &root], "is a folder, and there is no question", &command);
+    refused(&[&root], "is a folder, and there is no question", &command);
+    let command = format!("spanqa ask \"Who wrote it?\" '{file}'");
+    refused(&[&file], "is a file, and there is no question", &command);
+    let command = format!("spanqa ask -q 'Who is it?' -q 'Where?' '{file}'");
+    refused(&["Who is it?", &file, "-q", "Where?"], "there is no file \"Who is it?\"", &command);
+    refused(&["no-such.txt", "-q", "Where?"], "cannot read no-such.txt", "check the path");
+    // What happens to be the name of a file is a question all the same.
+    let model = fixture("tiny/minilm");
+    let model = ["--model", model.to_str().unwrap(), "--window", "60", "--always-answer"];
+    let mut asked = spanqa(&[&["ask", "a b.txt", "a b.txt"], &model[..]].concat());
+    let asked = Run::from(asked.current_dir(folder.path()).output().unwrap());
+    assert_eq!(asked.records()[0]["question"], "a b.txt", "{asked:?}");
+}
+
+#[test]
 fn blank_input_is_no_answer() {
     let folder = tempfile::tempdir().unwrap();
     for content in ["", " \n\t\n", "\u{feff}"] {
@@ -402,6 +428,10 @@ fn blank_input_is_no_answer() {
         assert!(asked.stderr.contains("nothing to read in"), "{}", asked.stderr);
     }
     assert_eq!(run_with_input(&["ask", "why"], b"").code, Some(1));
+    let text = run(&["ask", "why", "-c", ""]);
+    assert!(text.stderr.contains("nothing to read in (text)\n"), "{}", text.stderr);
+    let texts = run(&["ask", "why", "-c", "x", "-c", ""]);
+    assert!(texts.stderr.contains("nothing to read in (text 2)\n"), "{}", texts.stderr);
 }
 
 #[test]

@@ -35,7 +35,7 @@ use spanqa::source::Origin;
 use spanqa::text::offsets::OffsetUnit;
 
 use super::inputs::DEFAULT_MAX_BYTES;
-use super::options::{CareArgs, Read, ReaderArgs, UNITS, choice};
+use super::options::{CareArgs, Read, ReaderArgs, UNITS, choice, size};
 use super::{Outcome, Usage, is_broken_pipe, notice, signals, terminal};
 use input::{Inputs, other_kind};
 use output::Partial;
@@ -79,8 +79,8 @@ pub struct Args {
     /// The field or column that holds the id
     #[arg(long, value_name = "NAME", default_value = "id", help_heading = "Requests")]
     id_field: String,
-    /// Bytes that a request, or a file that it names, may have
-    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_BYTES, help_heading = "Requests")]
+    /// Bytes that a request, or a file that it names, may have; 10k, 5M and 1G are powers of 1024
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_BYTES, value_parser = size, help_heading = "Requests")]
     max_bytes: u64,
     /// Do not read files that requests name
     #[arg(long, help_heading = "Requests")]
