@@ -27,6 +27,7 @@ mod train;
 mod tune;
 mod verify;
 mod version;
+mod waiting;
 mod walk;
 
 use std::io::{self, Write};

@@ -18,6 +18,7 @@ use super::options::{CareArgs, ReaderArgs, UNITS, choice};
 use super::output::color::ColorArg;
 use super::output::{self, Format, Look, Printer};
 use super::progress::WindowBar;
+use super::waiting::Waiting;
 use super::{Outcome, Usage, hints, notice, terminal};
 
 /// What to read, and how to print replies.
@@ -111,11 +112,12 @@ impl<'a> Session<'a> {
             (false, None) => usual_format()?.unwrap_or(manner.format),
         };
         args.refuse_what_does_not_apply(format)?;
-        let resolved = args.reader.resolve(args.quiet)?;
         let read = args.reader.read(args.reader.decoding.reads());
+        let limits = args.reader.limits.limits(read)?;
+        let resolved = args.reader.resolve(args.quiet)?;
         let options = Arc::new(Options {
             decoding: args.care.decoding(&args.reader.decoding, &resolved, format.is_for_people())?,
-            limits: args.reader.limits.limits(read),
+            limits,
             read,
             unit: args.offset_unit,
             why: args.why,
@@ -124,13 +126,16 @@ impl<'a> Session<'a> {
 
         let mut documents: Vec<Arc<Document>> = Vec::with_capacity(texts.len());
         let mut empty = Vec::new();
+        let waiting = Waiting::new(args.quiet);
         for text in texts {
+            waiting.reading(&text.id.to_string());
             let document = reader.prepare_document(text.id, text.text)?;
             if document.is_blank() {
                 empty.push(documents.len());
             }
             documents.push(document.into());
         }
+        drop(waiting);
         for at in empty {
             notes.say(format!(
                 "there is nothing to read in {}",

@@ -46,6 +46,48 @@ fn the_built_in_model_quotes_and_abstains() {
     assert!(number(&record["null_odds"]) > 0.0);
 }
 
+#[test]
+fn windows_that_cannot_be_are_refused() {
+    for (flags, said, most) in [
+        (
+            &["--overlap", "400", "--read", "all"][..],
+            "windows of 384 tokens cannot share 400",
+            "`--overlap 192`",
+        ),
+        (&["--overlap", "192"], "windows of 192 tokens cannot share 192", "`--overlap 96`"),
+        (&["--window", "60", "--overlap", "60"], "windows of 60 tokens cannot share 60", "`--overlap 30`"),
+    ] {
+        let run = run(&[&["ask", "who?", "-c", TOWER], flags].concat());
+        run.fails_with(said);
+        assert!(run.stderr.contains(most), "{}", run.stderr);
+    }
+    // The usual overlap is fitted to a window that was asked for.
+    assert_ne!(run(&["ask", "who?", "-c", TOWER, "--window", "60"]).code, Some(2));
+    let none = run(&["ask", "who?", "-c", TOWER, "--max-question-tokens", "0"]);
+    assert_eq!(none.code, Some(2), "{none:?}");
+    assert!(none.stderr.contains("it must be at least 1"), "{none:?}");
+}
+
+/// `SPANQA_MODEL= spanqa ...` takes a variable back for one command.
+#[test]
+fn an_empty_variable_is_none() {
+    let ask = ["ask", "When was it built?", "-c", TOWER];
+    let mut command = spanqa(&ask);
+    for name in ["SPANQA_MODEL", "SPANQA_REGISTRY", "SPANQA_FORMAT"] {
+        command.env(name, "");
+    }
+    let unset = Run::from(command.output().unwrap());
+    assert_eq!((unset.code, &unset.records()[0]["model"]), (Some(0), &json!("builtin")), "{unset:?}");
+    let list = Run::from(spanqa(&["models", "list"]).env("SPANQA_REGISTRY", "").output().unwrap());
+    assert_eq!(list.code, Some(0), "{list:?}");
+    // What is typed is meant.
+    for (flag, said) in [("--model", "it must be a name"), ("--registry", "it must be a file")] {
+        let typed = run(&[&ask[..], &[flag, ""]].concat());
+        assert_eq!(typed.code, Some(2), "{typed:?}");
+        assert!(typed.stderr.contains(said), "{typed:?}");
+    }
+}
+
 /// The README's first command.
 #[test]
 fn the_example_in_the_repository_is_answered() {

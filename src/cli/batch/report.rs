@@ -4,11 +4,11 @@ use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::output::Outcome;
-use crate::cli::terminal;
+use crate::cli::{progress, terminal};
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProgressArg {
@@ -155,10 +155,8 @@ impl Report {
         if self.tally.errors > 0 {
             line.push_str(&format!(", {} errors", HumanCount(self.tally.errors)));
         }
-        if let Some(left) = rates.seconds_left {
-            line.push_str(&format!(", {} left", HumanDuration(Duration::from_secs_f64(left))));
-        }
-        line
+        let left = rates.seconds_left.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        line + &left.map_or(String::new(), progress::left)
     }
 
     fn rates(&self) -> Rates {
@@ -247,6 +245,16 @@ struct Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_time_is_said_to_be_left_before_anything_is_done() {
+        let mut report = Report::new(ProgressArg::Off, true, Some(1000));
+        assert!(!report.line().contains("left"), "{}", report.line());
+        report.tally.requests += 1;
+        report.reached(1);
+        report.started -= Duration::from_secs(1);
+        assert!(report.line().ends_with(" minutes left"), "{}", report.line());
+    }
 
     /// What an earlier run did took none of this one's time.
     #[test]

@@ -230,7 +230,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let runtime = args.device.runtime();
     let mut learner = args.learner(&base, &runtime)?;
     let laying = args.laying()?;
-    let limits = args.limits.limits(args.together());
+    let limits = args.limits.limits(args.together())?;
     let positions = learner.config().usable_positions();
     let (examples, counts) = Examples::new(&data.learn, &tokenizer, positions, (&limits, &laying))?;
     let mut recipe = args.recipe(&base, teacher.as_ref(), &data, &counts, laying)?;
