@@ -9,7 +9,7 @@ const TOWER: &str = "# The tower\n\nIt rains a lot in Paris. The Eiffel Tower wa
                      of Gustave Eiffel, who had\nbuilt many bridges. It rusts.\n\nIt is painted every seven years.\n";
 
 const BUILT: &str = "When was the Eiffel Tower built?";
-const LOST: &str = "Who invented the telephone?";
+const LOST: &str = "What does a ticket cost?";
 
 fn file() -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
@@ -148,7 +148,7 @@ fn every_format_says_which_question_and_which_has_no_answer() {
     assert_eq!(questions, [BUILT, LOST]);
     assert!(hf.stderr.contains(&unanswered), "{hf:?}");
     let text = with(&["-t"]);
-    assert!(text.stdout.contains(&format!("{LOST}\n  no answer (probability 0.")), "{text:?}");
+    assert!(text.stdout.contains(&format!("{LOST}\n  no answer (probability ")), "{text:?}");
     assert!(!text.stderr.contains("no answer"), "{text:?}");
     // With one question there is nothing to tell apart, and "no answer" is a row that competes if it is asked to.
     assert_eq!(ask(&[BUILT, "-c", TOWER, "-f", "hf"]).records()[0].as_object().unwrap().len(), 4);
