@@ -22,6 +22,13 @@ pub struct Journal<R> {
     records: PhantomData<fn(&R)>,
 }
 
+/// What differs between the header of a file and the one of a run. Nothing does if the file is not there or has no whole line.
+pub fn changed(path: &Path, header: &impl Serialize) -> Result<Option<Changed>> {
+    let bytes = read(path)?;
+    let first = whole_lines(&bytes).next();
+    first.map_or(Ok(None), |first| Ok(compare(first, &value(path, header)?)))
+}
+
 /// What differs between the header of a file and the run that wants to continue it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
@@ -51,13 +58,10 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
         other_run: impl FnOnce(Changed) -> E,
     ) -> Result<(Self, Vec<R>), E> {
         let bytes = read(path)?;
-        let mut lines = bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
+        let mut lines = whole_lines(&bytes);
         let Some(first) = lines.next() else { return Ok((Self::create(path, header)?, Vec::new())) };
         let unwritable = |source| Error::Write { path: path.to_owned(), source };
-        // By way of its text, as the one in the file: a number must come out the same.
-        let now = serde_json::to_vec(header).and_then(|text| serde_json::from_slice(&text));
-        let now = now.map_err(|error| unwritable(error.into()))?;
-        if let Some(changed) = compare(first, &now) {
+        if let Some(changed) = compare(first, &value(path, header)?) {
             return Err(other_run(changed));
         }
         let mut records = Vec::new();
@@ -113,6 +117,16 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
         (written.and_then(|()| self.file.write_all(&text)))
             .map_err(|source| Error::Write { path: self.path.clone(), source })
     }
+}
+
+fn whole_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"))
+}
+
+/// A header by way of its text, as the one in the file: a number must come out the same.
+fn value(path: &Path, header: &impl Serialize) -> Result<Value> {
+    let value = serde_json::to_vec(header).and_then(|text| serde_json::from_slice(&text));
+    value.map_err(|error| Error::Write { path: path.to_owned(), source: error.into() })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -259,6 +273,16 @@ mod tests {
         resume(&path, then).unwrap();
         fs::write(&path, "not a header\n").unwrap();
         assert!(resume(&path, json!({})).unwrap_err().to_string().starts_with("first line"));
+    }
+
+    #[test]
+    fn a_header_can_be_compared_alone() {
+        let (_dir, path) = place();
+        assert_eq!(changed(&path, &json!({"k": 1})).unwrap(), None);
+        Journal::<Step>::create(&path, &json!({"k": 1})).unwrap();
+        assert_eq!(changed(&path, &json!({"k": 1})).unwrap(), None);
+        let found = changed(&path, &json!({"k": 2})).unwrap().unwrap();
+        assert_eq!((&*found.field, &*found.found, &*found.expected), ("k", "1", "2"));
     }
 
     #[test]

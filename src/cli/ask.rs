@@ -2,14 +2,15 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Result;
 
+use super::hints::files::quoted;
 use super::output::Format;
 use super::session::{Manner, Session, SessionArgs};
-use super::{Outcome, Usage, walk};
+use super::{Outcome, Usage, terminal, walk};
 
 /// Answer questions from files, standard input or a text
 ///
@@ -66,20 +67,48 @@ impl Args {
             )
             .into());
         }
-        // A lone word that names a file is a forgotten question, not a question.
-        if let [only] = questions.as_slice()
-            && self.questions.is_empty()
-            && words.len() == 0
-            && self.session.inputs.contexts.is_empty()
-            && !only.trim().contains(char::is_whitespace)
-            && std::path::Path::new(only).is_file()
-        {
-            return Err(Usage::new(
-                format!("{only} is a file, and there is no question"),
-                format!("put the question first: spanqa ask \"Who wrote it?\" {only}"),
-            )
-            .into());
+        let files: Vec<PathBuf> = words.map(PathBuf::from).collect();
+        if self.questions.is_empty() {
+            self.refuse_no_question(&questions, &files)?;
+        } else {
+            self.refuse_question_as_file(&files)?;
         }
-        Ok((questions, words.map(PathBuf::from).collect()))
+        Ok((questions, files))
+    }
+
+    /// A lone word that names a file or a folder is a forgotten question, not a question.
+    fn refuse_no_question(&self, questions: &[String], files: &[PathBuf]) -> Result<()> {
+        let [only] = questions else { return Ok(()) };
+        let path = Path::new(only);
+        if !files.is_empty() || !self.session.inputs.contexts.is_empty() || !path.exists() {
+            return Ok(());
+        }
+        let (kind, recursive) = if path.is_dir() { ("folder", "-r ") } else { ("file", "") };
+        let name = terminal::name(only);
+        Err(Usage::new(
+            format!("{name} is a {kind}, and there is no question"),
+            format!("put the question first: spanqa ask \"Who wrote it?\" {recursive}{}", quoted(&name)),
+        )
+        .into())
+    }
+
+    /// With -q a question among the files is one that lacks its own -q.
+    fn refuse_question_as_file(&self, files: &[PathBuf]) -> Result<()> {
+        let Some(first) = files.first().filter(|path| !path.exists()) else { return Ok(()) };
+        let text = first.to_string_lossy();
+        if !text.trim().contains(char::is_whitespace) && !text.ends_with('?') {
+            return Ok(());
+        }
+        let text = terminal::name(&text);
+        let flags = std::iter::once(&*text).chain(self.questions.iter().map(String::as_str));
+        let flags: Vec<String> =
+            flags.map(|question| format!("-q {}", quoted(&terminal::name(question)))).collect();
+        let files: Vec<String> =
+            (files[1..].iter()).map(|file| quoted(&terminal::name(&file.to_string_lossy()))).collect();
+        Err(Usage::new(
+            format!("with -q everything else is a file, and there is no file \"{text}\""),
+            format!("give each question its -q: spanqa ask {} {}", flags.join(" "), files.join(" ")),
+        )
+        .into())
     }
 }

@@ -1,7 +1,7 @@
 //! What the user of the command line can type next, for each error of the library.
 
 #[path = "hints/files.rs"]
-mod files;
+pub mod files;
 
 use std::error::Error as StdError;
 

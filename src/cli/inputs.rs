@@ -1,5 +1,6 @@
 //! Reads the documents that a question is about.
 
+use std::collections::HashSet;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,8 @@ use spanqa::document::{self, ReadAs, Reading};
 use spanqa::fs;
 use spanqa::request::reply::DocumentId;
 
-use super::options::choice;
+use super::hints::files::quoted;
+use super::options::{choice, size};
 use super::walk::{self, WalkArgs};
 use super::{Usage, terminal};
 
@@ -34,14 +36,14 @@ pub struct InputArgs {
     /// What to take files for
     #[arg(long, value_parser = choice::<ReadAs>(WAYS_TO_READ), value_name = "FORM", default_value_t = ReadAs::Auto, help_heading = "Files")]
     read_as: ReadAs,
-    /// Read what this command prints instead of each file, whose path it gets; not for standard input
+    /// Read what this program prints instead of each file, whose path is its only argument; not for standard input
     #[arg(long, value_name = "COMMAND", help_heading = "Files")]
     pre: Option<PathBuf>,
     /// With --pre: only for files whose path matches, or with ! in front for none that does; may be repeated
     #[arg(long, value_name = "GLOB", requires = "pre", help_heading = "Files")]
     pre_glob: Vec<String>,
-    /// Refuse documents larger than this, unpacked
-    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_BYTES, help_heading = "Files")]
+    /// Refuse documents larger than this, unpacked; 10k, 5M and 1G are powers of 1024
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_BYTES, value_parser = size, help_heading = "Files")]
     pub max_bytes: u64,
 }
 
@@ -59,7 +61,15 @@ impl InputArgs {
 
     /// Reads everything. `note` is told what was skipped in folders.
     pub fn read(&self, files: &[PathBuf], note: &mut dyn FnMut(String)) -> Result<Vec<Text>> {
-        let mut inputs = Inputs { args: self, ways: self.ways()?, texts: Vec::new(), note };
+        let mut inputs = Inputs {
+            args: self,
+            ways: self.ways()?,
+            texts: Vec::new(),
+            known: HashSet::new(),
+            again: Vec::new(),
+            empty: Vec::new(),
+            note,
+        };
         for (index, context) in self.contexts.iter().enumerate() {
             inputs.texts.push(Text { id: DocumentId::Index(index), text: context.clone().into() });
         }
@@ -74,12 +84,12 @@ impl InputArgs {
                 inputs.standard_input()?;
             } else if path.is_dir() {
                 inputs.folder(path)?;
-            } else {
+            } else if inputs.is_new(path) {
                 let text = inputs.file(path)?;
                 inputs.texts.push(text);
             }
         }
-        Ok(inputs.texts)
+        inputs.finish()
     }
 }
 
@@ -105,6 +115,12 @@ struct Inputs<'a> {
     args: &'a InputArgs,
     ways: Ways<'a>,
     texts: Vec<Text>,
+    /// What was read so far, whatever names it was given.
+    known: HashSet<PathBuf>,
+    /// Files that were named again.
+    again: Vec<String>,
+    /// Folders in which the flags leave nothing to read.
+    empty: Vec<Usage>,
     note: &'a mut dyn FnMut(String),
 }
 
@@ -130,38 +146,79 @@ impl Inputs<'_> {
         }
     }
 
+    /// Whether a file was not read yet, under whatever name: its answers would all be there twice.
+    fn is_new(&mut self, path: &Path) -> bool {
+        // What has no such path cannot be read either, and reading says why.
+        let new = path.canonicalize().map_or(true, |path| self.known.insert(path));
+        if !new {
+            self.again.push(terminal::name(&path.display().to_string()).into_owned());
+        }
+        new
+    }
+
+    /// What was read, with remarks about what was not.
+    fn finish(self) -> Result<Vec<Text>> {
+        let Self { texts, again, empty, note, .. } = self;
+        match again.as_slice() {
+            [] => {}
+            [one] => note(format!("{one} is named twice and read once")),
+            [first, more @ ..] => {
+                note(format!("{first} and {} more are named twice and read once", more.len()))
+            }
+        }
+        let mut empty = empty.into_iter();
+        if texts.is_empty()
+            && let Some(first) = empty.next()
+        {
+            return Err(first.into());
+        }
+        empty.for_each(|usage| note(usage.to_string()));
+        Ok(texts)
+    }
+
     /// Every text file below a folder, in the order of their names.
     fn folder(&mut self, folder: &Path) -> Result<()> {
         let name = folder.display().to_string();
         let name = terminal::name(&name);
         if !self.args.walk.recursive {
-            let hint = format!("`-r` reads the text files below it: spanqa ask -r \"...\" {name}");
+            let hint = format!("`-r` reads the text files below it: spanqa ask \"...\" -r {}", quoted(&name));
             return Err(Usage::new(format!("{name} is a folder"), hint).into());
         }
-        let before = self.texts.len();
+        let before = self.texts.len() + self.again.len();
         let mut binaries = Binaries::default();
         for found in self.args.walk.files(folder)? {
-            match found.map(|path| self.file(&path)) {
-                Ok(Ok(text)) => self.texts.push(text),
-                Ok(Err(error)) => match error.downcast_ref() {
+            let path = match found {
+                Ok(path) => path,
+                Err(error) => {
+                    (self.note)(format!("skipped: {error}"));
+                    continue;
+                }
+            };
+            if !self.is_new(&path) {
+                continue;
+            }
+            match self.file(&path) {
+                Ok(text) => self.texts.push(text),
+                Err(error) => match error.downcast_ref() {
+                    // It will fail for every other file, too.
+                    Some(document::Error::NoCommand { .. }) => return Err(error),
                     Some(binary) if document::Error::is_binary(binary) => binaries.count(binary),
                     _ => (self.note)(format!("skipped: {error:#}")),
                 },
-                Err(error) => (self.note)(format!("skipped: {error}")),
             }
         }
         binaries.report(self.note);
-        if self.texts.len() == before {
-            let hint = self.args.walk.advice().unwrap_or_else(|| NOTHING_FOUND.to_owned());
-            return Err(Usage::new(format!("there is no text file below {name}"), hint).into());
+        if self.texts.len() + self.again.len() == before {
+            let nothing = self.args.walk.nothing_below(folder, &name)?;
+            // A glob is for all folders and may well choose one of them.
+            if !self.args.walk.is_limited() {
+                return Err(nothing.into());
+            }
+            self.empty.push(nothing);
         }
         Ok(())
     }
 }
-
-/// The way out for a folder without text.
-pub const NOTHING_FOUND: &str =
-    "`--hidden` and `--no-ignore` read what is hidden or ignored; `--pre COMMAND` makes text of other files";
 
 /// Files of a folder that are no text: one remark about them all, because most folders have some.
 #[derive(Default)]
@@ -190,13 +247,27 @@ impl Binaries {
 
 fn cannot_read(name: &str, error: &io::Error) -> Usage {
     let shown = terminal::name(name);
-    let url = ["http://", "https://", "ftp://"].iter().any(|scheme| name.starts_with(scheme));
+    let file = quoted(&shown);
+    let url = ["http://", "https://", "ftp://", "www."].iter().any(|start| name.starts_with(start));
+    let is_link = Path::new(name).is_symlink();
     let hint = match error.kind() {
         _ if url => format!("spanqa reads files, not addresses: curl -sL '{shown}' | spanqa ask \"...\""),
+        _ if name.starts_with("file:") => {
+            let path = name.trim_start_matches("file:").trim_start_matches("//");
+            let path = terminal::name(path.strip_prefix("localhost").unwrap_or(path));
+            format!("name the file by its path: spanqa ask \"...\" {}", quoted(&path))
+        }
+        io::ErrorKind::NotFound if is_link => {
+            format!("it is a symbolic link to something that is not there: `readlink {file}` says what")
+        }
         io::ErrorKind::NotFound => {
             "check the path; the question comes first and in quotes, then the files".to_owned()
         }
-        _ => "check the file's permissions".to_owned(),
+        io::ErrorKind::PermissionDenied => "check the file's permissions".to_owned(),
+        _ if is_link => {
+            format!("it is a symbolic link that leads nowhere: `ls -l {file}` shows where it goes")
+        }
+        _ => "check the file and its permissions".to_owned(),
     };
     Usage::new(format!("cannot read {shown}: {error}"), hint)
 }

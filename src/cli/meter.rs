@@ -135,6 +135,12 @@ impl Meter {
         eprintln!("{}", say(Say::Words));
     }
 
+    /// As if it had run for so long.
+    #[cfg(test)]
+    pub fn runs_since(&mut self, time: Duration) {
+        self.started -= time;
+    }
+
     /// How long it has run.
     pub fn seconds(&self) -> f64 {
         self.started.elapsed().as_secs_f64().max(1e-3)

@@ -24,12 +24,14 @@ mod session;
 mod shell;
 mod signals;
 mod stages;
+mod stdout;
 mod suggest;
 mod terminal;
 mod train;
 mod tune;
 mod verify;
 mod version;
+mod waiting;
 mod walk;
 
 use std::io::{self, Write};
@@ -46,6 +48,7 @@ use spanqa::ErrorClass;
     version = version::short(),
     long_version = version::long(),
     max_term_width = 110,
+    styles = output::color::HELP,
     after_help = "Exit codes: 0 answered, 1 no answer, 2 error.\n\
                   Example: spanqa ask \"Who designed it?\" README.md"
 )]
@@ -116,23 +119,27 @@ pub fn parse() -> Cli {
 
 /// Runs the command that was typed.
 pub fn run(cli: Cli) -> Result<Outcome> {
-    let mut stdout = io::BufWriter::new(io::stdout().lock());
-    let outcome = match cli.command {
-        Command::Ask(args) => ask::run(&args, &mut stdout),
-        Command::Chat(args) => chat::run(&args, &mut stdout),
-        Command::Rank(args) => rank::run(&args, &mut stdout),
-        Command::Batch(args) => batch::run(&args, &mut stdout),
-        Command::Embed(args) => embed::run(&args, &mut stdout),
-        Command::Eval(args) => eval::run(&args, &mut stdout),
-        Command::Compare(args) => compare::run(&args, &mut stdout),
-        Command::Tune(args) => tune::run(&args, &mut stdout),
-        Command::Train(args) => train::run(&args, &mut stdout),
-        Command::Models(args) => models::run(&args, &mut stdout),
-        Command::Doctor(args) => doctor::run(&args, &mut stdout),
-        Command::Completions(args) => shell::completions(&args, &mut stdout),
-        Command::Man(args) => shell::man(&args, &mut stdout),
+    let mut out = stdout::Stdout::new();
+    run_command(cli.command, &mut out).map_err(|error| out.refused().map_or(error, anyhow::Error::from))
+}
+
+fn run_command(command: Command, out: &mut dyn Write) -> Result<Outcome> {
+    let outcome = match command {
+        Command::Ask(args) => ask::run(&args, out),
+        Command::Chat(args) => chat::run(&args, out),
+        Command::Rank(args) => rank::run(&args, out),
+        Command::Batch(args) => batch::run(&args, out),
+        Command::Embed(args) => embed::run(&args, out),
+        Command::Eval(args) => eval::run(&args, out),
+        Command::Compare(args) => compare::run(&args, out),
+        Command::Tune(args) => tune::run(&args, out),
+        Command::Train(args) => train::run(&args, out),
+        Command::Models(args) => models::run(&args, out),
+        Command::Doctor(args) => doctor::run(&args, out),
+        Command::Completions(args) => shell::completions(&args, out),
+        Command::Man(args) => shell::man(&args, out),
     }?;
-    stdout.flush()?;
+    out.flush()?;
     Ok(outcome)
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use spanqa::checkpoint::ModelFiles;
 use spanqa::decode::{Decoding, Dedup, Hf, Joint, Scoring, ScoringRules};
 use spanqa::encoder::{DeviceChoice, Precision, Runtime};
@@ -18,12 +18,42 @@ use spanqa::text::window::Limits;
 
 use super::{Usage, progress};
 
+const MODEL_VARIABLE: &str = "SPANQA_MODEL";
+const REGISTRY_VARIABLE: &str = "SPANQA_REGISTRY";
+
+/// The model unless another one is named.
+const BUILT_IN: &str = "builtin";
+
+/// Whether a variable is set, but to nothing: `SPANQA_MODEL= spanqa ...` is how a shell takes it back for one command.
+fn is_empty_variable(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| value.is_empty())
+}
+
+/// What to call the model: a variable set to nothing names none. Clap passes that on as if it had been typed.
+fn model_name(name: &str) -> Result<String, String> {
+    match name {
+        "" if is_empty_variable(MODEL_VARIABLE) => Ok(BUILT_IN.into()),
+        "" => Err("it must be a name".into()),
+        name => Ok(name.into()),
+    }
+}
+
+/// The same for the registry; an empty path stands for none.
+fn registry_file() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(|path| {
+        match path.is_empty() && !is_empty_variable(REGISTRY_VARIABLE) {
+            true => Err("it must be a file"),
+            false => Ok(PathBuf::from(path)),
+        }
+    })
+}
+
 /// Which model, and from where.
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
     /// A name from `spanqa models list`, `owner/repo[@revision]`, or a folder
-    #[arg(short, long, value_name = "MODEL", default_value = "builtin", env = "SPANQA_MODEL")]
+    #[arg(short, long, value_name = "MODEL", default_value = BUILT_IN, env = MODEL_VARIABLE, value_parser = model_name)]
     pub model: String,
     #[command(flatten)]
     pub source: SourceArgs,
@@ -33,7 +63,7 @@ pub struct ModelArgs {
 #[derive(Args, Debug, Clone)]
 pub struct SourceArgs {
     /// A models.toml of your own, in addition to the one that comes with spanqa
-    #[arg(long, global = true, value_name = "FILE", env = "SPANQA_REGISTRY")]
+    #[arg(long, global = true, value_name = "FILE", env = REGISTRY_VARIABLE, value_parser = registry_file())]
     pub registry: Option<PathBuf>,
     /// Never use the network, even if a model has to be fetched
     #[arg(long, global = true)]
@@ -45,7 +75,7 @@ impl SourceArgs {
     pub fn options(&self, progress: bool) -> SourceOptions {
         SourceOptions {
             offline: self.offline,
-            registry: self.registry.clone(),
+            registry: self.registry.clone().filter(|path| !path.as_os_str().is_empty()),
             watcher: if progress { progress::downloads() } else { Watcher::default() },
             ..SourceOptions::from_env()
         }
@@ -137,7 +167,7 @@ pub struct LimitArgs {
     #[arg(long, value_name = "TOKENS")]
     pub overlap: Option<usize>,
     /// Tokens of a question that are used; the record says when one was cut
-    #[arg(long, value_name = "TOKENS", default_value_t = Limits::default().max_question_tokens)]
+    #[arg(long, value_name = "TOKENS", default_value_t = Limits::default().max_question_tokens, value_parser = at_least_one)]
     pub max_question_tokens: usize,
 }
 
@@ -164,14 +194,24 @@ impl FromStr for Read {
 }
 
 impl LimitArgs {
-    /// The flags, completed by what suits how much is read.
-    pub fn limits(&self, read: Option<usize>) -> Limits {
+    /// The flags, completed by what suits how much is read. An overlap that was asked for has to be smaller than the window; what a question
+    /// and the model leave of it may be less still, and is a note to that question.
+    pub fn limits(&self, read: Option<usize>) -> Result<Limits> {
         let usual = if read.is_some() { Limits::AROUND_PASSAGES } else { Limits::default() };
-        Limits {
-            max_tokens: self.window.unwrap_or(usual.max_tokens),
+        let window = self.window.unwrap_or(usual.max_tokens);
+        if let Some(overlap) = self.overlap.filter(|&overlap| overlap >= window) {
+            let what = format!("windows of {window} tokens cannot share {overlap}");
+            let hint = format!(
+                "neighbouring windows share at most half of the text in them: `--overlap {}` at most, or a larger `--window`",
+                window / 2
+            );
+            return Err(Usage::new(what, hint).into());
+        }
+        Ok(Limits {
+            max_tokens: window,
             overlap: self.overlap.unwrap_or(usual.overlap),
             max_question_tokens: self.max_question_tokens,
-        }
+        })
     }
 }
 
@@ -468,6 +508,22 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A number of bytes: 5000, 10k, 5M, 1GiB.
+pub fn size(text: &str) -> Result<u64, String> {
+    let wrong = || "write a number of bytes, such as 5000, 10k, 5M or 1G".to_owned();
+    let digits = text.len() - text.trim_start_matches(|char: char| char.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let power = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 1,
+        "m" | "mb" | "mib" => 2,
+        "g" | "gb" | "gib" => 3,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(1024u64.pow(power)).ok_or_else(|| "that is more than there is".to_owned())
+}
+
 /// A number from 0 to 1.
 pub fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
@@ -496,5 +552,22 @@ pub fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
         _ => Err("it must be a number above 0".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_may_have_a_unit() {
+        for (text, bytes) in
+            [("5000", 5000), ("10k", 10 << 10), ("5M", 5 << 20), ("2KiB", 2048), ("1G", 1 << 30)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for wrong in ["", "k", "10x", "-1", "1.5M", "99999999999999999999", "99999999999G"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
     }
 }

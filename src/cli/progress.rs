@@ -1,10 +1,11 @@
 //! A bar on standard error for work that takes long enough to wonder about.
 
+use std::fmt::Write;
 use std::io::{self, IsTerminal};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use spanqa::eval::run::RunProgress;
 use spanqa::reader::Progress;
 use spanqa::source::{Download, DownloadEvent, Watcher};
@@ -30,9 +31,8 @@ fn show(bar: &mut Option<ProgressBar>, Download { file, event }: Download) {
         return;
     }
     let bar = bar.get_or_insert_with(|| {
-        let template = "{msg:30} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} ({eta})";
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        ProgressBar::no_length().with_style(style).with_message(file.to_owned())
+        let template = "{msg:30} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}{left}";
+        ProgressBar::no_length().with_style(style(template)).with_message(file.to_owned())
     });
     match event {
         DownloadEvent::Waiting => {
@@ -46,6 +46,23 @@ fn show(bar: &mut Option<ProgressBar>, Download { file, event }: Download) {
             }
         }
         DownloadEvent::Started | DownloadEvent::Ended => {}
+    }
+}
+
+/// A style whose `{left}` is the time that is left, with a comma in front.
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.with_key("left", |state: &ProgressState, out: &mut dyn Write| {
+        // A bar that cannot be drawn is no reason to stop.
+        let _ = out.write_str(&left(state.eta()));
+    })
+}
+
+/// The time that is left, as a bar says it. Nothing as long as nothing is known, which counts as no time, nor at the end.
+pub fn left(time: Duration) -> String {
+    match time.as_secs_f64().round() as u64 {
+        0 => String::new(),
+        _ => format!(", {} left", spoken(time)),
     }
 }
 
@@ -86,10 +103,7 @@ impl WindowBar {
     fn begin(&mut self, progress: Progress, whole: Duration) {
         terminal::note(format!("reading {} windows takes about {}", progress.total, spoken(whole)));
         let bar = ProgressBar::with_draw_target(Some(progress.total as u64), ProgressDrawTarget::stderr());
-        let template = "reading {wide_bar} {pos}/{len} windows, {msg}, {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
+        bar.set_style(style("reading {wide_bar} {pos}/{len} windows, {msg}{left}"));
         self.bar = Some(bar);
     }
 
@@ -135,11 +149,11 @@ impl QuestionBar {
     pub fn new(total: usize, before: usize, quiet: bool) -> Self {
         let bar = (!quiet && io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
-            let template = "asking {bar:30} {pos}/{len} questions, {msg}, {eta} left";
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style);
-            }
-            bar.with_position(before as u64)
+            bar.set_style(style("asking {bar:30} {pos}/{len} questions, {msg}{left}"));
+            let bar = bar.with_position(before as u64);
+            // What was answered earlier took none of this run's time.
+            bar.reset_eta();
+            bar
         });
         let now = Instant::now();
         Self { bar, before, total, started: now, said: now, quiet }
@@ -184,11 +198,7 @@ impl TrainBar {
     pub fn new(total: u64, before: u64, quiet: bool) -> Self {
         let bar = (!quiet && io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            if let Ok(style) =
-                ProgressStyle::with_template("training {bar:24} {pos}/{len} steps, {msg}, {eta} left")
-            {
-                bar.set_style(style);
-            }
+            bar.set_style(style("training {bar:24} {pos}/{len} steps, {msg}{left}"));
             let bar = bar.with_position(before);
             bar.reset_eta();
             bar
@@ -261,6 +271,14 @@ mod tests {
         assert_eq!(forecast(progress(7, 7), second), Some(second));
         assert_eq!(forecast(progress(0, 7), second), None);
         assert_eq!(forecast(progress(0, 0), Duration::ZERO), None);
+    }
+
+    #[test]
+    fn no_time_is_left_before_anything_is_known() {
+        assert_eq!(left(Duration::ZERO), "");
+        assert_eq!(left(Duration::from_millis(400)), "");
+        assert_eq!(left(Duration::from_millis(600)), ", 1 s left");
+        assert_eq!(left(Duration::from_secs(600)), ", 10 minutes left");
     }
 
     #[test]

@@ -16,8 +16,9 @@ use spanqa::text::offsets::OffsetUnit;
 use super::inputs::InputArgs;
 use super::options::{CareArgs, ReaderArgs, UNITS, choice};
 use super::output::color::ColorArg;
-use super::output::{Format, Look, Printer};
+use super::output::{self, Format, Look, Printer};
 use super::progress::WindowBar;
+use super::waiting::Waiting;
 use super::{Outcome, Usage, hints, notice, terminal};
 
 /// What to read, and how to print replies.
@@ -52,6 +53,32 @@ pub struct SessionArgs {
     pub reader: ReaderArgs,
 }
 
+impl SessionArgs {
+    /// Flags that a format knows nothing of would change nothing, in silence.
+    fn refuse_what_does_not_apply(&self, format: Format) -> Result<()> {
+        use Format::{Grep, Json, Text};
+        let flags = [
+            (
+                "-C",
+                self.sentences.is_some(),
+                &[Text, Grep][..],
+                "leave it out, or add `-t` for text or `--format grep`",
+            ),
+            ("--why", self.why, &[Json, Text], "leave it out, or add `-t` for text or `--format json`"),
+        ];
+        match flags.into_iter().find(|(_, given, known, _)| *given && !known.contains(&format)) {
+            None => Ok(()),
+            Some((flag, _, known, hint)) => {
+                let known: Vec<String> =
+                    known.iter().map(|format| format!("--format {}", format.name())).collect();
+                let what =
+                    format!("{flag} belongs to {}, not to --format {}", known.join(" and "), format.name());
+                Err(Usage::new(what, hint).into())
+            }
+        }
+    }
+}
+
 /// How a session differs between the commands that open one.
 pub struct Manner {
     /// The format unless another one is asked for.
@@ -84,11 +111,13 @@ impl<'a> Session<'a> {
             (false, Some(format)) => format,
             (false, None) => usual_format()?.unwrap_or(manner.format),
         };
-        let resolved = args.reader.resolve(args.quiet)?;
+        args.refuse_what_does_not_apply(format)?;
         let read = args.reader.read(args.reader.decoding.reads());
+        let limits = args.reader.limits.limits(read)?;
+        let resolved = args.reader.resolve(args.quiet)?;
         let options = Arc::new(Options {
             decoding: args.care.decoding(&args.reader.decoding, &resolved, format.is_for_people())?,
-            limits: args.reader.limits.limits(read),
+            limits,
             read,
             unit: args.offset_unit,
             why: args.why,
@@ -96,13 +125,22 @@ impl<'a> Session<'a> {
         let reader = args.reader.open(&resolved, args.quiet)?;
 
         let mut documents: Vec<Arc<Document>> = Vec::with_capacity(texts.len());
+        let mut empty = Vec::new();
+        let waiting = Waiting::new(args.quiet);
         for text in texts {
+            waiting.reading(&text.id.to_string());
             let document = reader.prepare_document(text.id, text.text)?;
             if document.is_blank() {
-                notes
-                    .say(format!("there is nothing to read in {}", terminal::name(&document.id.to_string())));
+                empty.push(documents.len());
             }
             documents.push(document.into());
+        }
+        drop(waiting);
+        for at in empty {
+            notes.say(format!(
+                "there is nothing to read in {}",
+                output::name_of(&documents[at].id, documents.len())
+            ));
         }
         let printer = Printer::new(Look {
             format,

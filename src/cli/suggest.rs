@@ -8,16 +8,19 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 use super::Cli;
 
-/// The error with what was probably meant, if it is about a command and nothing is suggested yet.
+/// The error with what was probably meant: another command, or a flag that is missing.
 pub fn nearer(mut error: Error, words: impl Iterator<Item = String>) -> Error {
+    if lacks_recursive(&error) {
+        suggest(&mut error, WITH_RECURSIVE);
+        return error;
+    }
     if error.kind() != ErrorKind::InvalidSubcommand || error.get(ContextKind::SuggestedSubcommand).is_some() {
         return error;
     }
     let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else { return error };
     if typed.trim().contains(char::is_whitespace) {
-        let mut tip = StyledStr::new();
-        tip.push_str(&format!("a question comes after the command: spanqa ask \"{typed}\""));
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+        let tip = format!("a question comes after the command: spanqa ask \"{typed}\"");
+        suggest(&mut error, &tip);
         return error;
     }
     let near = near(typed, &commands(words, typed));
@@ -25,6 +28,21 @@ pub fn nearer(mut error: Error, words: impl Iterator<Item = String>) -> Error {
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(near));
     }
     error
+}
+
+fn suggest(error: &mut Error, text: &str) {
+    let mut tip = StyledStr::new();
+    tip.push_str(text);
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+}
+
+const WITH_RECURSIVE: &str = "-g, --type, --max-depth, --hidden and --no-ignore choose among the files below folders: add -r to read those";
+
+/// Whether flags were given that mean something only beside `-r`.
+fn lacks_recursive(error: &Error) -> bool {
+    error.kind() == ErrorKind::MissingRequiredArgument
+        && matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::Strings(missing))
+            if missing.iter().any(|flag| flag == "--recursive"))
 }
 
 /// The commands that could have stood where the mistyped one does.
@@ -72,6 +90,14 @@ mod tests {
     fn what_is_like_nothing_is_not_guessed_at() {
         let message = message(&["zzz"]);
         assert!(message.contains("zzz") && !message.contains("tip:"), "{message}");
+    }
+
+    #[test]
+    fn what_needs_another_flag_says_which() {
+        for flag in ["-g=*.md", "--type=md", "--hidden"] {
+            let message = message(&["ask", "who", "notes", flag]);
+            assert!(message.contains("add -r"), "{message}");
+        }
     }
 
     #[test]

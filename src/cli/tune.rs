@@ -64,7 +64,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let read = args.reader.read(Read::All);
     let mut options = Options {
         decoding: args.reader.decoding.decoding(&resolved, false)?,
-        limits: args.reader.limits.limits(read),
+        limits: args.reader.limits.limits(read)?,
         read,
         ..Options::default()
     };

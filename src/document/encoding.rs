@@ -2,6 +2,10 @@
 //!
 //! A byte order mark says how a text is written and is no part of it: it is dropped, and offsets and columns count without it.
 
+use std::io::{self, BufRead, Read};
+
+use super::kind::ByteOrder;
+
 /// Why bytes are no text: where, and whether they were read as UTF-16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotText {
@@ -16,7 +20,7 @@ const PROBE: usize = 8192;
 
 /// Where a NUL says that the bytes are no text.
 pub fn nul(bytes: &[u8]) -> Option<usize> {
-    match utf16(bytes) {
+    match ByteOrder::marked(bytes) {
         Some(_) => None,
         None => bytes.iter().take(PROBE).position(|&byte| byte == 0),
     }
@@ -24,8 +28,8 @@ pub fn nul(bytes: &[u8]) -> Option<usize> {
 
 /// The text that bytes stand for.
 pub fn decode(mut bytes: Vec<u8>) -> Result<String, NotText> {
-    if let Some(unit) = utf16(&bytes) {
-        return from_utf16(&bytes[2..], unit);
+    if let Some(order) = ByteOrder::marked(&bytes) {
+        return from_utf16(&bytes[2..], order);
     }
     if bytes.starts_with("\u{feff}".as_bytes()) {
         bytes.drain(..3);
@@ -34,19 +38,8 @@ pub fn decode(mut bytes: Vec<u8>) -> Result<String, NotText> {
         .map_err(|error| NotText { at: error.utf8_error().valid_up_to(), encoding: "UTF-8" })
 }
 
-/// How to make a number of two bytes.
-type Unit = fn([u8; 2]) -> u16;
-
-fn utf16(bytes: &[u8]) -> Option<Unit> {
-    match bytes {
-        [0xff, 0xfe, ..] => Some(u16::from_le_bytes),
-        [0xfe, 0xff, ..] => Some(u16::from_be_bytes),
-        _ => None,
-    }
-}
-
-fn from_utf16(bytes: &[u8], unit: Unit) -> Result<String, NotText> {
-    let pairs = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+fn from_utf16(bytes: &[u8], order: ByteOrder) -> Result<String, NotText> {
+    let pairs = bytes.chunks_exact(2).map(|pair| order.unit([pair[0], pair[1]]));
     let mut text = String::with_capacity(bytes.len());
     let mut at = 2;
     let damage = |at| NotText { at, encoding: "UTF-16" };
@@ -56,6 +49,68 @@ fn from_utf16(bytes: &[u8], unit: Unit) -> Result<String, NotText> {
         text.push(char);
     }
     if bytes.len() % 2 == 1 { Err(damage(at)) } else { Ok(text) }
+}
+
+/// Reads UTF-16 as UTF-8, no further ahead than its source does. A byte order mark stays one.
+pub struct FromUtf16<R> {
+    source: R,
+    order: ByteOrder,
+    /// The first byte of a unit.
+    byte: Option<u8>,
+    /// The first unit of a character.
+    high: Option<u16>,
+    text: String,
+    /// Bytes of the text that were handed out.
+    taken: usize,
+}
+
+impl<R: BufRead> FromUtf16<R> {
+    /// What a source holds in this order.
+    pub fn new(source: R, order: ByteOrder) -> Self {
+        Self { source, order, byte: None, high: None, text: String::new(), taken: 0 }
+    }
+
+    /// Takes what the source has. False at its end.
+    fn advance(&mut self) -> io::Result<bool> {
+        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "it is not valid UTF-16");
+        self.text.clear();
+        self.taken = 0;
+        let bytes = self.source.fill_buf()?;
+        if bytes.is_empty() {
+            let cut = self.byte.is_some() || self.high.is_some();
+            return if cut { Err(damaged()) } else { Ok(false) };
+        }
+        for &byte in bytes {
+            let Some(first) = self.byte.take() else {
+                self.byte = Some(byte);
+                continue;
+            };
+            match (self.high.take(), self.order.unit([first, byte])) {
+                (None, unit @ 0xd800..0xdc00) => self.high = Some(unit),
+                (high, unit) => {
+                    for char in char::decode_utf16(high.into_iter().chain([unit])) {
+                        self.text.push(char.map_err(|_| damaged())?);
+                    }
+                }
+            }
+        }
+        let count = bytes.len();
+        self.source.consume(count);
+        Ok(true)
+    }
+}
+
+impl<R: BufRead> Read for FromUtf16<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.taken == self.text.len() {
+            if !self.advance()? {
+                return Ok(0);
+            }
+        }
+        let read = (&self.text.as_bytes()[self.taken..]).read(buffer)?;
+        self.taken += read;
+        Ok(read)
+    }
 }
 
 #[cfg(test)]
@@ -78,6 +133,24 @@ mod tests {
             assert_eq!(decode(bytes).unwrap(), text);
         }
         assert_eq!(nul(b"ab\0"), Some(2));
+    }
+
+    #[test]
+    fn utf16_is_read_as_it_comes() {
+        let text = "é 😀\nwhy";
+        for (order, big) in [(ByteOrder::Big, true), (ByteOrder::Little, false)] {
+            let bytes = utf16(text, big);
+            let read = |bytes: &[u8], size: usize| {
+                let source = io::BufReader::with_capacity(size, bytes);
+                let mut read = String::new();
+                FromUtf16::new(source, order).read_to_string(&mut read).map(|_| read)
+            };
+            for size in [1, 3, 5, 100] {
+                assert_eq!(read(&bytes, size).unwrap(), format!("\u{feff}{text}"));
+                assert!(read(&bytes[..bytes.len() - 1], size).is_err());
+                assert!(read(&bytes[..8], size).is_err(), "half a character");
+            }
+        }
     }
 
     #[test]

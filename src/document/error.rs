@@ -54,7 +54,7 @@ pub enum Error {
         at: usize,
     },
     /// It is known to be something else than text.
-    #[error("{path} is {}, not text", kind.describe())]
+    #[error("{path} is {}, not {}", kind.describe(), if kind.is_text() { "UTF-8" } else { "text" })]
     OtherKind {
         /// The document.
         path: String,
@@ -70,6 +70,14 @@ pub enum Error {
         what: &'static str,
         /// The program.
         program: &'static str,
+    },
+    /// The user's own command is not there.
+    #[error("cannot make text of {path}: there is no such program as `{command}`")]
+    NoCommand {
+        /// The document.
+        path: String,
+        /// The command.
+        command: String,
     },
     /// A program could not make text of it.
     #[error("{program} made no text of {path}: {reason}")]
@@ -94,6 +102,7 @@ impl Error {
             Self::Binary { .. } => "document_binary",
             Self::OtherKind { .. } => "document_not_text",
             Self::NoProgram { .. } => "program_missing",
+            Self::NoCommand { .. } => "command_missing",
             Self::ProgramFailed { .. } => "program_failed",
         }
     }
@@ -107,6 +116,7 @@ impl Error {
             | Self::NotText { .. }
             | Self::Binary { .. }
             | Self::OtherKind { .. }
+            | Self::NoCommand { .. }
             | Self::ProgramFailed { .. } => ErrorClass::Caller,
             Self::NoProgram { .. } => ErrorClass::Machine,
         }
@@ -114,6 +124,9 @@ impl Error {
 
     /// Whether it is no text at all: what somebody who reads a whole folder expects to be passed over.
     pub fn is_binary(&self) -> bool {
-        matches!(self, Self::Binary { .. } | Self::OtherKind { .. })
+        match self {
+            Self::OtherKind { kind, .. } => !kind.is_text(),
+            other => matches!(other, Self::Binary { .. }),
+        }
     }
 }

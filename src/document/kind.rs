@@ -37,6 +37,64 @@ pub enum Kind {
     Image,
     /// A program or library.
     Executable,
+    /// Text in UTF-16 that does not say so.
+    Utf16(ByteOrder),
+}
+
+/// Which byte of a unit of UTF-16 comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByteOrder {
+    /// The lower one, as on Windows.
+    Little,
+    /// The higher one.
+    Big,
+}
+
+impl ByteOrder {
+    /// What iconv calls UTF-16 in this order.
+    pub fn name(self) -> &'static str {
+        match self {
+            ByteOrder::Little => "UTF-16LE",
+            ByteOrder::Big => "UTF-16BE",
+        }
+    }
+
+    /// The order that a byte order mark names.
+    pub fn marked(first: &[u8]) -> Option<Self> {
+        match first {
+            [0xff, 0xfe, ..] => Some(ByteOrder::Little),
+            [0xfe, 0xff, ..] => Some(ByteOrder::Big),
+            _ => None,
+        }
+    }
+
+    /// The order of UTF-16 without a mark: of many characters one byte is NUL, nearly always the same, and they make up a text.
+    fn unmarked(head: &[u8]) -> Option<Self> {
+        if Self::marked(head).is_some() {
+            return None;
+        }
+        let pairs = head[..head.len().min(PROBE)].chunks_exact(2);
+        let nuls = |at: usize| pairs.clone().filter(|pair| pair[at] == 0).count();
+        let (first, second) = (nuls(0), nuls(1));
+        let order = if first > second { ByteOrder::Big } else { ByteOrder::Little };
+        let (many, few) = (first.max(second), first.min(second));
+        if many == 0 || 8 * many < pairs.len() || 8 * few > many {
+            return None;
+        }
+        let is_text = |char: char| !char.is_control() || matches!(char, '\t' | '\n' | '\r' | '\u{c}');
+        let units = pairs.clone().map(|pair| order.unit([pair[0], pair[1]]));
+        // The last unit may be half a character that was cut.
+        let mut chars = char::decode_utf16(units.take(pairs.len().saturating_sub(1).max(1)));
+        chars.all(|char| char.is_ok_and(is_text)).then_some(order)
+    }
+
+    /// The number that two bytes stand for.
+    pub fn unit(self, bytes: [u8; 2]) -> u16 {
+        match self {
+            ByteOrder::Little => u16::from_le_bytes(bytes),
+            ByteOrder::Big => u16::from_be_bytes(bytes),
+        }
+    }
 }
 
 /// Text documents that pandoc reads.
@@ -63,6 +121,9 @@ impl Office {
         }
     }
 }
+
+/// Bytes in which UTF-16 is looked for.
+const PROBE: usize = 8192;
 
 /// Bytes that tell what a file is.
 pub const HEAD: usize = 1 << 16;
@@ -94,6 +155,7 @@ impl Kind {
         match found {
             Some(Kind::Zip) => Some(zipped(head, name)),
             None if head.get(257..262) == Some(b"ustar") => Some(Kind::Tar),
+            None => ByteOrder::unmarked(head).map(Kind::Utf16),
             found => found,
         }
     }
@@ -101,6 +163,11 @@ impl Kind {
     /// Whether what begins with these bytes could, with more of them, be something that is not text.
     pub fn is_open(first: &[u8]) -> bool {
         MARKS.iter().any(|(mark, _)| first.len() < mark.len() && mark.starts_with(first))
+    }
+
+    /// Whether it is text all the same, only not in UTF-8.
+    pub fn is_text(self) -> bool {
+        matches!(self, Kind::Utf16(_))
     }
 
     /// What it is, in a sentence after "is".
@@ -125,6 +192,8 @@ impl Kind {
             Kind::Sqlite => "an SQLite database",
             Kind::Image => "a picture",
             Kind::Executable => "a compiled program",
+            Kind::Utf16(ByteOrder::Little) => "UTF-16LE text without a byte order mark",
+            Kind::Utf16(ByteOrder::Big) => "UTF-16BE text without a byte order mark",
         }
     }
 }
@@ -168,6 +237,28 @@ mod tests {
         assert_eq!(of(&tar, "a"), Some(Kind::Tar));
         for text in ["", "P", "PAR", "PK me", "GIFs are fun", "Object", "{\"question\": 1}"] {
             assert_eq!(of(text.as_bytes(), "a.docx"), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn utf16_is_told_by_its_nuls() {
+        let of = |text: &str, bytes: fn(u16) -> [u8; 2]| {
+            let bytes: Vec<u8> = text.encode_utf16().flat_map(bytes).collect();
+            Kind::of(&bytes, Path::new("a.txt"))
+        };
+        for text in
+            ["{", "The keeper, in 1871.\r\n", "Смотритель маяка, в 1871 году.", "It is a day 😀 at sea"]
+        {
+            assert_eq!(of(text, u16::to_le_bytes), Some(Kind::Utf16(ByteOrder::Little)), "{text}");
+            assert_eq!(of(text, u16::to_be_bytes), Some(Kind::Utf16(ByteOrder::Big)), "{text}");
+        }
+        // With a mark it is text that can be read.
+        for bytes in [&b"\xff\xfeh\0i\0"[..], b"\xfe\xff\0h\0i"] {
+            assert_eq!(Kind::of(bytes, Path::new("a.txt")), None, "{bytes:?}");
+        }
+        // Numbers, and other things with NULs in them.
+        for bytes in [&b"\x01\0\x02\0\x03\0"[..], b"a\0\0b", b"ab\0", b"ab\0\0c\0", b"\0\xd8\0\xd8a\0"] {
+            assert_eq!(Kind::of(bytes, Path::new("a")), None, "{bytes:?}");
         }
     }
 

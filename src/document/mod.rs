@@ -14,7 +14,7 @@
 //! What the *model sees* may leave out pieces of it, such as a hyphen at the end of a line.
 
 pub mod compression;
-mod encoding;
+pub mod encoding;
 pub mod error;
 mod html;
 mod hyphens;
@@ -249,7 +249,7 @@ impl Document<'_> {
         let path = self.name.to_owned();
         let reason = match failure {
             Failure::TooLarge => return Error::TooLarge { path, limit: self.reading.limit },
-            Failure::Missing => "there is no such program".to_owned(),
+            Failure::Missing => return Error::NoCommand { path, command: program.to_owned() },
             Failure::Failed(reason) => reason,
         };
         Error::ProgramFailed { path, program: program.to_owned(), reason }

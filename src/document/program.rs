@@ -130,9 +130,18 @@ fn output(mut command: Command, limit: u64) -> Result<Vec<u8>, Failure> {
     if status.success() {
         return Ok(printed);
     }
-    let said = String::from_utf8_lossy(&said);
-    let first = said.lines().map(str::trim).find(|line| !line.is_empty());
-    Err(Failure::Failed(first.map_or_else(|| format!("it ended with {status}"), str::to_owned)))
+    let reason = first_line(&String::from_utf8_lossy(&said));
+    Err(Failure::Failed(reason.unwrap_or_else(|| format!("it ended with {status}"))))
+}
+
+/// What a program says first; with the next line, where the first one only announces it.
+fn first_line(said: &str) -> Option<String> {
+    let mut lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next()?;
+    Some(match lines.next().filter(|_| first.ends_with(':')) {
+        Some(next) => format!("{first} {next}"),
+        None => first.to_owned(),
+    })
 }
 
 /// Bytes of what a program says about its troubles that are kept.
@@ -172,6 +181,15 @@ mod tests {
     fn no_path_is_a_flag() {
         assert_eq!(operand(Path::new("-o")), "./-o");
         assert_eq!(operand(Path::new("a/-o")), "a/-o");
+    }
+
+    #[test]
+    fn what_a_program_says_is_one_line() {
+        let said = "\nError at \"a.rtf\" (line 3, column 1):\n  unexpected end of input\n^\n";
+        let line = "Error at \"a.rtf\" (line 3, column 1): unexpected end of input";
+        assert_eq!(first_line(said).as_deref(), Some(line));
+        assert_eq!(first_line("no luck\nat all").as_deref(), Some("no luck"));
+        assert_eq!((first_line("only:").as_deref(), first_line(" \n")), (Some("only:"), None));
     }
 
     #[test]

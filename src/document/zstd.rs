@@ -1,5 +1,6 @@
 //! Zstandard files: frames behind one another, some of which only carry notes.
 
+use std::error::Error;
 use std::io::{self, BufRead, Read};
 
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
@@ -28,7 +29,7 @@ impl<R: BufRead> ZstdFrames<R> {
                 })) => {
                     io::copy(&mut self.source.by_ref().take(length.into()), &mut io::sink())?;
                 }
-                Err(error) => return Err(io::Error::other(error)),
+                Err(error) => return Err(damage(&error)),
             }
         }
         Ok(false)
@@ -46,7 +47,7 @@ impl<R: BufRead> Read for ZstdFrames<R> {
             }
             while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
                 let step = BlockDecodingStrategy::UptoBlocks(1);
-                self.decoder.decode_blocks(&mut self.source, step).map_err(io::Error::other)?;
+                self.decoder.decode_blocks(&mut self.source, step).map_err(|error| damage(&error))?;
             }
             let read = self.decoder.read(buffer)?;
             if read > 0 || buffer.is_empty() {
@@ -59,5 +60,24 @@ impl<R: BufRead> Read for ZstdFrames<R> {
             }
             self.inside = false;
         }
+    }
+}
+
+/// What is wrong, in words. The decoder's own are the names of its types.
+fn damage(error: &(dyn Error + 'static)) -> io::Error {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // A disk that cannot be read has a reason of its own.
+        if let Some(error) = error.downcast_ref::<io::Error>().filter(|error| error.raw_os_error().is_some())
+        {
+            return io::Error::new(error.kind(), error.to_string());
+        }
+        cause = error.source();
+    }
+    // Not every one of its errors hands out its cause.
+    if format!("{error:?}").contains("UnexpectedEof") {
+        io::Error::new(io::ErrorKind::UnexpectedEof, "it ends too early")
+    } else {
+        io::Error::new(io::ErrorKind::InvalidData, "its content is damaged")
     }
 }

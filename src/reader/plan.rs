@@ -40,6 +40,14 @@ impl Place {
         Self { windows: vec![None; layout.len()], logits: vec![None; layout.len()], layout, ranks }
     }
 
+    /// Whether every token of the document is in a window.
+    pub(super) fn covers(&self, tokens: usize) -> bool {
+        let reached = self.layout.iter().try_fold(0, |reached: usize, window| {
+            (window.start <= reached).then_some(reached.max(window.end))
+        });
+        reached.is_some_and(|reached| reached >= tokens)
+    }
+
     /// What is expected of each window before it is read.
     pub(super) fn priors(&self) -> Vec<f64> {
         self.ranks.iter().flatten().map(|&rank| prior(rank)).collect()
@@ -150,5 +158,22 @@ impl Reader {
             truncated,
             shape,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_cover_a_document_or_leave_gaps() {
+        let covers = |layout: &[Range<usize>], tokens| Place::new(layout.to_vec(), None).covers(tokens);
+        assert!(covers(&[0..10, 8..20], 20) && covers(&[], 0) && covers(&[0..10, 10..12], 12));
+        assert!(
+            !covers(&[0..10, 11..20], 20)
+                && !covers(&[1..20], 20)
+                && !covers(&[0..19], 20)
+                && !covers(&[], 1)
+        );
     }
 }

@@ -47,6 +47,8 @@ impl Reader {
             null_odds: ranking.null_odds,
             windows: windows.iter().map(Vec::len).sum(),
             windows_total: job.total,
+            unread: !(question.documents.iter().zip(&job.places))
+                .all(|(document, place)| place.covers(document.tokens.len())),
             model: self.name.clone(),
             question_truncated: job.truncated,
             reason: windows.iter().all(Vec::is_empty).then_some(Reason::EmptyContext),

@@ -105,7 +105,7 @@ pub enum Error {
         path: String,
     },
     /// An input holds neither lines nor rows.
-    #[error("{input} is {}, not JSON lines or a table", kind.describe())]
+    #[error("{input} is {}, not {}", kind.describe(), if kind.is_text() { "UTF-8" } else { "JSON lines or a table" })]
     NoRequests {
         /// The input.
         input: String,

@@ -23,6 +23,12 @@ pub enum LayoutError {
         /// What was asked for.
         name: String,
     },
+    /// Two cells of a row would have one name.
+    #[error("the column `{name}` is there twice")]
+    ColumnTwice {
+        /// What was asked for.
+        name: String,
+    },
 }
 
 /// How records are written.
@@ -99,6 +105,9 @@ const FLAT_COLUMNS: &[&str] = &[
     "no_answer_score",
     "code",
     "error",
+    "perhaps",
+    "windows_total",
+    "source",
 ];
 
 /// Fields that a record has of its own; those of a request do not displace them.
@@ -137,6 +146,10 @@ impl Layout {
         if let Some(unknown) = columns.iter().find(|name| !keep && !COLUMNS.contains(&name.as_str())) {
             return Err(LayoutError::UnknownColumn { name: unknown.clone() });
         }
+        let twice = |(at, name): &(usize, &String)| columns[..*at].contains(name);
+        if let Some((_, name)) = columns.iter().enumerate().find(twice) {
+            return Err(LayoutError::ColumnTwice { name: name.clone() });
+        }
         let usual = if flat { FLAT_COLUMNS } else { DEFAULT_COLUMNS };
         Ok(Layout::Rows(Rows {
             separator,
@@ -169,16 +182,19 @@ impl Layout {
         }
     }
 
-    /// A field to pass through that finds no room: columns are those of the first request, and records have names of their own.
-    pub fn left_out<'a>(&self, ticket: &'a Ticket) -> Option<&'a str> {
-        let Layout::Rows(rows) = self else { return None };
-        let has_room = |name: &str| match COLUMNS.contains(&name) {
+    /// The fields to pass through that find no room: columns are those of the first request, and records have names of their own.
+    pub fn left_out<'a>(&'a self, ticket: &'a Ticket) -> impl Iterator<Item = &'a str> {
+        let rows = match self {
+            Layout::Jsonl => None,
+            Layout::Rows(rows) => Some(rows).filter(|rows| rows.keeps),
+        };
+        let has_room = |rows: &Rows, name: &str| match COLUMNS.contains(&name) {
             // What every record has displaces what a request says, there as here.
             true => OWN.contains(&name),
             false => rows.separator.is_none() || rows.columns.iter().any(|column| column == name),
         };
-        let mut names = ticket.rest.iter().map(|(name, _)| name.as_str()).filter(|_| rows.keeps);
-        names.find(|name| !has_room(name))
+        let names = ticket.rest.iter().map(|(name, _)| name.as_str());
+        names.filter(move |name| rows.is_some_and(|rows| !has_room(rows, name)))
     }
 
     /// What stands before the first record.

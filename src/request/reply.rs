@@ -93,6 +93,9 @@ pub struct Reply {
     pub windows: usize,
     /// Windows that the documents have.
     pub windows_total: usize,
+    /// Whether a part of the documents is in no window that was read. Not part of the record.
+    #[serde(skip)]
+    pub unread: bool,
     /// The model.
     pub model: String,
     /// The question was longer than the limit and was cut.

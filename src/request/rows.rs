@@ -93,7 +93,7 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// The JSON of a cell in the row of an answer. In a flat row it is always told whether there is an answer, and what it says.
+    /// The JSON of a cell in the row of an answer. In a flat row it is always told whether there is an answer or may be one, and what it says.
     fn cell(&self, column: &str, at: usize, flat: bool) -> Option<Cow<'a, str>> {
         let of_answer = |name: &str| self.answers.get(at)?.get(name);
         let value = match column {
@@ -110,7 +110,7 @@ impl<'a> Record<'a> {
             _ => self.top.get(column),
         };
         match (value, column) {
-            (None, "answered") if flat => Some("false".into()),
+            (None, "answered" | "perhaps") if flat => Some("false".into()),
             (None, "answer") if flat => Some("\"\"".into()),
             (value, _) => Some(value?.get().into()),
         }

@@ -3,6 +3,7 @@
 //! Much text is wrapped by hand or by a program, so a line break says little: a sentence goes on across those that only keep lines short,
 //! and ends at those that part paragraphs, headings, items of lists and rows of tables.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use unicode_segmentation::UnicodeSegmentation;
@@ -30,10 +31,20 @@ pub fn around(text: &str, range: &Range<usize>, neighbours: usize) -> Surroundin
     let first = floor_char(text, range.start.saturating_sub(reach));
     let last = floor_char(text, range.end.saturating_add(reach).min(text.len()));
     let found = pick(text, range, neighbours, first..last, &flowing(&text[first..last]));
-    match text[found.sentence.clone()].lines().count() {
-        0..=MOST_LINES => found,
-        _ => pick(text, range, neighbours, first..last, &text[first..last]),
+    let sentence = &text[found.sentence.clone()];
+    if sentence.lines().count() <= MOST_LINES || is_prose(sentence) {
+        return found;
     }
+    pick(text, range, neighbours, first..last, &text[first..last])
+}
+
+/// Whether lines go on from one to the next: most begin in the middle of a sentence, and not all with the same word, as those of a log do.
+fn is_prose(sentence: &str) -> bool {
+    let first_words = || sentence.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+    let small = first_words().filter(|word| word.starts_with(char::is_lowercase)).count();
+    let different: HashSet<&str> = first_words().collect();
+    let lines = first_words().count();
+    2 * small > lines && 2 * different.len() > lines
 }
 
 /// Finds the sentences of a stretch of the text, of which `copy` is a copy with fewer line breaks.
@@ -93,15 +104,60 @@ fn flowing(text: &str) -> String {
 /// Nobody wraps text more narrowly than the first, and nobody wraps text that is wider than the second.
 const WIDTHS: Range<usize> = 38..200;
 
-/// Whether a line ends only because the next word did not fit. Whoever wraps text by hand leaves some room at the end.
+/// Whether a sentence may go on from a line to the next.
 fn is_wrapped(line: &str, next: &str, width: usize) -> bool {
-    let room = width / 8;
-    let word = next.split_whitespace().next().map_or(0, length);
-    WIDTHS.contains(&width)
-        && length(line) + 1 + word + room > width
+    (is_full(line, next, width) || goes_on(line, next, width))
         && !starts_something(next, indent(line) == indent(next))
         && !line.trim_start().starts_with('#')
         && ![line, next].into_iter().any(is_row)
+        && ![line, next].into_iter().all(is_setting)
+}
+
+/// Whether a line ends only because the next word did not fit. Whoever wraps text by hand leaves some room at the end.
+fn is_full(line: &str, next: &str, width: usize) -> bool {
+    let room = width / 8;
+    let word = next.split_whitespace().next().map_or(0, length);
+    WIDTHS.contains(&width) && length(line) + 1 + word + room > width
+}
+
+/// Whether the words go on, wherever the line was broken: some people break lines where a thought ends, some editors before a long word.
+fn goes_on(line: &str, next: &str, width: usize) -> bool {
+    let (words, next_words) = (line.trim(), next.trim());
+    let first = |words: &str| words.split_whitespace().next().map(str::to_owned);
+    let ends_in_a_word = words.ends_with(|char: char| char.is_alphanumeric() || ",-)\"'”’".contains(char));
+    let starts_small = next_words.starts_with(|char: char| char.is_lowercase() || char == '(');
+    width >= WIDTHS.start
+        && 4 * length(line) >= width
+        // Less is a name, and its neighbours are others.
+        && words.split_whitespace().count() >= 3
+        && ends_in_a_word
+        && (starts_small || words.ends_with(','))
+        // Lines of a log or a list begin alike.
+        && first(words) != first(next_words)
+        && text_indent(line) == indent(next)
+        && ![words, next_words].into_iter().any(is_setting)
+}
+
+/// Where the words of a line begin: in an item of a list behind its mark.
+fn text_indent(line: &str) -> usize {
+    let start = indent(line);
+    match line[start..].split_once(' ') {
+        Some((mark, _)) if starts_something(line, false) && !mark.starts_with(['#', '>', '`']) => {
+            let rest = &line[start + mark.len()..];
+            line.len() - rest.trim_start().len()
+        }
+        _ => start,
+    }
+}
+
+/// Whether a line gives a name a value, as files of settings do, or is a piece of a program.
+fn is_setting(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let first = words.next().unwrap_or_default();
+    first.ends_with(':')
+        || first.contains('=')
+        || words.next() == Some("=")
+        || line.ends_with([';', '{', '}'])
 }
 
 fn length(line: &str) -> usize {
@@ -180,6 +236,48 @@ mod tests {
         let option =
             "   The other option closes all clients but the one given with\n   -t. Nothing else.\n   -x\n";
         assert!(sentence(option, "closes").ends_with("-t."), "{}", sentence(option, "closes"));
+    }
+
+    /// Lines that are broken before they are full, and sentences of many lines.
+    #[test]
+    fn a_sentence_goes_on_wherever_its_lines_are_broken() {
+        let by_thought = "The lamp burnt colza oil until 1899,\nwhen it was replaced by a lamp for paraffin\n\
+                          that the keepers had brought\nfrom the mainland. It is in the museum now.\n";
+        for answer in ["1899", "paraffin", "the mainland"] {
+            let sentence = sentence(by_thought, answer);
+            assert!(sentence.starts_with("The lamp") && sentence.ends_with("mainland."), "{sentence}");
+        }
+        let ragged = "The museum is open from May to September, and the\nkeys are kept at\n\
+                      the harbour office, where visitors may ask for a guide.\n";
+        assert!(sentence(ragged, "harbour").starts_with("The museum"), "{}", sentence(ragged, "harbour"));
+        let item = "- The boat leaves at nine every day, unless the\n  wind is strong or the\n  sea is rough, and returns at five.\n- Next.";
+        assert!(sentence(item, "returns").starts_with("- The boat"), "{}", sentence(item, "returns"));
+        let long = (0..14).map(|at| {
+            format!(
+                "{} of the grant that is given by this licence to whoever\n",
+                ["any", "each", "part"][at % 3].repeat(at / 3 + 1)
+            )
+        });
+        let long = format!(
+            "Whoever receives a copy of this work has the right to use\n{}has it.\n",
+            long.collect::<String>()
+        );
+        let range = long.find("eacheach").unwrap();
+        let found = around(&long, &(range..range + 8), 0).sentence;
+        assert!(long[found].lines().count() > 12);
+    }
+
+    #[test]
+    fn settings_verses_and_headings_stay_on_their_lines() {
+        let settings =
+            "keeper: Olav Brekke, who was the last of them all\nlamp: paraffin, brought from the mainland";
+        assert_eq!(sentence(settings, "Olav"), "keeper: Olav Brekke, who was the last of them all");
+        let shell =
+            "window_of_the_model = 384 or the limit of it\noverlap = 128 and not more than that, please";
+        assert_eq!(sentence(shell, "384"), "window_of_the_model = 384 or the limit of it");
+        let titled =
+            "The lighthouse\nThe lighthouse was built in 1871 by Ingrid Dahl, after three ships were lost.\n";
+        assert!(sentence(titled, "1871").starts_with("The lighthouse was"), "{}", sentence(titled, "1871"));
     }
 
     #[test]

@@ -377,6 +377,8 @@ pub(super) mod tests {
         let error = refused(Recipe { epochs: 0.09, ..recipe() });
         assert!(error.to_string().contains("0.09 epochs of 5 batches make no step"), "{error}");
         for recipe in [
+            Recipe { steps: Some(MOST_STEPS + 1), ..recipe() },
+            Recipe { epochs: (MOST_STEPS / 5 + 1) as f64, ..recipe() },
             Recipe { epochs: 2f64.powi(31), ..recipe() },
             Recipe { epochs: f64::MAX, ..recipe() },
             Recipe { steps: Some(1 << 31), ..recipe() },

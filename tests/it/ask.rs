@@ -36,7 +36,7 @@ fn the_built_in_model_quotes_and_abstains() {
     assert_eq!((&record["answered"], &record["model"]), (&json!(true), &json!("builtin")));
     assert_eq!(record["answers"][0]["text"], "1889");
     assert_eq!(record["answers"][0]["document"], Value::String(file.clone()));
-    let abstained = run(&["ask", "Who invented the telephone?", &file]);
+    let abstained = run(&["ask", "How tall is the tower?", &file]);
     assert_eq!(abstained.code, Some(1), "{abstained:?}");
     let record = &abstained.records()[0];
     assert_eq!((&record["answered"], &record["answers"]), (&json!(false), &json!([])));
@@ -44,6 +44,48 @@ fn the_built_in_model_quotes_and_abstains() {
     let number = |value: &Value| value.as_f64().unwrap();
     assert!(number(&record["no_answer_score"]) > number(&record["candidates"][0]["score"]));
     assert!(number(&record["null_odds"]) > 0.0);
+}
+
+#[test]
+fn windows_that_cannot_be_are_refused() {
+    for (flags, said, most) in [
+        (
+            &["--overlap", "400", "--read", "all"][..],
+            "windows of 384 tokens cannot share 400",
+            "`--overlap 192`",
+        ),
+        (&["--overlap", "192"], "windows of 192 tokens cannot share 192", "`--overlap 96`"),
+        (&["--window", "60", "--overlap", "60"], "windows of 60 tokens cannot share 60", "`--overlap 30`"),
+    ] {
+        let run = run(&[&["ask", "who?", "-c", TOWER], flags].concat());
+        run.fails_with(said);
+        assert!(run.stderr.contains(most), "{}", run.stderr);
+    }
+    // The usual overlap is fitted to a window that was asked for.
+    assert_ne!(run(&["ask", "who?", "-c", TOWER, "--window", "60"]).code, Some(2));
+    let none = run(&["ask", "who?", "-c", TOWER, "--max-question-tokens", "0"]);
+    assert_eq!(none.code, Some(2), "{none:?}");
+    assert!(none.stderr.contains("it must be at least 1"), "{none:?}");
+}
+
+/// `SPANQA_MODEL= spanqa ...` takes a variable back for one command.
+#[test]
+fn an_empty_variable_is_none() {
+    let ask = ["ask", "When was it built?", "-c", TOWER];
+    let mut command = spanqa(&ask);
+    for name in ["SPANQA_MODEL", "SPANQA_REGISTRY", "SPANQA_FORMAT"] {
+        command.env(name, "");
+    }
+    let unset = Run::from(command.output().unwrap());
+    assert_eq!((unset.code, &unset.records()[0]["model"]), (Some(0), &json!("builtin")), "{unset:?}");
+    let list = Run::from(spanqa(&["models", "list"]).env("SPANQA_REGISTRY", "").output().unwrap());
+    assert_eq!(list.code, Some(0), "{list:?}");
+    // What is typed is meant.
+    for (flag, said) in [("--model", "it must be a name"), ("--registry", "it must be a file")] {
+        let typed = run(&[&ask[..], &[flag, ""]].concat());
+        assert_eq!(typed.code, Some(2), "{typed:?}");
+        assert!(typed.stderr.contains(said), "{typed:?}");
+    }
 }
 
 /// The README's first command.
@@ -209,7 +251,7 @@ fn folders_are_read_on_request_and_what_is_not_text_is_named() {
 
 #[test]
 fn several_questions_give_as_many_records_and_one_exit_code() {
-    let asked = run(&["ask", "-q", "When was it built?", "-q", "Who invented the telephone?", "-c", TOWER]);
+    let asked = run(&["ask", "-q", "When was it built?", "-q", "How tall is the tower?", "-c", TOWER]);
     let records = asked.records();
     assert_eq!((asked.code, records.len()), (Some(1), 2), "one without an answer: {asked:?}");
     assert_eq!((&records[0]["id"], &records[1]["id"]), (&json!("1"), &json!("2")));
@@ -237,7 +279,7 @@ fn formats_for_people_editors_and_old_scripts() {
     assert!(why.stdout.contains("window 0") && why.stdout.contains("▸"), "{}", why.stdout);
     assert!(ask(&["--why"]).records()[0]["why"]["windows"][0]["null_logit"].is_number());
     // "No answer" competes there only if it is asked to.
-    let lost = ["ask", "Who invented the telephone?", "-c", TOWER, "--score", "hf", "--format", "hf"];
+    let lost = ["ask", "How tall is the tower?", "-c", TOWER, "--score", "hf", "--format", "hf"];
     assert_ne!(run(&lost).records()[0]["answer"], "");
     let competing = run(&[&lost[..], &["--handle-impossible-answer"]].concat());
     assert_eq!((competing.code, &competing.records()[0]["answer"]), (Some(1), &json!("")));
@@ -283,10 +325,12 @@ fn the_same_bytes_come_out_however_it_runs() {
 #[test]
 fn the_threshold_and_its_relatives_work() {
     let ask =
-        |arguments: &[&str]| run(&[&["ask", "Who invented the telephone?", "-c", TOWER], arguments].concat());
+        |arguments: &[&str]| run(&[&["ask", "How tall is the tower?", "-c", TOWER], arguments].concat());
     assert_eq!(ask(&[]).code, Some(1));
+    assert_eq!(ask(&[]).records()[0]["perhaps"], Value::Null);
     // Not sure enough for an answer, and too sure to keep quiet about it.
-    assert_eq!(ask(&[]).records()[0]["perhaps"], json!(true));
+    let perhaps = ask(&["--null-threshold", "2"]);
+    assert_eq!((perhaps.code, &perhaps.records()[0]["perhaps"]), (Some(1), &json!(true)));
     let strict = ask(&["--strict"]);
     assert_eq!((strict.code, &strict.records()[0]["perhaps"]), (Some(1), &Value::Null));
     assert_eq!(ask(&["--strict", "--score", "haystack"]).code, Some(2));
@@ -350,6 +394,32 @@ fn bad_input_is_refused_in_one_message() {
 }
 
 #[test]
+fn a_forgotten_question_is_told_from_a_question() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().to_str().unwrap().to_owned();
+    let file = write(folder.path(), "a b.txt", "the king");
+    let refused = |arguments: &[&str], what: &str, hint: &str| {
+        let run = run(&[&["ask"], arguments].concat());
+        run.fails_with(what);
+        assert!(run.stderr.contains(hint), "expected {hint:?} in {}", run.stderr);
+    };
+    let command = format!("spanqa ask \"Who wrote it?\" -r {root}");
+    refused(&["-r", &root], "is a folder, and there is no question", &command);
+    refused(&[&root], "is a folder, and there is no question", &command);
+    let command = format!("spanqa ask \"Who wrote it?\" '{file}'");
+    refused(&[&file], "is a file, and there is no question", &command);
+    let command = format!("spanqa ask -q 'Who is it?' -q 'Where?' '{file}'");
+    refused(&["Who is it?", &file, "-q", "Where?"], "there is no file \"Who is it?\"", &command);
+    refused(&["no-such.txt", "-q", "Where?"], "cannot read no-such.txt", "check the path");
+    // What happens to be the name of a file is a question all the same.
+    let model = fixture("tiny/minilm");
+    let model = ["--model", model.to_str().unwrap(), "--window", "60", "--always-answer"];
+    let mut asked = spanqa(&[&["ask", "a b.txt", "a b.txt"], &model[..]].concat());
+    let asked = Run::from(asked.current_dir(folder.path()).output().unwrap());
+    assert_eq!(asked.records()[0]["question"], "a b.txt", "{asked:?}");
+}
+
+#[test]
 fn blank_input_is_no_answer() {
     let folder = tempfile::tempdir().unwrap();
     for content in ["", " \n\t\n", "\u{feff}"] {
@@ -360,6 +430,10 @@ fn blank_input_is_no_answer() {
         assert!(asked.stderr.contains("nothing to read in"), "{}", asked.stderr);
     }
     assert_eq!(run_with_input(&["ask", "why"], b"").code, Some(1));
+    let text = run(&["ask", "why", "-c", ""]);
+    assert!(text.stderr.contains("nothing to read in (text)\n"), "{}", text.stderr);
+    let texts = run(&["ask", "why", "-c", "x", "-c", ""]);
+    assert!(texts.stderr.contains("nothing to read in (text 2)\n"), "{}", texts.stderr);
 }
 
 #[test]

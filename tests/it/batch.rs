@@ -485,6 +485,36 @@ fn tables_go_in_and_out() {
     run_fails(&["--columns", "id"], "--columns are for tables");
     run_fails(&["--flat", "--columns", "id", "-o", "x.csv", "--resume"], "needs the column `rank`");
     run_fails(&["--output-format", "csv", "--columns", "id,nonsense"], "there is no column `nonsense`");
+    // Readers of JSON would see one of the two, and data frames rename one.
+    run_fails(&["--flat", "--columns", "id,rank,id"], "the column `id` is there twice");
+    run_fails(&["--output-format", "csv", "--columns", "id,id"], "the column `id` is there twice");
+}
+
+/// A file of JSON lines that is called a table is opened by programs that cannot read it.
+#[test]
+fn a_name_that_says_table_is_remarked() {
+    let folder = folder();
+    let said = |name: &str, more: &[&str]| {
+        let output = folder.path().join(name).display().to_string();
+        let run = batch(&[&["-o", &output][..], more].concat(), requests(1).as_bytes());
+        assert_eq!(run.code, Some(0), "{run:?}");
+        let records = std::fs::read_to_string(&output).unwrap();
+        assert_eq!(records.starts_with('{'), !more.contains(&"csv"), "{records}");
+        run.stderr.contains("JSON lines; `--output-format")
+    };
+    assert!(said("out.csv", &[]) && said("out.TSV", &["--flat"]));
+    for (name, more) in [
+        ("out.csv", &["--quiet"][..]),
+        ("out.csv", &["--output-format", "jsonl"]),
+        ("out.csv", &["--output-format", "csv"]),
+        ("out.jsonl", &[]),
+    ] {
+        assert!(!said(name, more), "{name} {more:?}");
+    }
+    let output = folder.path().join("note.csv").display().to_string();
+    let run = batch(&["-o", &output], b"");
+    let note = format!("note: {output} gets JSON lines; `--output-format csv` writes a table");
+    assert!(run.stderr.contains(&note), "{}", run.stderr);
 }
 
 /// The rows of a table.
@@ -524,12 +554,24 @@ fn fields_that_are_kept_are_columns() {
         assert!(run.stderr.contains(note), "{}", run.stderr);
     }
     assert!(!run.stderr.contains("`answers`"), "{}", run.stderr);
+    // All of them, each once.
+    let input =
+        br#"{"question": "who?", "context": "the king", "answer": "x", "page": 1, "hint": 2, "rank": 3}
+{"question": "who?", "context": "the king", "answer": "x", "code": 4}
+"#;
+    let run = batch(&["--flat", "--keep-fields"], input);
+    let notes: Vec<&str> = run.stderr.lines().filter(|line| line.starts_with("note: ")).collect();
+    let expected = [
+        "note: the fields `answer`, `hint` and `rank` are left out: records have columns of these names",
+        "note: the field `code` is left out: records have a column of that name",
+    ];
+    assert_eq!(notes, expected);
     let empty = batch(&keep, b"");
     assert_eq!((empty.code, empty.stdout), (Some(0), format!("{usual}\n")));
 }
 
-const FLAT: &str =
-    "id,question,rank,answered,answer,start,end,document,score,margin,no_answer_score,code,error";
+const FLAT: &str = "id,question,rank,answered,answer,start,end,document,score,margin,no_answer_score,code,error,\
+                    perhaps,windows_total,source";
 
 /// Requests that are answered, are not, and cannot be.
 fn mixed() -> String {
@@ -560,8 +602,8 @@ fn a_flat_table_has_a_row_for_each_answer() {
                 let value = match name {
                     "rank" => answers.get(rank).map_or(Value::Null, |_| json!(rank + 1)),
                     "answer" => answer["text"].clone(),
-                    "answered" => json!(record["answered"] == true),
-                    "start" | "end" | "document" | "score" | "margin" => answer[name].clone(),
+                    "answered" | "perhaps" => json!(record[name] == true),
+                    "start" | "end" | "document" | "score" | "margin" | "source" => answer[name].clone(),
                     "code" => record["error"]["code"].clone(),
                     "error" => record["error"]["message"].clone(),
                     name => record[name].clone(),
@@ -935,6 +977,96 @@ fn resuming_notices_what_has_changed() {
     assert!(!journal.exists(), "it would say that the records were made with these flags");
     std::fs::write(&job.input, changed(2, "context", json!("sea"))).unwrap();
     job.run(&["--resume"]).fails_with("its document has changed at line 3");
+}
+
+/// The folder is the same, what lies in it is another model. Without a journal nothing but `--why` names the model.
+#[test]
+fn new_weights_in_the_same_folder_are_not_gone_on_with() {
+    let folder = folder();
+    let model = crate::support::tiny_model();
+    let input = write(folder.path(), "in.jsonl", requests(2) + "{\n");
+    let output = folder.path().join("out.jsonl");
+    let mut flags = arguments(&[&input, "--output", output.to_str().unwrap()]);
+    flags[2] = model.path().to_str().unwrap();
+    let run_of = |more: &[&str]| run(&[&flags[..], more].concat());
+    assert_eq!(run_of(&["--fail-fast"]).code, Some(2));
+    let partial = folder.path().join("out.jsonl.partial");
+    let kept = std::fs::read(&partial).unwrap();
+    assert_eq!(kept.iter().filter(|&&byte| byte == b'\n').count(), 2);
+    let weights = model.path().join("model.safetensors");
+    let old = std::fs::read(&weights).unwrap();
+    let mut new = old.clone();
+    *new.last_mut().unwrap() ^= 1;
+    std::fs::write(&weights, new).unwrap();
+    run_of(&["--resume"]).fails_with("was made with --model ");
+    assert_eq!(std::fs::read(&partial).unwrap(), kept);
+    std::fs::write(&weights, old).unwrap();
+    std::fs::write(&input, requests(3)).unwrap();
+    assert_eq!(run_of(&["--resume", "--quiet"]).code, Some(0));
+}
+
+/// A complete output knows its flags, too. What was refused leaves nothing behind that would be in the way.
+#[test]
+fn a_complete_output_is_not_gone_on_with_by_other_flags() {
+    let job = Job::new(&requests(4), &[]);
+    assert_eq!(job.run(&["--quiet"]).code, Some(0));
+    let mut journal = job.partial.as_os_str().to_owned();
+    journal.push(".journal");
+    let refused = |more: &[&str], what: &str| {
+        let run = job.run(&[&["--resume"], more].concat());
+        run.fails_with(what);
+        assert!(run.stderr.contains(&format!("error: {} ", job.output.display())), "{}", run.stderr);
+        assert!(!job.partial.exists() && !Path::new(&journal).exists(), "{what}");
+        assert_eq!(std::fs::read(&job.output).unwrap(), job.expected);
+    };
+    refused(&["-k", "2"], "was made with --top-k 1, not 2, and cannot be resumed");
+    refused(&["--flat"], "was made without --flat, and cannot be resumed");
+    refused(&["--keep-fields"], "was made without --keep-fields, and cannot be resumed");
+    // The next run is free to start anew, or to go on.
+    assert_eq!(job.run(&["--quiet"]).code, Some(0));
+    assert_eq!(job.run(&["--quiet", "--resume"]).code, Some(0));
+    assert_eq!(job.run(&["--quiet", "--resume", "-k", "2", "--resume-anyway"]).code, Some(0));
+    assert_eq!(std::fs::read(&job.output).unwrap(), job.expected);
+    refused(&["-k", "3"], "was made with --top-k 2, not 3");
+
+    // Where nothing tells the flags, records tell their form.
+    let flags = job.output.with_file_name(".out.flags");
+    std::fs::remove_file(&flags).unwrap();
+    refused(&["--flat"], "has other columns and cannot be resumed");
+    assert_eq!(job.run(&["--quiet", "--unordered"]).code, Some(0));
+    assert!(!flags.exists(), "they were those of another run");
+    let flat = Job::new(&requests(4), &["--flat"]);
+    std::fs::write(&flat.output, &flat.expected).unwrap();
+    flat.run(&["--resume"]).fails_with("holds something else than records");
+    assert!(!flat.partial.exists());
+}
+
+/// Rows need not tell what became of a request that cannot be understood, be it an error or only its code.
+#[test]
+fn rows_that_do_not_tell_errors_can_be_resumed() {
+    for columns in ["id,rank,answer", "id,rank,answered", "id,rank,error", "id,rank,code"] {
+        for format in ["jsonl", "csv"] {
+            let more = ["--flat", "--columns", columns, "--output-format", format];
+            let job = Job::new(&mixed(), &more);
+            let length = job.expected.len();
+            job.resumes_from([length / 2, length], &more);
+            let run = job.run(&[&more[..], &["--resume", "--quiet"]].concat());
+            assert_eq!(run.stderr, "", "{columns} {format}");
+        }
+    }
+    // What they tell has to be so, in whatever form.
+    for more in [&[][..], &["--flat"], &["--output-format", "csv"]] {
+        let job = Job::new(&requests(4), more);
+        std::fs::write(&job.partial, &job.expected).unwrap();
+        let damaged = requests(4).replacen(&request(2).to_string(), "{", 1);
+        std::fs::write(&job.input, damaged).unwrap();
+        job.run(&[more, &["--resume"]].concat()).fails_with("it has another id or line at line 3");
+        let unreadable = requests(4).replacen("\"context\":", "\"contekst\":", 1);
+        std::fs::write(&job.input, unreadable).unwrap();
+        job.run(&[more, &["--resume"]].concat()).fails_with(
+            "does not belong to this input: it has a reply to a request that cannot be understood any more at line 1 (id r0)",
+        );
+    }
 }
 
 /// Only a journal asks which model it is. A file that is too large to read makes that fail, and nothing else.

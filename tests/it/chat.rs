@@ -28,12 +28,15 @@ fn piped(arguments: &[&str], input: &[u8]) -> Run {
 fn each_line_of_a_pipe_is_a_question() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), "a.txt", "the cat sat on the mat");
-    let chat = piped(&[&file, "--format", "json"], b"who is the cat\r\n\n  what is the mat\nquit\nwhere");
+    let chat = piped(&[&file, "--format", "json"], b"who is the cat\r\n\n  what is the mat\nquit\nexit");
     assert_eq!(chat.code, Some(0), "{chat:?}");
     let asked: Vec<(String, String)> = (chat.records().iter())
         .map(|record| ["id", "question"].map(|field| record[field].as_str().unwrap().to_owned()).into())
         .collect();
-    assert_eq!(asked, [("1".into(), "who is the cat".into()), ("2".into(), "what is the mat".into())]);
+    // What ends a chat at a prompt is a question here like any other.
+    let questions = ["who is the cat", "what is the mat", "quit", "exit"];
+    let expected = (1..).zip(questions).map(|(number, text)| (number.to_string(), text.to_owned()));
+    assert_eq!(asked, expected.collect::<Vec<_>>());
     assert!(!chat.stderr.contains("Ctrl-C") && !chat.stdout.contains('>'), "{chat:?}");
 
     // The same answers as from a command for each.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::{Run, fixture, folder_of, run, tiny_model};
+use crate::support::{Run, fixture, folder_of, overwrite, random_model, run, run_with_input, tiny_model};
 
 fn ask(model: &Path) -> Run {
     run(&["ask", "the", "-c", "the cat", "--window", "60", "--model", model.to_str().unwrap()])
@@ -221,14 +221,43 @@ fn a_tokenizer_of_another_model_is_noticed() {
 #[test]
 fn weights_that_are_not_numbers_are_noticed() {
     let folder = tiny_model();
-    let path = folder.path().join("model.safetensors");
-    let mut bytes = std::fs::read(&path).unwrap();
-    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
-    let start = header["qa_outputs.bias"]["data_offsets"][0].as_u64().unwrap() as usize + 8 + length;
-    bytes[start..start + 4].copy_from_slice(&f32::NAN.to_le_bytes());
-    std::fs::write(&path, bytes).unwrap();
+    overwrite(&folder.path().join("model.safetensors"), "qa_outputs.bias", 0, f32::NAN);
     ask(folder.path()).fails_with("not finite numbers in f32");
+}
+
+/// The same for a packed model, whose weights are integers and scales: one scale inside a layer spoils every question, that of one
+/// word the questions that have this word, and no other.
+#[test]
+fn scales_that_are_not_numbers_are_noticed() {
+    let packed = || {
+        // So wide that its word embeddings are worth rounding, too.
+        let folder = random_model("minilm", 96);
+        std::fs::copy(fixture("tiny/minilm/vocab.txt"), folder.path().join("vocab.txt")).unwrap();
+        let files = spanqa::checkpoint::ModelFiles::from_dir(folder.path()).unwrap();
+        let path = folder.path().join("packed.safetensors");
+        spanqa::checkpoint::quantised::pack(&files, &path).unwrap();
+        std::fs::rename(path, folder.path().join("model.safetensors")).unwrap();
+        folder
+    };
+    for module in ["attention.self.query", "intermediate.dense", "output.dense"] {
+        for bad in [f32::NAN, f32::INFINITY] {
+            let folder = packed();
+            let name = format!("bert.encoder.layer.1.{module}.weight.scale");
+            overwrite(&folder.path().join("model.safetensors"), &name, 3, bad);
+            ask(folder.path()).fails_with("not finite numbers in int8");
+        }
+    }
+    let folder = packed();
+    let vocabulary = std::fs::read_to_string(folder.path().join("vocab.txt")).unwrap();
+    let word = vocabulary.lines().position(|word| word == "king").unwrap();
+    let name = "bert.embeddings.word_embeddings.weight.scale";
+    overwrite(&folder.path().join("model.safetensors"), name, word, f32::NAN);
+    let requests = ["the cat", "the king", "the hill"]
+        .map(|context| json!({"question": "who?", "context": context}).to_string() + "\n");
+    let model = folder.path().to_str().unwrap();
+    let run = run_with_input(&["batch", "--model", model, "--quiet"], requests.concat().as_bytes());
+    let codes: Vec<Value> = run.records().iter().map(|record| record["error"]["code"].clone()).collect();
+    assert_eq!(codes, [Value::Null, json!("not_finite"), Value::Null], "{run:?}");
 }
 
 /// A device never ends and a pipe may never begin: neither is a file of a model.

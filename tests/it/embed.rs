@@ -440,11 +440,12 @@ fn a_matrix_is_whole_or_not_there() {
 #[cfg(unix)]
 fn an_interrupt_leaves_whole_records_and_no_half_file() {
     use std::io::{BufRead, BufReader, Read};
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let target = folder.path().join("v.npy").display().to_string();
-    let all = embed(&["--quiet"], &requests(400)).stdout;
+    let empty = write(elsewhere.path(), "empty.txt", "");
+    let all = embed(&["--quiet", &empty, "-"], &requests(400)).stdout;
     for (more, signal, code) in [(&[][..], "INT", 130), (&["-o", &target], "TERM", 143)] {
-        let mut child = spanqa(&arguments(&[&["--jsonl", "--progress", "json"], more].concat()))
+        let mut child = spanqa(&arguments(&[&[empty.as_str(), "-"][..], more].concat()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -456,11 +457,10 @@ fn an_interrupt_leaves_whole_records_and_no_half_file() {
         let mut text = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        // It remarks the empty file, so it is at work.
+        stderr.read_line(&mut String::new()).unwrap();
         if more.is_empty() {
             stdout.read_line(&mut text).unwrap();
-        } else {
-            // It has begun when it says how far it is.
-            stderr.read_line(&mut String::new()).unwrap();
         }
         let kill = ["-s", signal, &child.id().to_string()];
         assert!(std::process::Command::new("kill").args(kill).status().unwrap().success());

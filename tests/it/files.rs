@@ -120,6 +120,84 @@ fn globs_types_and_depth_choose_files() {
     assert!(list.stdout.lines().any(|line| line.starts_with("rust: *.rs")), "{}", list.stdout);
 }
 
+/// As a person writes them who saw `notes/museum.md:3:59` in an answer, and as they count from the folder on.
+#[test]
+fn globs_match_paths_as_they_are_printed() {
+    let folder = folder();
+    for name in ["notes/museum.md", "notes/deep/keys.md", "other/museum.md", "a[b]/x.md"] {
+        write(folder.path(), name, "the king");
+    }
+    let read = |arguments: &[&str]| {
+        let run = Run::from(
+            tiny(&[arguments, &EVERYTHING[..]].concat()).current_dir(folder.path()).output().unwrap(),
+        );
+        let mut names: Vec<String> =
+            answers(&run).iter().map(|answer| answer["document"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names.dedup();
+        (names, run.stderr)
+    };
+    let names = |arguments: &[&str]| read(arguments).0;
+    assert_eq!(names(&["-r", "notes", "-g", "notes/*.md"]), ["notes/museum.md"]);
+    assert_eq!(names(&["-r", "./notes/", "-g", "notes/*.md"]), ["./notes/museum.md"]);
+    assert_eq!(names(&["-r", "notes", "-g", "deep/*.md"]), ["notes/deep/keys.md"]);
+    assert_eq!(names(&["-r", "notes", "-g", "/*.md"]), ["notes/museum.md"]);
+    assert_eq!(names(&["-r", "notes", "-g", "!notes/deep/"]), ["notes/museum.md"]);
+    assert_eq!(names(&["-r", "notes", "-g", "!deep/*"]), ["notes/museum.md"]);
+    assert_eq!(names(&["-r", "-g", "notes/*.md"]), ["./notes/museum.md"]);
+    assert_eq!(names(&["-r", "a[b]", "-g", "/*.md"]), ["a[b]/x.md"]);
+    let whole = folder.path().join("notes");
+    assert_eq!(names(&["-r", whole.to_str().unwrap(), "-g", "deep/*.md"]).len(), 1);
+    let pattern = format!("{}/*.md", whole.display());
+    assert_eq!(names(&["-r", whole.to_str().unwrap(), "-g", &pattern]).len(), 1);
+    // One glob for two folders may well choose one of them.
+    let (found, said) = read(&["-r", "notes", "other", "-g", "other/*.md"]);
+    assert_eq!(found, ["other/museum.md"]);
+    assert!(said.contains("no text file below notes"), "{said}");
+}
+
+#[test]
+fn what_was_left_out_is_named_where_nothing_is_left() {
+    let folder = folder();
+    for (name, content) in [
+        ("ignored/.gitignore", "*.txt"),
+        ("ignored/a.txt", "the king"),
+        ("built/.gitignore", "target/"),
+        ("built/target/a.txt", "the king"),
+        ("hidden/.a/a.txt", "the king"),
+        ("both/.gitignore", "*.txt"),
+        ("both/.a/a.txt", "the king"),
+        ("other/a.md", "the king"),
+    ] {
+        write(folder.path(), name, content);
+    }
+    let refused = |name: &str, arguments: &[&str], what: &str, hint: &str| {
+        let root = folder.path().join(name);
+        let run = ask(&[&["-r", root.to_str().unwrap()], arguments].concat());
+        run.fails_with(what);
+        assert!(run.stderr.contains(hint), "{}", run.stderr);
+    };
+    refused("ignored", &[], "is ignored", "`--no-ignore` reads");
+    refused("built", &["-g", "*.txt"], "is ignored", "`--no-ignore` reads");
+    refused("hidden", &["-g", "*.txt"], "is hidden", "`--hidden` reads");
+    refused("both", &["--type", "txt"], "is hidden or ignored", "`--hidden` and `--no-ignore` together");
+    refused("other", &["-g", "*.xyz"], "there is no text file below", "another `-g`");
+}
+
+#[test]
+fn a_file_that_is_named_twice_is_read_once() {
+    let folder = folder();
+    let path = write(folder.path(), "a.txt", "the king");
+    let again = folder.path().join(".").join("a.txt").display().to_string();
+    let root = folder.path().to_str().unwrap();
+    let once = answers(&ask(&[&[path.as_str()], &EVERYTHING[..]].concat())).len();
+    for twice in [&[path.as_str(), &path][..], &[&path, &again], &["-r", root, &path], &["-r", &path, root]] {
+        let run = ask(&[twice, &EVERYTHING[..]].concat());
+        assert_eq!(answers(&run).len(), once, "{twice:?}");
+        assert!(run.stderr.contains("a.txt is named twice and read once"), "{}", run.stderr);
+    }
+}
+
 #[test]
 fn the_current_folder_is_read_where_none_is_named() {
     let project = project();
@@ -188,6 +266,48 @@ fn byte_order_marks_do_not_count() {
     assert_eq!(spans("marked", format!("\u{feff}{text}").as_bytes()), plain);
     assert_eq!(spans("little", &utf16(u16::to_le_bytes)), plain);
     assert_eq!(spans("big", &utf16(u16::to_be_bytes)), plain);
+}
+
+/// Without a mark it is taken for what its NULs say, and the hint is the one that helps.
+#[test]
+fn utf16_without_a_mark_is_named() {
+    let folder = folder();
+    let text = "the king of the sea, in 1871\r\n";
+    let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for (bytes, name) in [(little, "UTF-16LE"), (big, "UTF-16BE")] {
+        let path = write(folder.path(), "a.txt", &bytes);
+        let refused = ask(&[&path]);
+        refused.fails_with(&format!("is {name} text without a byte order mark, not UTF-8"));
+        let command = format!("iconv -f {name} -t UTF-8 {path} | spanqa ask");
+        assert!(refused.stderr.contains(&command), "{}", refused.stderr);
+        let requests = run_with_input(&["batch", "--quiet"], &bytes);
+        let error = &requests.records()[0]["error"];
+        assert_eq!((requests.records().len(), &error["code"]), (1, &json!("no_requests")));
+        assert!(error["hint"].as_str().unwrap().starts_with(&format!("iconv -f {name}")), "{error}");
+    }
+}
+
+#[test]
+fn requests_in_utf16_are_read() {
+    let folder = folder();
+    let lines = "{\"question\": \"who?\", \"context\": \"the king 😀\"}\r\n{\"question\": \"who?\", \"context\": \"é\"}";
+    let table = "question,context\r\nwho?,the king é\r\n";
+    let model = fixture("tiny/minilm");
+    let batch = ["batch", "--model", model.to_str().unwrap(), "--always-answer", "--quiet"];
+    let batch = |path: &str| run(&[&batch[..], &[path]].concat());
+    for (name, text, count) in [("a.jsonl", lines, 2), ("a.csv", table, 1)] {
+        let plain = batch(&write(folder.path(), name, text));
+        assert_eq!((plain.code, plain.records().len()), (Some(0), count), "{plain:?}");
+        let marked = |bytes: fn(u16) -> [u8; 2]| {
+            "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(bytes).collect::<Vec<u8>>()
+        };
+        for bytes in [marked(u16::to_le_bytes), marked(u16::to_be_bytes)] {
+            assert_eq!(batch(&write(folder.path(), name, &bytes)).stdout, plain.stdout, "{name}");
+            let cut = batch(&write(folder.path(), name, &bytes[..bytes.len() - 1]));
+            assert!(cut.stdout.contains("not valid UTF-16"), "{cut:?}");
+        }
+    }
 }
 
 #[test]
@@ -270,6 +390,52 @@ fn what_is_no_text_is_named_with_the_way_out() {
         "cannot read https://",
         "curl -sL 'https://example.org/a.html' | spanqa ask",
     );
+    hint("www.example.org/a", "cannot read www.", "curl -sL 'www.example.org/a' | spanqa ask");
+    hint("file:///no/such%20file", "cannot read file:", "by its path: spanqa ask \"...\" /no/such%20file");
+    let cut = [&b"\x28\xb5\x2f\xfd"[..], b"\xff\xff\xff"].concat();
+    hint(&file("cut.zst", &cut), "cut.zst (zstd): it ends too early", "zstd -t");
+}
+
+#[cfg(unix)]
+#[test]
+fn links_that_lead_nowhere_are_named() {
+    let folder = folder();
+    let link = |name: &str, to: &str| {
+        let path = folder.path().join(name);
+        std::os::unix::fs::symlink(to, &path).unwrap();
+        path.display().to_string()
+    };
+    for (path, hint) in [(link("loop", "loop"), "leads nowhere"), (link("gone", "nothing"), "not there")] {
+        let refused = ask(&[&path]);
+        refused.fails_with("cannot read");
+        assert!(
+            refused.stderr.contains("symbolic link") && refused.stderr.contains(hint),
+            "{}",
+            refused.stderr
+        );
+    }
+}
+
+#[test]
+fn sizes_may_have_a_unit() {
+    let folder = folder();
+    let path = write(folder.path(), "a.txt", "the king ".repeat(200));
+    ask(&[&path, "--max-bytes", "1k"]).fails_with("larger than 1024 bytes");
+    assert_eq!(ask(&[&path, "--max-bytes", "2K"]).code, Some(0));
+    let wrong = ask(&[&path, "--max-bytes", "2x"]);
+    assert!(wrong.stderr.contains("such as 5000, 10k, 5M or 1G"), "{}", wrong.stderr);
+}
+
+/// A disk without room.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_is_full_is_named() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let refused = Run::from(tiny(&["-c", "the king"]).stdout(full()).output().unwrap());
+    refused.fails_with("cannot write to standard output: No space left");
+    assert!(refused.stderr.contains("free some space"), "{}", refused.stderr);
+    let list = Run::from(spanqa(&["models", "list"]).stdout(full()).output().unwrap());
+    list.fails_with("cannot write to standard output: No space left");
 }
 
 // ---- other programs --------------------------------------------------------------------------------------------------
@@ -352,6 +518,15 @@ fn a_command_of_the_users_makes_the_text() {
     assert!(of("the sea").get("source").is_none());
     ask(&[&b, "--pre", &tool("fails")]).fails_with("no luck");
     ask(&[&b, "--pre", "/no/such/command"]).fails_with("there is no such program");
+    let hint = |command: &str, hint: &str| {
+        for files in [&[b.as_str()][..], &["-r", folder.path().to_str().unwrap()]] {
+            let refused = ask(&[files, &["--pre", command]].concat());
+            refused.fails_with(&format!("there is no such program as `{command}`"));
+            assert!(refused.stderr.contains(hint), "{}", refused.stderr);
+        }
+    };
+    hint("no-such-command", "`--pre` takes a program in PATH");
+    hint("sed -n 1p", "exec %s \"$1\"\\n' 'sed -n 1p' > pre.sh && chmod +x pre.sh");
     let skipped =
         ask(&["-r", folder.path().to_str().unwrap(), "--pre", &tool("fails"), "--pre-glob", "!*.txt"]);
     assert_eq!(skipped.code, Some(0), "{skipped:?}");

@@ -11,7 +11,7 @@ use spanqa::heads::{QaModel, SpanModel, WindowLogits};
 
 use crate::support::{
     FullSize, batch_of, best_tokens, fixture, fixture_json, folder_of, full_size_models, gap, largest_gap,
-    numbers, random_model, run, tiny_model,
+    numbers, overwrite, random_model, run, tiny_model,
 };
 
 const FAMILIES: [&str; 5] = ["minilm", "distilbert", "roberta", "bert-large", "xlm-roberta"];
@@ -352,16 +352,10 @@ fn the_built_in_model_can_be_packed() {
 /// Weights that are not numbers come back as what they make of the logits; whose question that is, others know.
 #[test]
 fn logits_that_are_not_finite_come_back() {
-    let original = std::fs::read(fixture("tiny/minilm/model.safetensors")).unwrap();
-    let length = u64::from_le_bytes(original[..8].try_into().unwrap()) as usize;
-    let header: Value = serde_json::from_slice(&original[8..8 + length]).unwrap();
-    let table = &header["bert.embeddings.word_embeddings.weight"]["data_offsets"][0];
-    // The first number of the row of token 30.
-    let at = 8 + length + table.as_u64().unwrap() as usize + 30 * 32 * 4;
-    let mut bytes = original.clone();
-    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
     let folder = tiny_model();
-    std::fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
+    let table = "bert.embeddings.word_embeddings.weight";
+    // The first number of the row of token 30.
+    overwrite(&folder.path().join("model.safetensors"), table, 30 * 32, f32::NAN);
     let mut batch = Batch::default();
     for ids in [[2, 31, 32, 3], [2, 30, 32, 3], [2, 33, 34, 3]] {
         batch.push(&ids, &[0; 4]);
@@ -375,6 +369,28 @@ fn logits_that_are_not_finite_come_back() {
         let finite: Vec<bool> =
             model.logits(&batch).unwrap().iter().map(|window| window.start[0].is_finite()).collect();
         assert_eq!(finite, [true, false, true], "{}", model.describe());
+    }
+}
+
+/// Inside a layer no number passes by a product: in 8 bits a weight or an activation that is not a number has to show in what the product
+/// gives. A single weight of the first half of the feed-forward part makes one activation of each row such a number.
+#[test]
+fn weights_inside_a_layer_that_are_not_finite_show_in_the_logits() {
+    let mut batch = Batch::default();
+    batch.push(&[2, 31, 32, 3], &[0; 4]);
+    for tensor in ["attention.self.query", "attention.output.dense", "intermediate.dense", "output.dense"] {
+        let folder = tiny_model();
+        let name = format!("bert.encoder.layer.1.{tensor}.weight");
+        overwrite(&folder.path().join("model.safetensors"), &name, 5, f32::NAN);
+        for runtime in [
+            Runtime::default(),
+            Runtime { reference: true, ..Runtime::default() },
+            Runtime { precision: Some(Precision::Int8), ..Runtime::default() },
+        ] {
+            let model = load_with(folder.path(), &runtime);
+            let logits = model.logits(&batch).unwrap();
+            assert!(!logits[0].start[0].is_finite(), "{tensor}: {}", model.describe());
+        }
     }
 }
 

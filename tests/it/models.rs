@@ -54,6 +54,22 @@ fn the_list_says_what_models_take_on_disk() {
 }
 
 #[test]
+fn what_is_no_fetched_model_cannot_be_removed() {
+    let cache = tempfile::tempdir().unwrap();
+    let remove = |name: &str| models(cache.path(), &["remove", name]);
+    // Tests run in the folder of the sources.
+    remove("docs").fails_with("docs is a folder, not a fetched model");
+    remove("./docs").fails_with("./docs is a folder, not a fetched model");
+    let unknown = remove("nonsense");
+    unknown.fails_with("there is no model named `nonsense`");
+    assert!(
+        unknown.stderr.contains("shows what was fetched") && !unknown.stderr.contains("./folder"),
+        "{unknown:?}"
+    );
+    assert!(remove("robertta").stderr.contains("did you mean roberta?"));
+}
+
+#[test]
 fn a_fetched_model_is_removed_on_request() {
     let cache = tempfile::tempdir().unwrap();
     let (gone, stays) = (put(cache.path(), "some/reader"), put(cache.path(), "some/other"));

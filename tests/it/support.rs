@@ -158,6 +158,18 @@ pub fn random_model(family: &str, width: usize) -> tempfile::TempDir {
     folder
 }
 
+/// Puts another number in the place of the `index`th of an f32 tensor in a safetensors file.
+pub fn overwrite(file: &Path, tensor: &str, index: usize, number: f32) {
+    let mut bytes = std::fs::read(file).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let [start, end] = [0, 1].map(|side| header[tensor]["data_offsets"][side].as_u64().unwrap() as usize);
+    let at = start + 4 * index;
+    assert!(header[tensor]["dtype"] == "F32" && at < end, "{tensor} {index}");
+    bytes[8 + length + at..][..4].copy_from_slice(&number.to_le_bytes());
+    std::fs::write(file, bytes).unwrap();
+}
+
 /// The binary under test, cut off from the user's settings and from the network.
 pub fn spanqa(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_spanqa"));

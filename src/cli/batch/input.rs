@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use spanqa::document::compression::{Unpacked, first_bytes, unpack};
-use spanqa::document::kind::Kind;
+use spanqa::document::encoding::FromUtf16;
+use spanqa::document::kind::{ByteOrder, Kind};
 use spanqa::request;
 use spanqa::request::lines::{Content, Format, Line, Lines};
 use spanqa::stream::Queue;
@@ -103,8 +104,8 @@ impl Reading<'_> {
         let name = || path.display().to_string();
         let unreadable =
             |error: io::Error| request::Error::Unreadable { input: name(), reason: error.to_string() };
-        let (mut lines, compressed) = match opened {
-            Ok(Ok((opened, compressed))) => (Lines::new(opened, self.limit), compressed),
+        let (mut lines, recoded) = match opened {
+            Ok(Ok((opened, recoded))) => (Lines::new(opened, self.limit), recoded),
             Ok(Err(kind)) => return Ok(Err(request::Error::NoRequests { input: name(), kind })),
             Err(error) => return Ok(Err(unreadable(error))),
         };
@@ -115,8 +116,8 @@ impl Reading<'_> {
                 Some(separator) => lines.row(separator),
             };
             self.lines = before + lines.count;
-            // What was read is up to a buffer ahead of what was taken. Through compression nothing better is known.
-            let position = match compressed {
+            // What was read is up to a buffer ahead of what was taken. Through compression or UTF-16 nothing better is known.
+            let position = match recoded {
                 true => self.read.load(Ordering::Relaxed),
                 false => first_byte + lines.taken,
             };
@@ -149,20 +150,23 @@ impl Reading<'_> {
     }
 }
 
-/// An input and whether it is compressed, or what it holds instead of requests.
+/// An input and whether its bytes are others than those of its lines, or what it holds instead of requests.
 pub type Opened<'a> = Result<(Unpacked<'a>, bool), Kind>;
 
 /// Takes compression off an input of lines.
 pub fn open<'a>(source: impl Read + 'a, path: &Path) -> io::Result<Opened<'a>> {
     let (compression, mut unpacked) = unpack(source)?;
-    let first = first_bytes(&mut unpacked, Kind::is_open)?;
-    Ok(match Kind::of(&first, path) {
-        Some(kind) => Err(kind),
-        None => {
-            let whole: Unpacked = Box::new(BufReader::new(io::Cursor::new(first).chain(unpacked)));
-            Ok((whole, compression.is_some()))
-        }
-    })
+    // Two bytes tell UTF-16, and no request is shorter.
+    let first = first_bytes(&mut unpacked, |first| first.len() < 2 || Kind::is_open(first))?;
+    if let Some(kind) = Kind::of(&first, path) {
+        return Ok(Err(kind));
+    }
+    let order = ByteOrder::marked(&first);
+    let whole = BufReader::new(io::Cursor::new(first).chain(unpacked));
+    Ok(Ok(match order {
+        Some(order) => (Box::new(BufReader::new(FromUtf16::new(whole, order))), true),
+        None => (Box::new(whole), compression.is_some()),
+    }))
 }
 
 /// What a file holds instead of requests. Nobody should wait for a model to hear that.

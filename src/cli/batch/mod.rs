@@ -17,6 +17,7 @@ mod resume;
 mod run;
 mod writer;
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,8 +34,8 @@ use spanqa::text::offsets::OffsetUnit;
 
 use super::inputs::DEFAULT_MAX_BYTES;
 use super::meter::ProgressArg;
-use super::options::{CareArgs, Read, ReaderArgs, UNITS, choice};
-use super::{Outcome, Usage, is_broken_pipe, notice, signals};
+use super::options::{CareArgs, Read, ReaderArgs, UNITS, choice, size};
+use super::{Outcome, Usage, is_broken_pipe, notice, signals, terminal};
 use input::{Inputs, require_readable};
 use output::Partial;
 use report::Report;
@@ -77,8 +78,8 @@ pub struct Args {
     /// The field or column that holds the id
     #[arg(long, value_name = "NAME", default_value = "id", help_heading = "Requests")]
     id_field: String,
-    /// Bytes that a request, or a file that it names, may have
-    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_BYTES, help_heading = "Requests")]
+    /// Bytes that a request, or a file that it names, may have; 10k, 5M and 1G are powers of 1024
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_BYTES, value_parser = size, help_heading = "Requests")]
     max_bytes: u64,
     /// Do not read files that requests name
     #[arg(long, help_heading = "Requests")]
@@ -103,13 +104,13 @@ pub struct Args {
     /// In a table they become columns behind the others: those of its header, or with JSON lines those of the first request.
     #[arg(long, help_heading = "Records")]
     keep_fields: bool,
-    /// How to write records
-    #[arg(long, value_parser = choice::<Format>(FORMATS), value_name = "FORMAT", default_value_t = Format::Jsonl, help_heading = "Records")]
-    output_format: Format,
+    /// How to write records [default: jsonl]
+    #[arg(long, value_parser = choice::<Format>(FORMATS), value_name = "FORMAT", help_heading = "Records")]
+    output_format: Option<Format>,
     /// Write a row for each answer, and one for each question without an answer: for data frames
     ///
     /// In JSON lines a row is an object of one level. Its columns are id, question, rank (from 1), answered, answer, start, end, document,
-    /// score, margin, no_answer_score, code and error, or those of `--columns`. `-k` sets how many answers a question may have.
+    /// score, margin, no_answer_score, code, error, perhaps, windows_total and source (an object, if there is one), or those of `--columns`. `-k` sets how many answers a question may have.
     #[arg(long, conflicts_with = "why", help_heading = "Records")]
     flat: bool,
     /// Columns of a table or of --flat, separated by commas
@@ -154,19 +155,14 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let mut layout = args.layout()?;
     args.refuse_output_that_is_read()?;
     let partial = args.output.as_deref().map(|target| Partial::open(target, args.resume)).transpose()?;
-    let opened = match args.open() {
-        Ok(opened) => opened,
-        Err(error) => {
-            if let Some(partial) = partial {
-                partial.discard_if_empty();
-            }
-            return Err(error);
-        }
-    };
+    let opened = args.open()?;
     let mut output = partial.map(|partial| args.follow(partial, &opened)).transpose()?;
     let names = inputs.paths.iter().map(|path| path.display().to_string().into()).collect();
     let mut parser = Parser::new(args.fields(), args.keep_fields, names);
     let mut report = Report::new(args.progress, args.quiet, inputs.size());
+    if let Some(note) = args.named_like_a_table() {
+        report.note(&note);
+    }
     let limit = usize::try_from(args.max_bytes).unwrap_or(usize::MAX);
     let run = Run::new(limit, opened.reader.group_tokens());
     // It may wait for input when everything else has ended, so nobody waits for it.
@@ -200,7 +196,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
             .inspect_err(|_| trace.remove_if_new())?;
         report.starts_at(start.position);
     }
-    let mut file = output.as_ref().map(|output| output.partial.writer(start.bytes)).transpose()?;
+    let mut file = output.as_mut().map(|output| output.partial.writer(start.bytes)).transpose()?;
     let out: &mut dyn Write = match &mut file {
         Some(file) => file,
         None => out,
@@ -219,6 +215,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
             order: if args.unordered { Order::Any } else { Order::from(next_record(&parser, &start.first)) },
             failures: args.failures(),
             notes: Vec::new(),
+            left_out: HashSet::new(),
         };
         run.stages(&opened.reader, &opened.options, parser, start.first, &mut writer)
     };
@@ -243,6 +240,19 @@ impl Args {
         Ok(Inputs { paths, format: self.input_format, limit })
     }
 
+    fn format(&self) -> Format {
+        self.output_format.unwrap_or(Format::Jsonl)
+    }
+
+    /// The output's name says table, and nothing was said of a format.
+    fn named_like_a_table(&self) -> Option<String> {
+        let (None, Some(output)) = (self.output_format, &self.output) else { return None };
+        let format = Format::of(output);
+        let name = terminal::name(&output.display().to_string()).into_owned();
+        (format != Format::Jsonl)
+            .then(|| format!("{name} gets JSON lines; `--output-format {format}` writes a table"))
+    }
+
     /// How records are written.
     fn layout(&self) -> Result<Layout> {
         if self.flat
@@ -253,7 +263,7 @@ impl Args {
             let hint = "without it nothing tells where the rows of a question end: add `rank` to `--columns`";
             return Err(Usage::new("--flat --resume needs the column `rank`", hint).into());
         }
-        Layout::new(self.output_format, &self.columns, self.keep_fields, self.flat).map_err(|error| {
+        Layout::new(self.format(), &self.columns, self.keep_fields, self.flat).map_err(|error| {
             let hint = match &error {
                 LayoutError::ColumnsWithoutTable => {
                     "add `--flat`, `--output-format csv` or `--output-format tsv`".to_owned()
@@ -262,6 +272,7 @@ impl Args {
                     "`--keep-fields` makes fields of requests columns; records have {}",
                     COLUMNS.join(", ")
                 ),
+                LayoutError::ColumnTwice { .. } => "name each column once in `--columns`".to_owned(),
             };
             Usage::new(error.to_string(), hint).into()
         })
@@ -269,11 +280,12 @@ impl Args {
 
     /// Loads the model.
     fn open(&self) -> Result<Opened> {
-        let resolved = self.reader.resolve(self.quiet)?;
         let read = self.reader.read(Read::All);
+        let limits = self.reader.limits.limits(read)?;
+        let resolved = self.reader.resolve(self.quiet)?;
         let options = Options {
             decoding: self.care.decoding(&self.reader.decoding, &resolved, false)?,
-            limits: self.reader.limits.limits(read),
+            limits,
             read,
             unit: self.offset_unit,
             why: self.why,
@@ -310,16 +322,7 @@ impl Args {
     fn follow(&self, partial: Partial, opened: &Opened) -> Result<Output> {
         let trace = match self.unordered {
             true => None,
-            false => {
-                let settings = match self.settings(opened) {
-                    Ok(settings) => settings,
-                    Err(error) => {
-                        partial.discard_if_empty();
-                        return Err(error);
-                    }
-                };
-                Some(Trace::open(&partial, settings, self.resume, self.resume_anyway)?)
-            }
+            false => Some(Trace::open(&partial, self.settings(opened)?, self.resume, self.resume_anyway)?),
         };
         Ok(Output { partial, trace })
     }
@@ -331,7 +334,7 @@ impl Args {
             ("model", opened.files.identity()?.to_string()),
             ("keep-fields", self.keep_fields.to_string()),
             ("no-files", self.no_files.to_string()),
-            ("output-format", self.output_format.to_string()),
+            ("output-format", self.format().to_string()),
             ("columns", self.columns.join(",")),
             ("question-field", self.question_field.clone()),
             ("context-field", self.context_field.clone()),
@@ -378,8 +381,14 @@ impl Args {
         }
         if let Some(Output { partial, trace }) = output {
             partial.complete()?;
-            if let Some(trace) = trace {
-                trace.remove();
+            match trace {
+                Some(trace) => {
+                    if let Err(error) = trace.complete(&partial) {
+                        report.note(&format!("{error}; `--resume` will not notice when flags change"));
+                    }
+                }
+                // They would be those of the file whose place it took.
+                None => drop(std::fs::remove_file(partial.flags())),
             }
         }
         if opened.built_in && !self.quiet {

@@ -1,9 +1,11 @@
 //! Where records go. A file is written beside its final name, in whole records and in input order, and renamed when it is complete.
 //!
 //! Whatever kills the process leaves a beginning of the complete file under the name `FILE.partial`, possibly with half a record
-//! at its end. How a later run goes on with it is in [`resume`](super::resume).
+//! at its end. How a later run goes on with it is in [`resume`](super::resume). A complete file is gone on with in a copy of that name,
+//! which is gone again unless something is written to it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -27,6 +29,20 @@ pub struct Partial {
     target: PathBuf,
     path: PathBuf,
     file: File,
+    /// It is a copy of a complete file.
+    copied: bool,
+    /// Something may have been written to it.
+    used: bool,
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let empty = || self.file.metadata().is_ok_and(|data| data.len() == 0);
+        if !self.used && (self.copied || empty()) {
+            // Whatever stays would be in the way of the next run.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Partial {
@@ -39,8 +55,9 @@ impl Partial {
             let hint = "give the name of a file, such as answers.jsonl";
             return Err(Usage::new(format!("{} is a folder", target.display()), hint).into());
         }
-        if resume && !path.exists() && target.exists() {
-            // A complete file may have got more requests since. It stays until its successor is complete, too.
+        // A complete file may have got more requests since. It stays until its successor is complete, too.
+        let copied = resume && !path.exists() && target.exists();
+        if copied {
             spanqa::fs::copy(target, &path)?;
         }
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
@@ -60,7 +77,25 @@ impl Partial {
                 Usage::new(format!("{} was left by a run that did not end", path.display()), hint).into()
             );
         }
-        Ok(Self { target: target.to_owned(), path, file })
+        Ok(Self { target: target.to_owned(), path, file, copied, used: false })
+    }
+
+    /// The file that says with which flags a complete output was made. Its name is hidden, so that it is in nobody's way.
+    pub fn flags(&self) -> PathBuf {
+        let mut name = OsString::from(".");
+        name.push(self.target.file_name().unwrap_or_default());
+        name.push(".flags");
+        self.target.with_file_name(name)
+    }
+
+    /// Whether it is a copy of a complete file.
+    pub fn is_copied(&self) -> bool {
+        self.copied
+    }
+
+    /// Why the file cannot be gone on with, and the ways out; one of them is to keep its records if it holds records at all.
+    pub fn foreign(&self, what: &str, keep: bool) -> anyhow::Error {
+        Refusal::of(self).because(what, keep)
     }
 
     /// What is in it, from the start.
@@ -72,12 +107,13 @@ impl Partial {
             Layout::Rows(rows) => (rows.separator, rows.flat),
         };
         let lines = Lines::new(BufReader::new(file), usize::MAX);
-        let (layout, path) = (layout.clone(), self.path.clone());
-        Ok(Records { lines, separator, flat, ahead: None, taken: 0, layout, path })
+        let (layout, refusal) = (layout.clone(), Refusal::of(self));
+        Ok(Records { lines, separator, flat, ahead: None, taken: 0, layout, refusal })
     }
 
     /// Goes on writing after so many bytes; what is behind them is dropped.
-    pub fn writer(&self, from: u64) -> Result<BufWriter<File>> {
+    pub fn writer(&mut self, from: u64) -> Result<BufWriter<File>> {
+        self.used = true;
         let mut file = self.file.try_clone().map_err(refused(&self.path))?;
         file.set_len(from).map_err(refused(&self.path))?;
         file.seek(SeekFrom::Start(from)).map_err(refused(&self.path))?;
@@ -85,16 +121,8 @@ impl Partial {
     }
 
     /// Gives the file its name.
-    pub fn complete(self) -> Result<()> {
+    pub fn complete(&self) -> Result<()> {
         Ok(spanqa::fs::complete(&self.file, &self.path, &self.target).map_err(refused(&self.target))?)
-    }
-
-    /// Forgets a file that nothing was written to.
-    pub fn discard_if_empty(self) {
-        if self.file.metadata().is_ok_and(|data| data.len() == 0) {
-            // If it stays, it stays empty, which the next run takes for new.
-            let _ = fs::remove_file(&self.path);
-        }
     }
 
     /// The name that it has until it is complete.
@@ -103,9 +131,32 @@ impl Partial {
     }
 }
 
+/// How a refusal speaks of a file: a copy of a complete one is gone when somebody reads it.
+struct Refusal {
+    shown: PathBuf,
+    anew: String,
+}
+
+impl Refusal {
+    fn of(partial: &Partial) -> Self {
+        match partial.copied {
+            true => Self { shown: partial.target.clone(), anew: "leave `--resume` out".into() },
+            false => Self {
+                shown: partial.path.clone(),
+                anew: format!("start anew with `rm {}`", partial.path.display()),
+            },
+        }
+    }
+
+    fn because(&self, what: &str, keep: bool) -> anyhow::Error {
+        let keep = if keep { ", keep its records with `--resume-anyway`" } else { "" };
+        let hint = format!("give the input and the flags of the first run{keep}, or {}", self.anew);
+        Usage::new(format!("{} {what} and cannot be resumed", self.shown.display()), hint).into()
+    }
+}
+
 /// A JSON object of one level, read as a row.
-fn flat_object(json: &str) -> Option<Record> {
-    let object: BTreeMap<String, &RawValue> = serde_json::from_str(json).ok()?;
+fn flat_object(object: BTreeMap<String, &RawValue>) -> Option<Record> {
     let (columns, cells): (Vec<String>, Vec<_>) = object.into_iter().unzip();
     let text = |cell: &RawValue| Some(rows::text(cell.get().into()).ok()?.into_owned());
     let cells = cells.into_iter().map(text).collect::<Option<Vec<String>>>()?;
@@ -127,7 +178,7 @@ pub struct Records {
     ahead: Option<Record>,
     taken: u64,
     layout: Layout,
-    path: PathBuf,
+    refusal: Refusal,
 }
 
 /// What a record says came of its request.
@@ -153,8 +204,10 @@ pub struct Record {
     pub outcome: Outcome,
     pub question: Option<String>,
     pub model: Option<String>,
-    /// Of an error.
+    /// Of an error; empty if it is not told.
     pub code: Option<String>,
+    /// Whether a record of an error would say that it is one.
+    tells_errors: bool,
     pub quotes: Vec<Quote>,
 }
 
@@ -178,8 +231,7 @@ struct Object<'a> {
     answered: Option<bool>,
     error: Option<Failure>,
     model: Option<String>,
-    #[serde(default)]
-    answers: Vec<Quote>,
+    answers: Option<Vec<Quote>>,
     #[serde(default)]
     candidates: Vec<Quote>,
 }
@@ -206,7 +258,8 @@ impl Record {
             question: object.question,
             model: object.model,
             code: object.error.map(|error| error.code),
-            quotes: object.answers.into_iter().chain(object.candidates).collect(),
+            tells_errors: true,
+            quotes: object.answers.into_iter().flatten().chain(object.candidates).collect(),
         }
     }
 
@@ -244,7 +297,17 @@ impl Record {
             question: filled("question"),
             model: filled("model"),
             code: filled("code").or(failed.filter(|failed| *failed).map(|_| String::new())),
+            tells_errors: failed.is_some(),
             quotes: quote.into_iter().collect(),
+        }
+    }
+
+    /// Whether it may be the record of such an error. Rows need not say what the error was, or that there was one.
+    pub fn may_be_error(&self, code: &str) -> bool {
+        match (&self.code, self.outcome) {
+            (Some(found), _) => found.is_empty() || found == code,
+            (None, Outcome::Answered) => false,
+            (None, _) => !self.tells_errors,
         }
     }
 
@@ -327,8 +390,19 @@ impl Records {
             return Err(self.foreign("is not text"));
         };
         let record = match &self.layout {
-            Layout::Jsonl => serde_json::from_str(&record).ok().map(Record::of_object),
-            Layout::Rows(Rows { separator: None, .. }) => flat_object(&record),
+            // A reply has a list of answers, be it empty. A row has none.
+            Layout::Jsonl => serde_json::from_str(&record)
+                .ok()
+                .filter(|object: &Object| object.error.is_some() || object.answers.is_some())
+                .map(Record::of_object),
+            Layout::Rows(Rows { separator: None, columns, .. }) => {
+                let object: Option<BTreeMap<String, &RawValue>> = serde_json::from_str(&record).ok();
+                let lacks = |column: &String| object.as_ref().is_some_and(|row| !row.contains_key(column));
+                if columns.iter().any(lacks) {
+                    return Err(self.foreign("has other columns"));
+                }
+                object.and_then(flat_object)
+            }
             Layout::Rows(Rows { separator: Some(separator), columns, .. }) => {
                 let cells = table::cells(&record, *separator);
                 (cells.len() == columns.len()).then(|| Record::of_row(&cells, columns))
@@ -343,7 +417,7 @@ impl Records {
             None => self.lines.next(),
             Some(separator) => self.lines.row(separator),
         };
-        let line = read.with_context(|| format!("cannot read {}", self.path.display()))?;
+        let line = read.with_context(|| format!("cannot read {}", self.refusal.shown.display()))?;
         Ok(match line {
             Some(Ok(line)) if self.lines.ended => Some(line),
             _ => None,
@@ -351,8 +425,6 @@ impl Records {
     }
 
     fn foreign(&self, what: &str) -> anyhow::Error {
-        let path = self.path.display();
-        let hint = format!("give the input and the flags of the first run, or start anew with `rm {path}`");
-        Usage::new(format!("{path} {what} and cannot be resumed"), hint).into()
+        self.refusal.because(what, false)
     }
 }

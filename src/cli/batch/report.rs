@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use indicatif::{HumanCount, HumanDuration};
+use indicatif::HumanCount;
 use serde::Serialize;
 
 use super::output::Outcome;
 use crate::cli::meter::{Meter, ProgressArg, Say};
+use crate::cli::progress;
 
 /// What has been counted.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,10 +55,8 @@ impl Tally {
         if self.errors > 0 {
             line.push_str(&format!(", {} errors", HumanCount(self.errors)));
         }
-        if let Some(left) = rates.seconds_left {
-            line.push_str(&format!(", {} left", HumanDuration(Duration::from_secs_f64(left))));
-        }
-        line
+        let left = rates.seconds_left.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        line + &left.map_or(String::new(), progress::left)
     }
 
     fn rates(&self, meter: &Meter) -> Rates {
@@ -165,4 +164,34 @@ struct Rates {
     model_share: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds_left: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_time_is_said_to_be_left_before_anything_is_done() {
+        let (mut tally, mut meter) = (Tally::default(), Meter::new(ProgressArg::Off, true, Some(1000)));
+        assert!(!tally.line(&meter).contains("left"), "{}", tally.line(&meter));
+        tally.requests += 1;
+        meter.reached(1);
+        meter.runs_since(Duration::from_secs(1));
+        assert!(tally.line(&meter).ends_with(" minutes left"), "{}", tally.line(&meter));
+    }
+
+    /// What an earlier run did took none of this one's time.
+    #[test]
+    fn the_time_left_counts_what_this_run_has_done() {
+        let (mut tally, mut meter) = (Tally::default(), Meter::new(ProgressArg::Off, true, Some(1000)));
+        tally.resumed(Outcome::Answered);
+        meter.starts_at(900);
+        assert!(tally.rates(&meter).seconds_left.is_none());
+        tally.requests += 1;
+        meter.reached(950);
+        meter.runs_since(Duration::from_secs(100));
+        let left = tally.rates(&meter).seconds_left.unwrap();
+        // Fifty bytes took a hundred seconds, and fifty are left.
+        assert!((99.0..110.0).contains(&left), "{left}");
+    }
 }

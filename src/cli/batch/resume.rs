@@ -2,15 +2,15 @@
 //!
 //! The requests are read again from the start and laid beside the records that are there, one by one. A record belongs to a request
 //! if it has its id or its line, and if the request still asks what it asked: a journal beside an output that is not complete holds
-//! what the flags were and a fingerprint of each question with its documents. A complete output has no journal any more; there the
-//! question and the place of each quotation are compared. At the first request whose records are not all there the output is cut, and
+//! what the flags were and a fingerprint of each question with its documents. Of a complete output only the flags are kept, in a hidden file;
+//! there the question and the place of each quotation are compared. At the first request whose records are not all there the output is cut, and
 //! the run goes on from that request.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
-use spanqa::journal::{Changed, Journal};
+use spanqa::journal::{self, Changed, Journal};
 use spanqa::request::lines::Line;
 use spanqa::request::parser::{Parsed, Parser, Ticket};
 use spanqa::request::record::Layout;
@@ -22,12 +22,13 @@ use spanqa::text::offsets::OffsetUnit;
 use super::output::{Partial, Quote, Record, Records};
 use super::report::Tally;
 use super::run::next_request;
-use crate::cli::Usage;
 
 /// What a run notes about its requests until its output is complete.
 pub struct Trace {
     journal: Journal<String>,
     path: PathBuf,
+    /// Whether this run made it.
+    new: bool,
     settings: Settings,
     /// Fingerprints of an earlier run's requests, one for each of its records.
     before: Vec<String>,
@@ -56,20 +57,26 @@ impl Trace {
         let mut path = partial.path().as_os_str().to_owned();
         path.push(".journal");
         let path = PathBuf::from(path);
-        let (journal, before) = if resume && path.exists() {
+        let new = !(resume && path.exists());
+        let (journal, before) = if new {
+            if partial.is_copied()
+                && !anyway
+                && let Some(changed) = journal::changed(&partial.flags(), &settings)?
+            {
+                return Err(partial.foreign(&made_otherwise(&changed), true));
+            }
+            (Journal::create(&path, &settings)?, Vec::new())
+        } else {
             match Journal::resume(&path, &settings, Stop::Changed) {
                 Ok(opened) => opened,
                 Err(Stop::Changed(_)) if anyway => (Journal::create(&path, &settings)?, Vec::new()),
-                Err(Stop::Changed(Changed { field, found, expected })) => {
-                    let what = format!("was made with --{field} {found}, not {expected},");
-                    return Err(foreign(partial.path(), &what));
+                Err(Stop::Changed(changed)) => {
+                    return Err(partial.foreign(&made_otherwise(&changed), true));
                 }
                 Err(Stop::Unreadable(error)) => return Err(error.into()),
             }
-        } else {
-            (Journal::create(&path, &settings)?, Vec::new())
         };
-        Ok(Self { journal, path, settings, before, waiting: Vec::new() })
+        Ok(Self { journal, path, new, settings, before, waiting: Vec::new() })
     }
 
     /// Notes whose record is about to be written.
@@ -92,17 +99,30 @@ impl Trace {
         Ok(())
     }
 
-    /// Forgets everything: the output is complete.
-    pub fn remove(self) {
+    /// Forgets everything but the flags: the output is complete.
+    pub fn complete(self, partial: &Partial) -> spanqa::fs::Result<()> {
         // If it stays it is taken for the journal of a run without records.
         let _ = fs::remove_file(&self.path);
+        spanqa::fs::write_lines(&partial.flags(), &[&self.settings])
     }
 
-    /// Forgets a journal that holds nothing of an earlier run: this one was refused, and its flags are not those of the records.
+    /// Forgets a journal that this run made: it was refused, and its flags are not those of the records.
     pub fn remove_if_new(&self) {
-        if self.before.is_empty() {
+        if self.new {
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+/// Says how the flags of an output differ from those of this run.
+fn made_otherwise(Changed { field, found, expected }: &Changed) -> String {
+    // A flag without a value, and lists and flags that were not given.
+    let absent = |value: &str| matches!(value, "" | "false" | "not set");
+    let given = |value: &str| if value == "true" { String::new() } else { format!(" {value}") };
+    match (absent(found), absent(expected)) {
+        (true, false) => format!("was made without --{field}{},", given(expected)),
+        (false, true) => format!("was made with --{field}{},", given(found)),
+        _ => format!("was made with --{field} {found}, not {expected},"),
     }
 }
 
@@ -179,7 +199,7 @@ impl Earlier<'_> {
         let ticket = &parsed.tickets[item];
         if let Some(other) = record.model.as_ref().filter(|other| *other != self.model) {
             let what = format!("was made with the model {other}, not {},", self.model);
-            return Err(foreign(self.partial.path(), &what));
+            return Err(self.partial.foreign(&what, true));
         }
         match (noted, &ticket.fingerprint) {
             (Some(then), Some(now)) if then == now => return Ok(()),
@@ -188,10 +208,14 @@ impl Earlier<'_> {
             }
             _ => {}
         }
-        let body = match (&parsed.request, &record.code) {
-            (Err(problem), Some(code)) if problem.code() == code => return Ok(()),
-            (Err(_), _) => return Err(self.differs(ticket, "it cannot be understood any more")),
-            (Ok(body), _) => body,
+        let body = match &parsed.request {
+            Ok(body) => body,
+            Err(problem) if record.may_be_error(problem.code()) => return Ok(()),
+            Err(_) if record.code.is_some() => return Err(self.differs(ticket, "it has another error")),
+            Err(_) => {
+                let how = "it has a reply to a request that cannot be understood any more";
+                return Err(self.differs(ticket, how));
+            }
         };
         let Some(asked) = body.items.get(item) else { return Ok(()) };
         match &record.question {
@@ -200,7 +224,7 @@ impl Earlier<'_> {
             }
             None if record.code.is_none() && !record.has_id => {
                 let what = "has neither the column id nor question, so nothing tells whose its rows are,";
-                return Err(foreign(self.partial.path(), what));
+                return Err(self.partial.foreign(what, true));
             }
             _ => {}
         }
@@ -232,16 +256,30 @@ impl Earlier<'_> {
     }
 
     fn differs(&self, ticket: &Ticket, how: &str) -> anyhow::Error {
-        let line = ticket.line.map_or(String::new(), |line| format!("line {line}, "));
-        let what = format!("does not belong to this input: {how} at {line}request {},", ticket.name());
-        foreign(self.partial.path(), &what)
+        let place = match (ticket.line, &ticket.id) {
+            (Some(line), Some(id)) => format!("line {line} (id {id})"),
+            (Some(line), None) => format!("line {line}"),
+            (None, _) => format!("request {}", ticket.name()),
+        };
+        self.partial.foreign(&format!("does not belong to this input: {how} at {place},"), true)
     }
 }
 
-fn foreign(path: &Path, what: &str) -> anyhow::Error {
-    let path = path.display();
-    let hint = format!(
-        "give the input and the flags of the first run, keep its records with `--resume-anyway`, or start anew with `rm {path}`"
-    );
-    Usage::new(format!("{path} {what} and cannot be resumed"), hint).into()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_flags_are_said_as_they_are_typed() {
+        for (field, found, expected, said) in [
+            ("top-k", "1", "2", "was made with --top-k 1, not 2,"),
+            ("flat", "not set", "true", "was made without --flat,"),
+            ("keep-fields", "true", "false", "was made with --keep-fields,"),
+            ("columns", "", "id,rank", "was made without --columns id,rank,"),
+            ("columns", "id,rank", "", "was made with --columns id,rank,"),
+        ] {
+            let changed = Changed { field: field.into(), found: found.into(), expected: expected.into() };
+            assert_eq!(made_otherwise(&changed), said);
+        }
+    }
 }

@@ -81,6 +81,7 @@ fn weight(done: &Done<Ticket>) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::path::Path;
 
@@ -141,6 +142,7 @@ mod tests {
                 order: Order::from(0),
                 failures: Failures::Recorded,
                 notes: Vec::new(),
+                left_out: HashSet::new(),
             };
             let ended = catch_unwind(AssertUnwindSafe(|| {
                 run.stages(&reader, &Arc::default(), parser, None, &mut writer)

@@ -1,6 +1,6 @@
 //! The last stage: puts records into the order of the input, writes them, and says how far it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ pub struct Writer<'a> {
     pub failures: Failures,
     /// What was remarked already.
     pub notes: Vec<String>,
+    /// Fields of requests that were said to find no room.
+    pub left_out: HashSet<String>,
 }
 
 /// In which order records are written.
@@ -60,6 +62,8 @@ pub enum Failures {
 
 /// Remarks that are made at most.
 const NOTES: usize = 4;
+/// Fields that are named at most as having no room.
+const NAMES: usize = 100;
 
 impl Writer<'_> {
     /// Writes everything that comes.
@@ -119,13 +123,7 @@ impl Writer<'_> {
         {
             trace.note(ticket)?;
         }
-        if let Some(name) = self.layout.left_out(ticket) {
-            let why = match COLUMNS.contains(&name) {
-                true => "records have a column of that name",
-                false => "the first request has no such field; `--columns` names columns",
-            };
-            self.note(&format!("the field `{name}` is left out: {why}"));
-        }
+        self.say_what_is_left_out(ticket);
         match reply {
             Ok(reply) => {
                 for note in &reply.notes {
@@ -153,10 +151,44 @@ impl Writer<'_> {
         }
     }
 
+    /// Names every field once, those of one request together.
+    fn say_what_is_left_out(&mut self, ticket: &Ticket) {
+        let layout = self.layout;
+        let (mut named, mut unexpected) = (Vec::new(), Vec::new());
+        for name in layout.left_out(ticket) {
+            if self.left_out.len() == NAMES {
+                // Requests with ever new fields would fill the memory with names.
+                break;
+            }
+            if self.left_out.insert(name.to_owned()) {
+                (if COLUMNS.contains(&name) { &mut named } else { &mut unexpected }).push(name);
+            }
+        }
+        if let Some((fields, have)) = fields(&named) {
+            self.report.note(&format!("{fields} left out: records have {have}"));
+        }
+        if let Some((fields, _)) = fields(&unexpected) {
+            let why = "the first request has no such field; `--columns` names columns";
+            self.report.note(&format!("{fields} left out: {why}"));
+        }
+    }
+
     fn note(&mut self, text: &str) {
         if self.notes.len() < NOTES && !self.notes.iter().any(|known| known == text) {
             self.report.note(text);
             self.notes.push(text.to_owned());
+        }
+    }
+}
+
+/// Fields as a remark names them, and what records have instead.
+fn fields(names: &[&str]) -> Option<(String, &'static str)> {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.as_slice() {
+        [] => None,
+        [one] => Some((format!("the field {one} is"), "a column of that name")),
+        [most @ .., last] => {
+            Some((format!("the fields {} and {last} are", most.join(", ")), "columns of these names"))
         }
     }
 }

@@ -18,7 +18,7 @@ use super::{Outcome, Usage, signals, terminal, walk};
 /// Ask one question after another: the files stay loaded
 ///
 /// Questions are typed at a prompt, one a line; the arrow keys bring back earlier ones, those of earlier days included. Ctrl-C takes back
-/// the question under way, Ctrl-D leaves. If standard input is no terminal, each line of it is a question.
+/// the question under way; Ctrl-D leaves, as `exit` and `quit` do. If standard input is no terminal, each line of it is a question.
 ///
 /// Exits 0 after Ctrl-D. With questions from a pipe it exits as `spanqa ask` does: 1 if one was not answered.
 #[derive(clap::Args)]
@@ -34,7 +34,7 @@ pub struct Args {
     session: SessionArgs,
 }
 
-/// What somebody types who wants to leave.
+/// What somebody types at a prompt who wants to leave.
 const GOODBYES: [&str; 2] = ["exit", "quit"];
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
@@ -53,7 +53,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     if at_prompt && !args.session.quiet {
         terminal::note(welcome(&session));
     }
-    let outcome = ask_all(&mut session, &mut lines, &stop, out)?;
+    let outcome = ask_all(&mut session, &mut lines, at_prompt, &stop, out)?;
     session.close();
     Ok(if at_prompt { Outcome::Success } else { outcome })
 }
@@ -61,6 +61,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
 fn ask_all(
     session: &mut Session,
     lines: &mut Lines,
+    at_prompt: bool,
     stop: &AtomicBool,
     out: &mut dyn Write,
 ) -> Result<Outcome> {
@@ -68,7 +69,7 @@ fn ask_all(
     let mut number = 0;
     loop {
         let question = match lines.next()? {
-            Line::Typed(question) if GOODBYES.contains(&question.trim()) => break,
+            Line::Typed(question) if at_prompt && GOODBYES.contains(&question.trim()) => break,
             Line::Typed(question) => question,
             Line::TakenBack => continue,
             Line::End => break,

@@ -18,7 +18,7 @@ use spanqa::text::view::View;
 use super::Args;
 use super::record::{Name, Place, Ticket};
 use crate::cli::batch::input::{Counted, can_be_read, open, other_kind};
-use crate::cli::{Usage, inputs, terminal};
+use crate::cli::{Usage, terminal};
 
 /// What an input holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,8 +105,7 @@ impl Inputs {
             }
         }
         if self.inputs.len() == before {
-            let hint = args.inputs.walk.advice().unwrap_or_else(|| inputs::NOTHING_FOUND.to_owned());
-            return Err(Usage::new(format!("there is no file below {name}"), hint).into());
+            return Err(args.inputs.walk.nothing_below(folder, &name)?.into());
         }
         Ok(())
     }

@@ -33,7 +33,7 @@ impl Args {
         let read = self.reader.read(Read::All);
         let mut options = Options {
             decoding: self.reader.decoding.decoding_by(ScoringRules::Squad, &resolved, false)?,
-            limits: self.reader.limits.limits(read),
+            limits: self.reader.limits.limits(read)?,
             read,
             why: self.report.is_some(),
             ..Options::default()

@@ -83,7 +83,7 @@ impl Args {
             self.data.choose(&mut joined)?;
             for (scoring, name) in RULES {
                 let read = self.reader.read(Read::All);
-                let limits = self.reader.limits.limits(read);
+                let limits = self.reader.limits.limits(read)?;
                 let mut options = Options { decoding: decoding.clone(), limits, read, ..Options::default() };
                 // What differs should be how windows are compared, and nothing else.
                 options.decoding.scoring = same_options(&decoding.scoring, scoring);

@@ -26,6 +26,7 @@ pub fn document(error: &Error) -> Option<String> {
         Error::Binary { .. } => format!("{CONVERT}, or name a command that does it: `--pre COMMAND`"),
         Error::OtherKind { path, kind } => return Some(to_text(&file(path), *kind)),
         Error::NoProgram { path, program, .. } => missing(program, &file(path)),
+        Error::NoCommand { path, command } => no_command(command, &file(path)),
         Error::ProgramFailed { path, program, .. } if program == "man" => {
             format!(
                 "give the page that a reader sees: man -P cat PAGE | spanqa ask \"...\", or `--read-as text` for {} as it stands",
@@ -61,6 +62,7 @@ fn to_text(file: &str, kind: Kind) -> String {
         Kind::Parquet | Kind::Arrow => format!("make JSON lines of it: {}", by_pandas(file, kind)),
         Kind::Sqlite => through(format!("sqlite3 {file} .dump")),
         Kind::Image => through(format!("tesseract {file} -")),
+        Kind::Utf16(order) => through(format!("iconv -f {} -t UTF-8 {file}", order.name())),
         Kind::Avro | Kind::Hdf5 | Kind::Executable => CONVERT.to_owned(),
     }
 }
@@ -81,6 +83,7 @@ pub fn to_requests(input: &str, kind: Kind) -> Option<String> {
         Kind::Tar => through(format!("tar -xOf {file}")),
         Kind::Xz => through(format!("xz -dc {file}")),
         Kind::SevenZip => through(format!("7z x -so {file}")),
+        Kind::Utf16(order) => through(format!("iconv -f {} -t UTF-8 {file}", order.name())),
         Kind::Pdf | Kind::Office(_) => format!("this is a document: spanqa ask \"...\" {file}"),
         _ => "a request looks like {\"question\": \"...\", \"context\": \"...\"}, one a line".to_owned(),
     })
@@ -109,12 +112,30 @@ fn missing(program: &str, file: &str) -> String {
     }
 }
 
+/// What `--pre` takes, where what it was given is not there.
+fn no_command(command: &str, file: &str) -> String {
+    if !command.trim().contains(char::is_whitespace) {
+        return format!(
+            "`--pre` takes a program in PATH, or its path, such as ./{}; it is called with the file: {} {file}",
+            command.trim_start_matches("./"),
+            quoted(command)
+        );
+    }
+    // `$1` is the file that the script gets.
+    format!(
+        "`--pre` takes one program without arguments; make a script of the command: \
+         printf '#!/bin/sh\\nexec %s \"$1\"\\n' {} > pre.sh && chmod +x pre.sh, then `--pre ./pre.sh`",
+        quoted(command)
+    )
+}
+
 /// A path as a shell takes it; standard input has none.
 fn file(path: &str) -> String {
     if path == "-" { "FILE".to_owned() } else { quoted(path) }
 }
 
-fn quoted(word: &str) -> String {
+/// A word as a shell takes it.
+pub fn quoted(word: &str) -> String {
     let plain = |char: char| char.is_alphanumeric() || "/._-+=:,@%".contains(char);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -1,8 +1,9 @@
 //! `spanqa models remove`: what was fetched leaves the cache.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::Path;
 
-use spanqa::source::{Cached, HubRepo, Reference, SourceOptions};
+use spanqa::source::{self, Cached, HubRepo, Reference, SourceOptions};
 
 use super::readable;
 use crate::cli::terminal::name;
@@ -37,19 +38,29 @@ pub fn run(
 /// The repository that a model was fetched from, if it is one that can be removed.
 fn repository(model: &str, options: &SourceOptions) -> anyhow::Result<HubRepo> {
     let shown = name(model);
-    let (what, hint) = match Reference::parse(model, &options.registry()?)? {
-        Reference::Repo(repo, _) if !model.contains('@') => return Ok(repo),
-        Reference::Repo(repo, _) => (
+    let folder =
+        (format!("{shown} is a folder, not a fetched model"), "a folder is yours to remove".to_owned());
+    let (what, hint) = match Reference::parse(model, &options.registry()?) {
+        Ok(Reference::Repo(repo, _)) if !model.contains('@') => return Ok(repo),
+        Ok(Reference::Repo(repo, _)) => (
             format!("all revisions of a repository are removed together, so {shown} cannot go alone"),
             format!("`spanqa models remove {}`", repo.id()),
         ),
-        Reference::BuiltIn(_) => (
+        Ok(Reference::BuiltIn(_)) => (
             format!("{shown} is inside this program and cannot be removed"),
             "`spanqa models list` shows what takes room on disk".to_owned(),
         ),
-        Reference::Folder(..) => {
-            (format!("{shown} is a folder, not a fetched model"), "a folder is yours to remove".to_owned())
+        Ok(Reference::Folder(..)) => folder,
+        Err(_) if Path::new(model).is_dir() => folder,
+        Err(source::Error::UnknownModel { near, .. }) => {
+            let all = "`spanqa models list` shows what was fetched";
+            let hint = match near.as_slice() {
+                [] => all.to_owned(),
+                near => format!("did you mean {}? {all}", near.join(" or ")),
+            };
+            (format!("there is no model named `{shown}`"), hint)
         }
+        Err(error) => return Err(error.into()),
     };
     Err(Usage::new(what, hint).into())
 }

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal};
 
 use anstream::{AutoStream, ColorChoice};
 use clap::ValueEnum;
+use clap::builder::styling::{AnsiColor, Styles};
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColorArg {
@@ -28,7 +29,12 @@ impl ColorArg {
     }
 }
 
-/// Escape codes, or nothing. Red and magenta can be read on black and on white; green, cyan and yellow cannot, nor can blue.
+/// How help and mistakes in flags look: by the rule of [`Palette`], which clap's own green and yellow break.
+pub const HELP: Styles =
+    Styles::styled().valid(AnsiColor::Magenta.on_default()).invalid(AnsiColor::Red.on_default().bold());
+
+/// Escape codes, or nothing. Red and magenta can be read on black and on white; green, cyan and yellow cannot, nor can blue. Dim text
+/// nearly vanishes on some terminals: it is for what can be missed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Palette {
     pub answer: &'static str,

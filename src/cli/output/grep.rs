@@ -15,17 +15,17 @@ impl Printer {
     /// `file:line:column: answer`, and a tab and the question if there are several. With context its sentences follow as
     /// `file-line-sentence`, and `--` parts the answers, as grep has it.
     pub(super) fn grep(&self, page: &Page, out: &mut dyn Write) -> Result<()> {
-        let Palette { answer: strong, name, dim, reset, .. } = self.palette;
+        let Palette { answer: strong, name, reset, .. } = self.palette;
         for answer in &page.reply.answers {
             let (document, text) = (page.document(answer), one_line(&answer.text));
             write!(out, "{name}{document}{reset}:{}:{}: {strong}{text}{reset}", answer.line, answer.column)?;
             if self.look.several {
-                write!(out, "\t{dim}{}{reset}", one_line(&page.reply.question))?;
+                write!(out, "\t{}", one_line(&page.reply.question))?;
             }
             writeln!(out)?;
             if let Some(neighbours) = self.look.context {
                 self.sentences(page, answer, neighbours, out)?;
-                writeln!(out, "{dim}--{reset}")?;
+                writeln!(out, "--")?;
             }
         }
         Ok(())

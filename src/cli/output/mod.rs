@@ -26,7 +26,7 @@ use spanqa::request::reply::{Answer, DocumentId, Reply};
 use spanqa::text::sentences::{Surroundings, around};
 
 use self::color::{ColorArg, Palette};
-use super::terminal::{self, name, one_line};
+use super::terminal::{self, flowing, name};
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -44,6 +44,16 @@ impl Format {
     /// Whether people read it, who have no use for three answers that share words.
     pub fn is_for_people(self) -> bool {
         matches!(self, Format::Text | Format::Grep)
+    }
+
+    /// What it is called on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Json => "json",
+            Format::Text => "text",
+            Format::Grep => "grep",
+            Format::Hf => "hf",
+        }
     }
 }
 
@@ -107,19 +117,23 @@ struct Page<'a> {
     documents: &'a [Arc<Document>],
 }
 
+/// What to call one of several documents. A text from the command line has no name, and only a number if there are several.
+pub fn name_of(id: &DocumentId, documents: usize) -> String {
+    match id {
+        DocumentId::Path(path) => name(path).into_owned(),
+        DocumentId::Index(_) if documents == 1 => "(text)".into(),
+        DocumentId::Index(index) => format!("(text {})", index + 1),
+    }
+}
+
 impl Page<'_> {
     /// The document's name, without power over a terminal.
     fn document(&self, answer: &Answer) -> String {
         self.name_of(&answer.document)
     }
 
-    /// A text from the command line has no name, and only a number if there are several.
     fn name_of(&self, id: &DocumentId) -> String {
-        match id {
-            DocumentId::Path(path) => name(path).into_owned(),
-            DocumentId::Index(_) if self.documents.len() == 1 => "(text)".into(),
-            DocumentId::Index(index) => format!("(text {})", index + 1),
-        }
+        name_of(id, self.documents.len())
     }
 
     /// A candidate that may well be the answer, though that is not sure.
@@ -127,10 +141,10 @@ impl Page<'_> {
         self.reply.candidates.first().filter(|_| self.reply.perhaps)
     }
 
-    /// How much was read, where that was not everything.
+    /// How much was read, where that was not everything. Fewer windows may well cover it: those around passages overlap less.
     fn unread(&self) -> Option<String> {
         let Reply { windows, windows_total, .. } = self.reply;
-        (windows < windows_total)
+        (windows < windows_total && self.reply.unread)
             .then(|| format!("{windows} of {windows_total} windows; `--read all` reads the rest"))
     }
 
@@ -148,14 +162,14 @@ impl Page<'_> {
 
     /// That a question has no answer, in a line.
     fn no_answer(&self) -> String {
-        let question = one_line(&self.reply.question);
+        let question = flowing(&self.reply.question);
         let what = match self.unread() {
             Some(read) => format!("no answer to \"{question}\" in {read}"),
             None => format!("no answer to \"{question}\""),
         };
         match self.perhaps() {
             Some(answer) => {
-                let (text, place) = (one_line(&answer.text), self.place(answer));
+                let (text, place) = (flowing(&answer.text), self.place(answer));
                 format!("{what}; perhaps \"{text}\" ({place}, probability {:.2})", answer.score)
             }
             None => what,

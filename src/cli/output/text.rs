@@ -17,12 +17,12 @@ impl Printer {
         let Palette { strong, dim, reset, .. } = self.palette;
         let reply = page.reply;
         if !self.look.typed {
-            self.line(0, &format!("{dim}{}{reset}", one_line(&reply.question)), out)?;
+            self.line(0, &flowing(&reply.question), out)?;
         }
         if !reply.answered {
             match page.perhaps() {
                 Some(best) => {
-                    let text = one_line(&best.text);
+                    let text = flowing(&best.text);
                     let line = format!(
                         "{strong}perhaps \"{text}\"{reset} {dim}(probability {:.2}){reset}",
                         best.score
@@ -35,7 +35,7 @@ impl Printer {
                 }
             }
             if let Some(read) = page.unread() {
-                self.line(2, &format!("{dim}in {read}{reset}"), out)?;
+                self.line(2, &format!("in {read}"), out)?;
             }
             if !reply.candidates.is_empty() && !reply.perhaps {
                 writeln!(out, "  {dim}nearest:{reset}")?;
@@ -52,7 +52,7 @@ impl Printer {
 
     /// The sentences around an answer, and where it stands.
     fn quote(&self, page: &Page, answer: &Answer, out: &mut dyn Write) -> Result<()> {
-        let Palette { answer: strong, dim, reset, .. } = self.palette;
+        let Palette { answer: strong, name, dim, reset, .. } = self.palette;
         // Without colour the answer is set off by brackets that few texts use.
         let (open, close) = if self.palette.is_plain() { ("⟦", "⟧") } else { ("", "") };
         let text = page.text_of(answer);
@@ -60,7 +60,7 @@ impl Printer {
         let neighbours = self.look.context.unwrap_or(0);
         let Surroundings { before, sentence, after } = page.surroundings(answer, neighbours);
         for range in before {
-            self.line(2, &format!("{dim}{}{reset}", piece(range)), out)?;
+            self.line(2, &piece(range), out)?;
         }
         let marked = format!(
             "{}{strong}{open}{}{close}{reset}{}",
@@ -70,13 +70,13 @@ impl Printer {
         );
         self.line(2, &marked, out)?;
         for range in after {
-            self.line(2, &format!("{dim}{}{reset}", piece(range)), out)?;
+            self.line(2, &piece(range), out)?;
         }
         let sheet = answer.source.as_ref().and_then(|source| source.page);
         let sheet = sheet.map_or(String::new(), |number| format!("  page {number}"));
         let (place, Answer { score, margin, .. }) = (page.place(answer), answer);
-        self.line(4, &format!("{dim}{place}{sheet}  score {score:.3}  margin {margin:+.2}{reset}"), out)?;
-        Ok(())
+        let numbers = format!("{dim}score {score:.3}  margin {margin:+.2}{reset}");
+        self.line(4, &format!("{name}{place}{reset}{sheet}  {numbers}"), out)
     }
 
     /// One line, or several on a narrow terminal.
@@ -85,29 +85,23 @@ impl Printer {
     }
 
     fn why(&self, page: &Page, why: &Why, out: &mut dyn Write) -> Result<()> {
-        let Palette { dim, reset, .. } = self.palette;
         for window in &why.windows {
-            let best = window
-                .best
-                .first()
-                .map_or(String::new(), |span| format!("  best {:+.2} {:?}", span.logit, span.text));
-            writeln!(
-                out,
-                "    {dim}window {} of {}: {}..{}, null {:+.2}{best}{reset}",
-                window.window,
-                page.name_of(&window.document),
-                window.start,
-                window.end,
-                window.null_logit
-            )?;
+            let best = window.best.first().map_or(String::new(), |span| {
+                format!("  best {:+.2} \"{}\"", span.logit, flowing(&span.text))
+            });
+            let name = page.name_of(&window.document);
+            let (number, start, end) = (window.window, window.start, window.end);
+            let line =
+                format!("window {number} of {name}: {start}..{end}, null {:+.2}{best}", window.null_logit);
+            self.line(4, &line, out)?;
         }
         for span in &why.spans {
-            writeln!(out, "    {dim}tokens of {:?}: start and end logits{reset}", span.text)?;
+            self.line(4, &format!("tokens of \"{}\": start and end logits", flowing(&span.text)), out)?;
             for token in &span.tokens {
                 let mark = if token.inside { "▸" } else { " " };
                 writeln!(
                     out,
-                    "    {dim}{mark} {:>8.2} {:>8.2}  {}{reset}",
+                    "    {mark} {:>8.2} {:>8.2}  {}",
                     token.start_logit,
                     token.end_logit,
                     one_line(&token.text)
@@ -176,6 +170,7 @@ mod tests {
             null_odds: Some(1.5),
             windows: 2,
             windows_total: 2,
+            unread: false,
             model: "tiny".into(),
             question_truncated: false,
             reason: None,
@@ -226,7 +221,10 @@ mod tests {
 
     #[test]
     fn what_was_not_read_is_said() {
-        let reply = Reply { windows_total: 93, ..reply(0.99, false) };
+        // Two windows may cover what three of another layout would.
+        let covered = Reply { windows_total: 3, ..reply(0.99, false) };
+        assert!(!shown(&covered, true).contains("--read all"));
+        let reply = Reply { windows_total: 93, unread: true, ..covered };
         let shown = shown(&reply, true);
         assert!(
             shown.starts_with(

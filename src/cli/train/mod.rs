@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use anyhow::Result;
 use serde::Serialize;
 use spanqa::encoder::{Precision, Runtime};
-use spanqa::eval::score::metrics::Rules;
 use spanqa::fs;
 use spanqa::heads::{QaModel, SpanModel};
 use spanqa::text::Tokenizer;
@@ -18,7 +17,7 @@ use spanqa::train::examples::{Counts, Examples};
 use spanqa::train::folder::{Folder, Progress};
 use spanqa::train::journal;
 use spanqa::train::recipe::{Keep, Objective};
-use spanqa::train::run::{Dev, End, Event, Run};
+use spanqa::train::run::{End, Event, Run};
 use spanqa::train::teacher::check_teacher;
 
 mod describe;
@@ -231,7 +230,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let runtime = args.device.runtime();
     let mut learner = args.learner(&base, &runtime)?;
     let laying = args.laying()?;
-    let limits = args.limits.limits(args.together());
+    let limits = args.limits.limits(args.together())?;
     let positions = learner.config().usable_positions();
     let (examples, counts) = Examples::new(&data.learn, &tokenizer, positions, (&limits, &laying))?;
     let mut recipe = args.recipe(&base, teacher.as_ref(), &data, &counts, laying)?;

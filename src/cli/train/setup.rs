@@ -131,7 +131,7 @@ impl Args {
         counts: &[Counts],
         laying: Laying,
     ) -> Result<Recipe> {
-        let limits = self.limits.limits(self.together());
+        let limits = self.limits.limits(self.together())?;
         let mut inputs = vec![
             ("base".to_owned(), base.files.identity()?.digest),
             ("window".into(), limits.max_tokens.to_string()),

@@ -50,9 +50,8 @@ impl Context<'_> {
         let near = sentences::around(self.text, &bytes, NEIGHBOURS);
         let mut some = |sentences: usize| random.below(sentences + 1);
         let (before, after) = (some(near.before.len()), some(near.after.len()));
-        let start =
-            near.before.iter().rev().take(before).last().map_or(near.sentence.start, |range| range.start);
-        let end = near.after.iter().take(after).last().map_or(near.sentence.end, |range| range.end);
+        let start = near.before.get(near.before.len() - before).unwrap_or(&near.sentence).start;
+        let end = near.after[..after].last().unwrap_or(&near.sentence).end;
         let first =
             self.tokens.offsets.partition_point(|&(_, token_end)| token_end <= start).min(place.start);
         let last = self.tokens.offsets.partition_point(|&(token_start, _)| token_start < end).max(place.end);
