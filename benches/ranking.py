@@ -40,9 +40,10 @@ def main():
     parser.add_argument("dataset")
     parser.add_argument("--spanqa", default="spanqa")
     parser.add_argument("--above", type=int, default=4096)
+    parser.add_argument("--every", type=int, default=1, help="only one question of so many")
     parser.add_argument("--order", action="append", default=[])
     args = parser.parse_args()
-    asked = list(questions(args.dataset, args.above))
+    asked = list(questions(args.dataset, args.above))[:: args.every]
     with tempfile.TemporaryDirectory() as folder:
         for order in args.order or ["words"]:
             places, started = [], time.time()
