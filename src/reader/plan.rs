@@ -140,7 +140,7 @@ impl Reader {
         let last = options.decoding.scoring.rules().last_window();
         let whole: Vec<Vec<Range<usize>>> =
             (question.documents.iter()).map(|document| shape.windows(document.tokens.len(), last)).collect();
-        let total = whole.iter().map(Vec::len).sum();
+        let total: usize = whole.iter().map(Vec::len).sum();
         let places: Vec<Place> = match options.read {
             Some(most) if total > 1 => promising(&question.text, &question.promising(), &shape, most)
                 .into_iter()
@@ -148,12 +148,14 @@ impl Reader {
                 .collect(),
             _ => whole.into_iter().map(|layout| Place::new(layout, None)).collect(),
         };
+        let unread: usize = places.iter().map(|place| place.layout.len()).sum();
         Ok(Job {
-            unread: places.iter().map(|place| place.layout.len()).sum(),
+            unread,
             context_offset: template.context_offset(tokens.len()),
             special,
             places,
-            total,
+            // Windows around passages overlap more than those of a whole document: of short ones there may be more.
+            total: total.max(unread),
             question: tokens,
             truncated,
             shape,

@@ -304,6 +304,11 @@ fn read_says_how_much_is_read() {
     assert_eq!((windows, &all["why"]["windows"][0]["rank"]), (total, &Value::Null));
     let (windows, total, _) = ask(&["--score", "squad"]);
     assert_eq!(windows, total);
+    for lines in 1..30 {
+        let short: String = (0..lines).map(|line| format!("the cat sat on mat {line}\n\n")).collect();
+        let record = tiny(&["what is the mat", "-c", &short]).records().remove(0);
+        assert!(record["windows"].as_u64() <= record["windows_total"].as_u64(), "{lines} lines: {record}");
+    }
     for wrong in ["0", "some", "-1"] {
         assert_eq!(tiny(&["what", "-c", "x", &format!("--read={wrong}")]).code, Some(2), "{wrong}");
     }

@@ -979,6 +979,25 @@ fn resuming_notices_what_has_changed() {
     job.run(&["--resume"]).fails_with("its document has changed at line 3");
 }
 
+/// An output gets its name by replacing what has it. What is no file would be gone, and so would a link.
+#[cfg(unix)]
+#[test]
+fn only_files_are_replaced_by_an_output() {
+    let folder = folder();
+    let input = write(folder.path(), "in.jsonl", requests(2));
+    let place = |name: &str| folder.path().join(name);
+    let run_to = |output: &Path| run(&arguments(&[&input, "--quiet", "--output", output.to_str().unwrap()]));
+    let _socket = std::os::unix::net::UnixListener::bind(place("socket")).unwrap();
+    run_to(&place("socket")).fails_with("is a device or a pipe");
+    assert!(!std::fs::metadata(place("socket")).unwrap().is_file() && !place("socket.partial").exists());
+    run_to(Path::new("-")).fails_with("is no name for a file");
+    std::fs::write(place("file"), "old").unwrap();
+    std::os::unix::fs::symlink(place("file"), place("link")).unwrap();
+    assert_eq!(run_to(&place("link")).code, Some(0));
+    assert!(place("link").is_symlink());
+    assert_eq!(std::fs::read_to_string(place("file")).unwrap().lines().count(), 2);
+}
+
 /// The folder is the same, what lies in it is another model. Without a journal nothing but `--why` names the model.
 #[test]
 fn new_weights_in_the_same_folder_are_not_gone_on_with() {

@@ -48,13 +48,10 @@ impl Drop for Partial {
 impl Partial {
     /// Starts a file, or opens one that was left behind.
     pub fn open(target: &Path, resume: bool) -> Result<Self> {
+        let target = &replaceable(target)?;
         let mut name = target.as_os_str().to_owned();
         name.push(".partial");
         let path = PathBuf::from(name);
-        if target.is_dir() {
-            let hint = "give the name of a file, such as answers.jsonl";
-            return Err(Usage::new(format!("{} is a folder", target.display()), hint).into());
-        }
         // A complete file may have got more requests since. It stays until its successor is complete, too.
         let copied = resume && !path.exists() && target.exists();
         if copied {
@@ -129,6 +126,26 @@ impl Partial {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// The file that will be replaced. A link stays, and what it leads to is replaced; a device or a pipe would be gone.
+fn replaceable(target: &Path) -> Result<PathBuf> {
+    let shown = target.display();
+    let (what, hint) = match fs::metadata(target) {
+        _ if target.as_os_str() == "-" => {
+            ("is no name for a file".into(), "without --output records go to standard output".into())
+        }
+        Ok(found) if found.is_dir() => {
+            ("is a folder".into(), "give the name of a file, such as answers.jsonl".to_owned())
+        }
+        Ok(found) if !found.is_file() => {
+            let hint = format!("leave out --output and write `> {shown}`");
+            ("is a device or a pipe, in whose place a file would come".to_owned(), hint)
+        }
+        Ok(_) if target.is_symlink() => return Ok(target.canonicalize().map_err(refused(target))?),
+        _ => return Ok(target.to_owned()),
+    };
+    Err(Usage::new(format!("{shown} {what}"), hint).into())
 }
 
 /// How a refusal speaks of a file: a copy of a complete one is gone when somebody reads it.
