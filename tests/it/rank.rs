@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use spanqa::checkpoint::ModelFiles;
+use spanqa::document::{ReadAs, Reading};
 use spanqa::embed::Embedder;
 use spanqa::encoder::{Precision, Runtime};
 
@@ -248,6 +249,11 @@ fn passages_are_seen_as_their_documents_are() {
         let (start, end) = (result["start"].as_u64().unwrap(), result["end"].as_u64().unwrap());
         assert!(start <= place("start") as u64 && place("end") as u64 <= end, "{result}");
     }
+    let reading = Reading { read_as: ReadAs::Man, limit: 1 << 20, pre: None };
+    let document = reading.stream("-", page.as_bytes()).unwrap();
+    let part = document.part(page.find("The king").unwrap()..page.len());
+    assert!(part.text.ends_with("the ki-\n       ng of the hill.\n"), "{part:?}");
+    assert!(part.seen().ends_with("the king of the hill.\n"), "{part:?}");
 }
 
 #[test]
