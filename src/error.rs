@@ -6,7 +6,8 @@
 
 use crate::class::ErrorClass;
 use crate::{
-    checkpoint, document, embed, encoder, eval, fs, reader, request, rerank, source, stream, text, train,
+    checkpoint, document, embed, encoder, eval, fs, index, reader, request, rerank, source, stream, text,
+    train,
 };
 
 /// A [`std::result::Result`] with this crate's [`enum@Error`].
@@ -37,6 +38,9 @@ pub enum Error {
     /// Texts and their vectors.
     #[error(transparent)]
     Embed(embed::Error),
+    /// Indexes that are searched.
+    #[error(transparent)]
+    Index(index::Error),
     /// Requests as other programs write them.
     #[error(transparent)]
     Request(#[from] request::Error),
@@ -62,6 +66,7 @@ impl Error {
             Error::Encoder(error) => error.code(),
             Error::Reader(error) => error.code(),
             Error::Embed(error) => error.code(),
+            Error::Index(error) => error.code(),
             Error::Request(error) => error.code(),
             Error::Source(error) => error.code(),
             Error::Eval(error) => error.code(),
@@ -79,6 +84,7 @@ impl Error {
             Error::Encoder(error) => error.class(),
             Error::Reader(error) => error.class(),
             Error::Embed(error) => error.class(),
+            Error::Index(error) => error.class(),
             Error::Request(error) => error.class(),
             Error::Source(error) => error.class(),
             Error::Eval(error) => error.class(),
@@ -143,6 +149,16 @@ impl From<embed::Error> for Error {
     }
 }
 
+impl From<index::Error> for Error {
+    fn from(error: index::Error) -> Self {
+        match error {
+            index::Error::Fs(error) => error.into(),
+            index::Error::Document(error) => error.into(),
+            own => Self::Index(own),
+        }
+    }
+}
+
 impl From<rerank::Error> for Error {
     fn from(error: rerank::Error) -> Self {
         match error {
@@ -203,7 +219,7 @@ impl From<train::Error> for Error {
 #[cfg(test)]
 mod tests {
     /// The rooms' errors as they are written.
-    const ROOMS: [&str; 13] = [
+    const ROOMS: [&str; 14] = [
         include_str!("fs/error.rs"),
         include_str!("checkpoint/error.rs"),
         include_str!("document/error.rs"),
@@ -211,6 +227,7 @@ mod tests {
         include_str!("encoder/error.rs"),
         include_str!("reader/error.rs"),
         include_str!("embed/error.rs"),
+        include_str!("index/error.rs"),
         include_str!("request/error.rs"),
         include_str!("rerank/error.rs"),
         include_str!("stream/error.rs"),

@@ -33,7 +33,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
-    if args.session.inputs.walk.type_list {
+    if args.session.inputs.files.walk.type_list {
         out.write_all(walk::type_list().as_bytes())?;
         return Ok(Outcome::Success);
     }

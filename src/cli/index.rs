@@ -1,0 +1,148 @@
+//! `spanqa index`: prepares folders and corpora for searching.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use indicatif::HumanBytes;
+use serde::Serialize;
+use spanqa::index::{Home, Index};
+
+use super::inputs::FileArgs;
+use super::output::color::ColorArg;
+use super::output::json;
+use super::searching::{self, IndexArgs};
+use super::{Outcome, Usage, signals, terminal, walk};
+
+/// Prepare folders and corpora for searching
+///
+/// A search does this by itself; here it can be done ahead. The index lies in the user's cache, the folders stay as they are. Files that have
+/// not changed are not read again. After an interrupt what was done is kept.
+///
+/// A corpus is a file of JSON lines: {"id": "7", "title": "...", "text": "..."}, where the title may be missing.
+///
+/// Prints a record for each: {"path", "index", "texts", "passages", "read", "bytes", "forgotten", "seconds"}. "read" counts the files or lines
+/// that were new or had changed, and "bytes" what was looked at.
+#[derive(clap::Args)]
+#[command(after_help = "Example: spanqa index ~/notes; spanqa search \"tide tables\" ~/notes")]
+pub struct Args {
+    /// Folders, or corpora of JSON lines; the current folder if none is named
+    #[arg(value_name = "DIR")]
+    paths: Vec<PathBuf>,
+    /// List the indexes that there are
+    #[arg(long, conflicts_with_all = ["paths", "remove"])]
+    list: bool,
+    /// Remove the indexes of these folders and corpora, whatever flags they were made with
+    #[arg(long, requires = "paths")]
+    remove: bool,
+    #[command(flatten)]
+    place: IndexArgs,
+    #[command(flatten)]
+    files: FileArgs,
+    /// When to colour what is printed; NO_COLOR, CLICOLOR and CLICOLOR_FORCE are heard by auto
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorArg::Auto)]
+    color: ColorArg,
+    /// No remarks and no progress on standard error; errors are still said
+    #[arg(long)]
+    quiet: bool,
+}
+
+#[derive(Serialize)]
+struct Record {
+    path: String,
+    index: String,
+    texts: usize,
+    passages: usize,
+    read: usize,
+    bytes: u64,
+    forgotten: usize,
+    seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    path: String,
+    index: String,
+    bytes: u64,
+}
+
+pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
+    if args.files.walk.type_list {
+        out.write_all(walk::type_list().as_bytes())?;
+        return Ok(Outcome::Success);
+    }
+    if args.list {
+        return args.list(&args.place.home()?, out);
+    }
+    if args.remove {
+        return args.remove(&args.place.home()?);
+    }
+    let stopped: Arc<AtomicU8> = Arc::default();
+    let stop = stopped.clone();
+    signals::watch(move |code| stop.store(code, Ordering::SeqCst)).context("cannot watch for interrupts")?;
+    let json = json::Style::new(args.color);
+    for place in args.place.places(&args.paths, &args.files)? {
+        let started = Instant::now();
+        let is_stopped = || stopped.load(Ordering::SeqCst) != 0;
+        let mut note = |text: String| args.note(&text);
+        let refreshed = searching::refresh(&place, &args.files, args.quiet, &is_stopped, &mut note)?;
+        if refreshed.stopped {
+            args.note("stopped; the next run goes on from here");
+            return Ok(Outcome::Stopped(stopped.load(Ordering::SeqCst)));
+        }
+        let Some(index) = Index::open(&place.folder, &place.root)? else { continue };
+        let record = Record {
+            path: place.root.path().display().to_string(),
+            index: place.folder.display().to_string(),
+            texts: index.texts(),
+            passages: index.passages(),
+            read: refreshed.read,
+            bytes: refreshed.bytes,
+            forgotten: refreshed.forgotten,
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        json.write(&record, out)?;
+        out.flush()?;
+    }
+    Ok(Outcome::Success)
+}
+
+impl Args {
+    fn list(&self, home: &Home, out: &mut dyn Write) -> Result<Outcome> {
+        let json = json::Style::new(self.color);
+        for kept in home.list()? {
+            let listed =
+                Listed { path: kept.root, index: kept.folder.display().to_string(), bytes: kept.bytes };
+            json.write(&listed, out)?;
+        }
+        Ok(Outcome::Success)
+    }
+
+    fn remove(&self, home: &Home) -> Result<Outcome> {
+        let kept = home.list()?;
+        for path in &self.paths {
+            let name = terminal::name(&path.display().to_string()).into_owned();
+            // What was indexed may be gone by now.
+            let whole = path.canonicalize().or_else(|_| std::path::absolute(path))?.display().to_string();
+            let of_path: Vec<_> = kept.iter().filter(|kept| kept.root == whole).collect();
+            if of_path.is_empty() {
+                let hint = "`spanqa index --list` says what there is";
+                return Err(Usage::new(format!("there is no index of {name}"), hint).into());
+            }
+            for kept in of_path {
+                home.remove(kept)?;
+                self.note(&format!("removed the index of {name}, {}", HumanBytes(kept.bytes)));
+            }
+        }
+        Ok(Outcome::Success)
+    }
+
+    fn note(&self, text: &str) {
+        if !self.quiet {
+            terminal::note(text);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Texts of a file of JSON lines: `{"id", "title"?, "text"}`.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::error::{Error, Result};
+use super::segment::TextPlace;
+use crate::document::compression::Compression;
+use crate::fs;
+
+/// A text of a corpus.
+#[derive(Debug, Deserialize)]
+pub(super) struct Entry {
+    /// What it is called.
+    #[serde(alias = "_id")]
+    id: Value,
+    #[serde(default)]
+    pub(super) title: Option<String>,
+    pub(super) text: String,
+}
+
+impl Entry {
+    /// What records call it.
+    pub(super) fn name(&self) -> String {
+        match &self.id {
+            Value::String(id) => id.clone(),
+            id => id.to_string(),
+        }
+    }
+}
+
+/// A line is a text unless it is blank.
+pub(super) fn entry(line: &[u8]) -> Option<Result<Entry, serde_json::Error>> {
+    let blank = line.iter().all(u8::is_ascii_whitespace);
+    (!blank).then(|| serde_json::from_slice(line))
+}
+
+/// Bytes that may be packed are none that can be read line by line.
+pub(super) fn refuse_packed(path: &Path, bytes: &[u8]) -> Result<()> {
+    match Compression::of(bytes) {
+        Some(_) => Err(Error::Packed { path: path.display().to_string() }),
+        None => Ok(()),
+    }
+}
+
+/// Pieces of about `size` bytes that end with a line, each with the number of its first line.
+pub(super) fn pieces(bytes: &[u8], size: usize) -> Vec<(usize, Range<usize>)> {
+    let mut pieces = Vec::new();
+    let (mut start, mut line) = (0, 0);
+    while start < bytes.len() {
+        let least = (start + size).min(bytes.len());
+        let end =
+            bytes[least..].iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |at| least + at + 1);
+        pieces.push((line, start..end));
+        line += bytes[start..end].iter().filter(|&&byte| byte == b'\n').count();
+        start = end;
+    }
+    pieces
+}
+
+/// Reads a text where it stands.
+pub(super) fn read(path: &Path, place: TextPlace) -> Result<Entry> {
+    let bytes = || -> io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(place.start))?;
+        let mut bytes = Vec::new();
+        file.take(place.length).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = bytes().map_err(|source| fs::Error::Read { path: path.to_owned(), source })?;
+    let changed = || Error::Changed { path: path.display().to_string() };
+    entry(&bytes).and_then(Result::ok).ok_or_else(changed)
+}

@@ -1,0 +1,189 @@
+//! The best passages of one or several indexes.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::corpus;
+use super::error::{Error, Result};
+use super::home::Root;
+use super::manifest::{Manifest, Stat};
+use super::segment::{Alive, TextPlace};
+use crate::document::{self, Text};
+use crate::fs;
+use crate::rank::{Words, best};
+use crate::request::reply::DocumentId;
+
+/// An index as it was when it was opened.
+#[derive(Debug)]
+pub struct Index {
+    root: Root,
+    segments: Vec<Alive>,
+    /// The files of each segment.
+    files: Vec<Vec<(PathBuf, Stat)>>,
+}
+
+/// Somebody who merges segments removes the old ones: so often the new ones are looked for.
+const ATTEMPTS: usize = 10;
+
+impl Index {
+    /// Opens the index in a folder; `None` if there is none that this program can read.
+    pub fn open(folder: &Path, root: &Root) -> Result<Option<Self>> {
+        let mut attempts = 0;
+        loop {
+            let Some(manifest) = Manifest::load(folder)? else { return Ok(None) };
+            let segments: Result<Vec<Alive>> =
+                manifest.segments.iter().map(|segment| segment.open(folder)).collect();
+            attempts += 1;
+            match segments {
+                Err(Error::Fs(fs::Error::Read { source, .. }))
+                    if source.kind() == std::io::ErrorKind::NotFound && attempts < ATTEMPTS => {}
+                segments => {
+                    let path = |name: &str| {
+                        if name.is_empty() { root.path().to_owned() } else { root.path().join(name) }
+                    };
+                    let files = manifest.segments.iter().map(|segment| {
+                        segment.files.iter().map(|file| (path(&file.path), file.stat)).collect()
+                    });
+                    return Ok(Some(Self {
+                        root: root.clone(),
+                        segments: segments?,
+                        files: files.collect(),
+                    }));
+                }
+            }
+        }
+    }
+
+    /// What was indexed.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// How many passages there are.
+    pub fn passages(&self) -> usize {
+        self.segments.iter().map(Words::passages).sum()
+    }
+
+    /// How many files or lines have text.
+    pub fn texts(&self) -> usize {
+        let texts = |alive: &Alive| {
+            let is_there = |text: &usize| !alive.gone[alive.segment.text(*text).0.file as usize];
+            (0..alive.segment.texts()).filter(is_there).count()
+        };
+        self.segments.iter().map(texts).sum()
+    }
+}
+
+/// A passage that was found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Its file.
+    path: PathBuf,
+    stat: Stat,
+    is_corpus: bool,
+    place: TextPlace,
+    /// Its bytes in the text.
+    pub bytes: Range<usize>,
+    /// What the words of the question make of it.
+    pub score: f64,
+}
+
+/// The passages of some indexes that share most words with a question, best first; those that nothing tells apart in the order of their
+/// names, whatever the history of their indexes.
+pub fn search(question: &str, indexes: &[Index], most: usize) -> Vec<Found> {
+    let segments: Vec<(&Index, &Alive, &Vec<(PathBuf, Stat)>)> = (indexes.iter())
+        .flat_map(|index| {
+            index.segments.iter().zip(&index.files).map(move |(alive, files)| (index, alive, files))
+        })
+        .collect();
+    let alive: Vec<&Alive> = segments.iter().map(|(_, alive, _)| *alive).collect();
+    let hits = best(question, &alive, most).into_iter().map(|hit| {
+        let (index, alive, files) = segments[hit.document];
+        let passage = alive.segment.passage(hit.passage);
+        let (path, stat) = files.get(passage.text.file as usize).cloned().unwrap_or_default();
+        Found {
+            path,
+            stat,
+            is_corpus: matches!(index.root, Root::Corpus(_)),
+            place: passage.text,
+            bytes: passage.bytes,
+            score: hit.score,
+        }
+    });
+    let mut found: Vec<Found> = hits.collect();
+    found.sort_by(|a, b| {
+        let place = |found: &Found| (found.place.start, found.bytes.start);
+        b.score.total_cmp(&a.score).then_with(|| a.path.cmp(&b.path)).then_with(|| place(a).cmp(&place(b)))
+    });
+    found.truncate(most);
+    found
+}
+
+/// The texts in which passages were found.
+#[derive(Debug, Default)]
+pub struct Texts {
+    /// Each with what records call it, in the order of their best passages.
+    pub documents: Vec<(DocumentId, Text)>,
+    /// The passages, best first: which of these documents, its bytes there, and its score.
+    pub passages: Vec<(usize, Range<usize>, f64)>,
+    /// Why passages are missing.
+    pub missing: Vec<Error>,
+}
+
+impl Texts {
+    /// Reads the texts of what was found, as they are now. What is gone or has changed is left out.
+    pub fn read(found: &[Found], read: &(dyn Fn(&Path) -> document::Result<Text> + Sync)) -> Self {
+        let mut numbers: HashMap<(&Path, u64), usize> = HashMap::new();
+        let mut first: Vec<&Found> = Vec::new();
+        let wanted: Vec<usize> = (found.iter())
+            .map(|found| {
+                *numbers.entry((&found.path, found.place.start)).or_insert_with(|| {
+                    first.push(found);
+                    first.len() - 1
+                })
+            })
+            .collect();
+        let texts: Vec<Result<(DocumentId, Text)>> = first.par_iter().map(|found| found.text(read)).collect();
+        let mut made = Self::default();
+        let places: Vec<Option<usize>> = (texts.into_iter())
+            .map(|text| match text {
+                Ok(text) => {
+                    made.documents.push(text);
+                    Some(made.documents.len() - 1)
+                }
+                Err(error) => {
+                    made.missing.push(error);
+                    None
+                }
+            })
+            .collect();
+        for (found, wanted) in found.iter().zip(wanted) {
+            let Some(document) = places[wanted] else { continue };
+            match made.documents[document].1.text.get(found.bytes.clone()) {
+                Some(_) => made.passages.push((document, found.bytes.clone(), found.score)),
+                None => made.missing.push(found.changed()),
+            }
+        }
+        made
+    }
+}
+
+impl Found {
+    fn text(&self, read: &dyn Fn(&Path) -> document::Result<Text>) -> Result<(DocumentId, Text)> {
+        if Stat::at(&self.path)? != self.stat {
+            return Err(self.changed());
+        }
+        if self.is_corpus {
+            let entry = corpus::read(&self.path, self.place)?;
+            return Ok((DocumentId::Path(entry.name()), entry.text.into()));
+        }
+        Ok((DocumentId::Path(self.path.display().to_string()), read(&self.path)?))
+    }
+
+    fn changed(&self) -> Error {
+        Error::Changed { path: self.path.display().to_string() }
+    }
+}

@@ -1,0 +1,82 @@
+//! From a question to the passages of a folder or a corpus that the reader is to read.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use crate::document::{self, Text};
+use crate::index::{self, Index, Texts};
+use crate::reader::{self, Document, Found, Question, Reader, Search};
+use crate::request::Options;
+use crate::request::reply::{DocumentId, Id};
+
+/// Makes text of a file.
+pub type Read = dyn Fn(&Path) -> document::Result<Text> + Send + Sync;
+
+/// Indexes that are searched, and how their files are read.
+pub struct Library {
+    indexes: Vec<Index>,
+    read: Box<Read>,
+}
+
+/// A question with what was found for it.
+pub struct Retrieved {
+    /// To be asked.
+    pub question: Question,
+    /// Why passages that were found cannot be read.
+    pub missing: Vec<index::Error>,
+}
+
+/// Passages near each other are read in one window: so many are looked for to fill each.
+const PASSAGES_A_WINDOW: usize = 4;
+
+impl Library {
+    /// Searches these indexes.
+    pub fn new(indexes: Vec<Index>, read: Box<Read>) -> Self {
+        Self { indexes, read }
+    }
+
+    /// What is searched.
+    pub fn indexes(&self) -> &[Index] {
+        &self.indexes
+    }
+
+    /// How many passages are searched.
+    pub fn passages(&self) -> usize {
+        self.indexes.iter().map(Index::passages).sum()
+    }
+
+    /// The best passages for a question, with the texts that they are from.
+    pub fn search(&self, question: &str, most: usize) -> Texts {
+        Texts::read(&index::search(question, &self.indexes, most), &self.read)
+    }
+
+    /// A question about what was found for it. As many windows are read as the options say.
+    pub fn question(
+        &self,
+        reader: &Reader,
+        id: impl Into<Id>,
+        text: &str,
+        options: &Arc<Options>,
+    ) -> reader::Result<Retrieved> {
+        let most = options.read.map_or(usize::MAX, |windows| windows.saturating_mul(PASSAGES_A_WINDOW));
+        let Texts { documents, passages, missing } = self.search(text, most);
+        let mut of_each: Vec<Vec<Range<usize>>> = vec![Vec::new(); documents.len()];
+        for (document, bytes, _) in &passages {
+            of_each[*document].push(bytes.clone());
+        }
+        let documents: Vec<((DocumentId, Text), Vec<Range<usize>>)> =
+            documents.into_iter().zip(of_each).collect();
+        let prepared: reader::Result<Vec<Arc<Document>>> = (documents.into_par_iter())
+            .map(|((id, text), passages)| {
+                Ok(reader.prepare_around(id, text, &passages, options.limits.max_tokens)?.into())
+            })
+            .collect();
+        let found = passages.into_iter().map(|(document, bytes, score)| Found { document, bytes, score });
+        let search = Search { found: found.collect(), passages: self.passages() };
+        let question = Question::new(id, text, prepared?).with(options);
+        Ok(Retrieved { question: Question { search: Some(search.into()), ..question }, missing })
+    }
+}
