@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::document::{self, Text};
+use crate::document;
 use crate::index::{self, Index, Texts};
 use crate::reader::{self, Document, Found, Question, Reader, Search};
 use crate::request::Options;
-use crate::request::reply::{DocumentId, Id};
+use crate::request::reply::Id;
 
 /// Makes text of a file.
-pub type Read = dyn Fn(&Path) -> document::Result<Text> + Send + Sync;
+pub type Read = dyn Fn(&Path) -> document::Result<document::Text> + Send + Sync;
 
 /// Indexes that are searched, and how their files are read.
 pub struct Library {
@@ -67,16 +67,15 @@ impl Library {
         for (document, bytes, _) in &passages {
             of_each[*document].push(bytes.clone());
         }
-        let documents: Vec<((DocumentId, Text), Vec<Range<usize>>)> =
-            documents.into_iter().zip(of_each).collect();
-        let prepared: reader::Result<Vec<Arc<Document>>> = (documents.into_par_iter())
+        let texts: Vec<_> = documents.into_iter().zip(of_each).collect();
+        let documents: reader::Result<Vec<Arc<Document>>> = (texts.into_par_iter())
             .map(|((id, text), passages)| {
                 Ok(reader.prepare_around(id, text, &passages, options.limits.max_tokens)?.into())
             })
             .collect();
         let found = passages.into_iter().map(|(document, bytes, score)| Found { document, bytes, score });
         let search = Search { found: found.collect(), passages: self.passages() };
-        let question = Question::new(id, text, prepared?).with(options);
+        let question = Question::new(id, text, documents?).with(options);
         Ok(Retrieved { question: Question { search: Some(search.into()), ..question }, missing })
     }
 }

@@ -79,7 +79,7 @@ impl Stat {
     pub(super) fn is_fresh(self) -> bool {
         const NANOS: u64 = 1_000_000_000;
         // Some file systems count whole seconds.
-        let tick = if self.modified % NANOS == 0 { 2 * NANOS } else { NANOS / 50 };
+        let tick = if self.modified.is_multiple_of(NANOS) { 2 * NANOS } else { NANOS / 50 };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_nanos() as u64;
         self.modified.saturating_add(tick) > now
     }

@@ -16,13 +16,16 @@ use crate::fs;
 use crate::rank::{Words, best};
 use crate::request::reply::DocumentId;
 
+/// Files with what they looked like when they were read.
+type Files = Vec<(PathBuf, Stat)>;
+
 /// An index as it was when it was opened.
 #[derive(Debug)]
 pub struct Index {
     root: Root,
     segments: Vec<Alive>,
     /// The files of each segment.
-    files: Vec<Vec<(PathBuf, Stat)>>,
+    files: Vec<Files>,
 }
 
 /// Somebody who merges segments removes the old ones: so often the new ones are looked for.
@@ -94,7 +97,7 @@ pub struct Found {
 /// The passages of some indexes that share most words with a question, best first; those that nothing tells apart in the order of their
 /// names, whatever the history of their indexes.
 pub fn search(question: &str, indexes: &[Index], most: usize) -> Vec<Found> {
-    let segments: Vec<(&Index, &Alive, &Vec<(PathBuf, Stat)>)> = (indexes.iter())
+    let segments: Vec<(&Index, &Alive, &Files)> = (indexes.iter())
         .flat_map(|index| {
             index.segments.iter().zip(&index.files).map(move |(alive, files)| (index, alive, files))
         })
