@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use crate::document;
 use crate::index::{self, Index, Texts};
 use crate::reader::{self, Document, Found, Question, Reader, Search};
-use crate::request::Options;
 use crate::request::reply::Id;
+use crate::request::{Options, PROMISING};
 
 /// Makes text of a file.
 pub type Read = dyn Fn(&Path) -> document::Result<document::Text> + Send + Sync;
@@ -61,7 +61,11 @@ impl Library {
         text: &str,
         options: &Arc<Options>,
     ) -> reader::Result<Retrieved> {
-        let most = options.read.map_or(usize::MAX, |windows| windows.saturating_mul(PASSAGES_A_WINDOW));
+        let options = &match options.read {
+            Some(_) => options.clone(),
+            None => Arc::new(options.searching()),
+        };
+        let most = options.read.unwrap_or(PROMISING).saturating_mul(PASSAGES_A_WINDOW);
         let Texts { documents, passages, missing } = self.search(text, most);
         let mut of_each: Vec<Vec<Range<usize>>> = vec![Vec::new(); documents.len()];
         for (document, bytes, _) in &passages {

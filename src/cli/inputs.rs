@@ -59,6 +59,12 @@ pub struct FileArgs {
 }
 
 impl FileArgs {
+    /// What somebody has typed who said nothing about files but how large they may be.
+    pub fn usual(max_bytes: u64) -> Self {
+        let walk = WalkArgs::default();
+        Self { walk, read_as: ReadAs::Auto, pre: None, pre_glob: Vec::new(), max_bytes }
+    }
+
     /// How files are read.
     pub fn ways(&self) -> Result<Ways> {
         Ok(Ways {

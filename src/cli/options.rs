@@ -179,9 +179,6 @@ pub enum Read {
     Best(usize),
 }
 
-/// What `ask` reads of long documents: about a second's work.
-pub const PROMISING: usize = 24;
-
 impl FromStr for Read {
     type Err = String;
 
@@ -391,7 +388,7 @@ impl DecodingArgs {
     /// How much of long documents `ask` reads: other programs' rules were made for everything.
     pub fn reads(&self) -> Read {
         match self.score.unwrap_or_default() {
-            ScoringRules::Joint => Read::Best(PROMISING),
+            ScoringRules::Joint => Read::Best(spanqa::request::PROMISING),
             ScoringRules::Squad | ScoringRules::Hf | ScoringRules::Haystack => Read::All,
         }
     }

@@ -16,7 +16,7 @@ use spanqa::source::{Origin, Resolved};
 use spanqa::text::offsets::OffsetUnit;
 
 use super::inputs::{InputArgs, Text};
-use super::options::{CareArgs, ReaderArgs, UNITS, choice};
+use super::options::{CareArgs, Read, ReaderArgs, UNITS, choice};
 use super::output::color::ColorArg;
 use super::output::{self, Format, Look, Printer};
 use super::progress::WindowBar;
@@ -121,6 +121,10 @@ impl<'a> Session<'a> {
     pub fn open(args: &'a SessionArgs, files: &[PathBuf], manner: &Manner) -> Result<Self> {
         let mut notes = Notes { quiet: args.quiet, said: Vec::new() };
         // Inputs come first: a mistyped path should not wait for a model.
+        if args.search && args.reader.read == Some(Read::All) {
+            let hint = "a number of windows: --read 100";
+            return Err(Usage::new("--read all is not for --search: everything is too much to read", hint).into());
+        }
         let mut say = |text| notes.say(text);
         let found = match args.search {
             true => {

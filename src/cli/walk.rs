@@ -10,7 +10,7 @@ use ignore::{DirEntry, WalkBuilder};
 use super::Usage;
 
 /// What is read below folders.
-#[derive(clap::Args, Debug, Clone)]
+#[derive(clap::Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Files")]
 pub struct WalkArgs {
     /// Below folders: only files whose path matches, as it is printed or from the named folder on, or with ! in front none that does; may be

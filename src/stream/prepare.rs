@@ -12,6 +12,7 @@ use crate::reader::{Document, Question, Reader};
 use crate::request::parser::{Body, Parsed, Ticket};
 use crate::request::reply::DocumentId;
 use crate::request::{DocumentRef, Error, Options};
+use crate::retrieve::Library;
 use crate::text::BYTES_PER_TOKEN;
 
 /// Turns requests into work, on several threads and in the order of the requests.
@@ -24,6 +25,16 @@ pub struct Preparing<'a> {
     limit: usize,
     queue: &'a Queue<Work<Ticket>>,
     turn: Turn,
+    libraries: &'a Libraries<'a>,
+}
+
+/// Opens what a request wants searched: what it names, or what is searched anyway.
+pub type Libraries<'a> = dyn Fn(Option<&Path>) -> Result<Arc<Library>, Error> + Sync + 'a;
+
+/// Why nothing is found where nobody has said what to search.
+fn not_searched(path: Option<&Path>) -> Error {
+    let path = path.map_or_else(|| "anything".to_owned(), |path| path.display().to_string());
+    Error::NotSearched { path, reason: "nothing is searched here".into() }
 }
 
 /// Bytes of documents and their tokens that are kept in case the next request is about them, too.
@@ -40,7 +51,20 @@ impl<'a> Preparing<'a> {
         limit: usize,
         queue: &'a Queue<Work<Ticket>>,
     ) -> Self {
-        Self { reader, options, shelf: Shelf::new(SHELF), limit, queue, turn: Turn::default() }
+        Self {
+            reader,
+            options,
+            shelf: Shelf::new(SHELF),
+            limit,
+            queue,
+            turn: Turn::default(),
+            libraries: &|path| Err(not_searched(path)),
+        }
+    }
+
+    /// The same, for requests that are about what a search finds.
+    pub fn with_libraries(self, libraries: &'a Libraries<'a>) -> Self {
+        Self { libraries, ..self }
     }
 
     /// Prepares requests until they end or nobody wants them.
@@ -77,8 +101,21 @@ impl<'a> Preparing<'a> {
                 }
             }
             Ok((Body { mut documents, items, .. }, options)) => {
+                let library = match documents.as_slice() {
+                    [DocumentRef::Search(path)] => Some((self.libraries)(path.as_deref())),
+                    _ => None,
+                };
                 let mut known: Vec<Option<Arc<Document>>> = vec![None; documents.len()];
                 for (ticket, item) in request.tickets.into_iter().zip(items) {
+                    if let Some(library) = &library {
+                        let found = library.clone().map_err(Into::into).and_then(|library| {
+                            Ok(library
+                                .question(self.reader, ticket.name(), &item.question, &options)?
+                                .question)
+                        });
+                        hand_on(work(ticket, found))?;
+                        continue;
+                    }
                     let range = item.documents;
                     let mut load = |index: usize| -> Result<Arc<Document>> {
                         if let Some(loaded) = &known[index] {
@@ -115,6 +152,7 @@ impl<'a> Preparing<'a> {
             DocumentRef::Text(text) => {
                 Ok(self.shelf.document(self.reader, DocumentId::Index(index), std::mem::take(text).into())?)
             }
+            DocumentRef::Search(path) => Err(not_searched(path.as_deref()).into()),
             DocumentRef::File(path) => {
                 let text = read_file(path, self.limit)?;
                 Ok(self.shelf.document(self.reader, DocumentId::Path(path.display().to_string()), text)?)
@@ -128,6 +166,7 @@ fn bytes(request: &Parsed) -> usize {
     let size = |document: &DocumentRef| match document {
         DocumentRef::Text(text) => text.len(),
         DocumentRef::File(path) => path.metadata().map_or(0, |about| about.len() as usize),
+        DocumentRef::Search(_) => 0,
     };
     request.request.as_ref().map_or(0, |body| body.documents.iter().map(size).sum())
 }

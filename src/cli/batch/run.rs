@@ -9,6 +9,7 @@ use spanqa::request::lines::Line;
 use spanqa::request::parser::{Parsed, Parser, Ticket};
 use spanqa::stream::{Done, Preparing, Queue, Work, answer_stream};
 
+use super::libraries::Libraries;
 use super::writer::Writer;
 use crate::cli::stages::Stages;
 
@@ -44,6 +45,7 @@ impl Run {
         &self,
         reader: &Reader,
         options: &Arc<Options>,
+        libraries: &Libraries,
         mut parser: Parser,
         first: Option<Parsed>,
         writer: &mut Writer,
@@ -52,6 +54,7 @@ impl Run {
         let prepare = || {
             let lines = std::iter::from_fn(|| next_request(&self.lines, &mut parser));
             Preparing::new(reader, options.clone(), self.limit, work)
+                .with_libraries(&|path| libraries.of(path))
                 .run(first.into_iter().chain(lines), rayon::current_num_threads());
         };
         self.stages.run(

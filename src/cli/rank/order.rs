@@ -5,17 +5,15 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use spanqa::embed::Embedder;
-use spanqa::request::Options;
 use spanqa::request::reply::Id;
+use spanqa::request::{Options, PROMISING};
 use spanqa::rerank::{By, Corpus, PairModel, Ranker, Record, Spelling, Task, Wanted};
 use spanqa::source::Origin;
 use spanqa::text::offsets::OffsetUnit;
 use spanqa::text::window::Limits;
 
 use super::print::{self, Format, Printer};
-use crate::cli::options::{
-    ModelArgs, PROMISING, Read, ReaderArgs, RuntimeArgs, UNITS, at_least_one, choice, number,
-};
+use crate::cli::options::{ModelArgs, Read, ReaderArgs, RuntimeArgs, UNITS, at_least_one, choice, number};
 use crate::cli::output::color::ColorArg;
 use crate::cli::progress::WindowBar;
 use crate::cli::{Outcome, Usage, notice, session, terminal};
