@@ -14,7 +14,7 @@ use super::{Usage, terminal};
 use crate::cli::hints::files::quoted;
 
 /// Which index is searched.
-#[derive(clap::Args, Debug, Clone)]
+#[derive(clap::Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Search")]
 pub struct IndexArgs {
     /// Keep indexes below this folder instead of the user's cache
@@ -23,7 +23,7 @@ pub struct IndexArgs {
 }
 
 /// How fresh an index has to be.
-#[derive(clap::Args, Debug, Clone)]
+#[derive(clap::Args, Debug, Clone, Default)]
 #[command(next_help_heading = "Search")]
 pub struct SearchArgs {
     #[command(flatten)]

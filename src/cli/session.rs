@@ -123,7 +123,9 @@ impl<'a> Session<'a> {
         // Inputs come first: a mistyped path should not wait for a model.
         if args.search && args.reader.read == Some(Read::All) {
             let hint = "a number of windows: --read 100";
-            return Err(Usage::new("--read all is not for --search: everything is too much to read", hint).into());
+            return Err(
+                Usage::new("--read all is not for --search: everything is too much to read", hint).into()
+            );
         }
         let mut say = |text| notes.say(text);
         let found = match args.search {

@@ -40,6 +40,23 @@ pub(super) fn entry(line: &[u8]) -> Option<Result<Entry, serde_json::Error>> {
     (!blank).then(|| serde_json::from_slice(line))
 }
 
+/// Every text of a corpus with its title. A line that is no text is an error here.
+pub fn texts(path: &Path) -> Result<Vec<(String, String)>> {
+    let map = fs::map(path)?;
+    refuse_packed(path, &map)?;
+    let lines = map.split(|&byte| byte == b'\n').zip(1..);
+    let texts = lines.filter_map(|(line, number)| Some((entry(line)?, number))).map(|(entry, line)| {
+        let bad = |error: serde_json::Error| Error::BadLine {
+            path: path.display().to_string(),
+            line,
+            reason: error.to_string(),
+        };
+        let Entry { title, text, .. } = entry.map_err(bad)?;
+        Ok((title.unwrap_or_default(), text))
+    });
+    texts.collect()
+}
+
 /// Bytes that may be packed are none that can be read line by line.
 pub(super) fn refuse_packed(path: &Path, bytes: &[u8]) -> Result<()> {
     match Compression::of(bytes) {

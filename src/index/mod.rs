@@ -8,6 +8,7 @@
 //! corpus    texts of a file of JSON lines
 //! refresh   reads what is new or has changed, and forgets what is gone
 //! search    the best passages of one or several indexes
+//! memory    the same for texts in memory
 //! ```
 //!
 //! A change is a new manifest, renamed into place: whoever searches sees the index before it or after it, and a process that is killed
@@ -18,14 +19,15 @@ mod corpus;
 pub mod error;
 mod home;
 mod manifest;
+mod memory;
 mod refresh;
 mod search;
 mod segment;
 mod write;
 
+pub use self::corpus::texts as corpus_texts;
 pub use self::error::{Error, Result};
 pub use self::home::{Home, Kept, Root};
+pub use self::memory::Memory;
 pub use self::refresh::{Progress, Refresh, Refreshed};
 pub use self::search::{Found, Index, Texts, search};
-pub use self::segment::TextPlace;
-pub use self::write::Builder;

@@ -105,11 +105,6 @@ impl Segment {
         self.passages
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.passages == 0
-    }
-
     /// How many texts there are.
     pub(super) fn texts(&self) -> usize {
         self.texts

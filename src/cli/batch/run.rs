@@ -97,6 +97,7 @@ mod tests {
     use super::super::writer::{Failures, Order};
     use super::*;
     use crate::cli::meter::ProgressArg;
+    use crate::cli::searching::SearchArgs;
     use spanqa::request::Fields;
     use spanqa::request::lines::Format;
     use spanqa::request::record::Layout;
@@ -131,6 +132,7 @@ mod tests {
             let model = Box::new(Broken(lanes));
             let reader = Reader::new(tokenizer, model, "broken").unwrap();
             let run = Run::new(1000, 1000);
+            let libraries = Libraries::open(&[], &SearchArgs::default(), 1000, true).unwrap();
             let content = Ok(br#"{"question": "who?", "context": "the king"}"#.to_vec());
             let line = Line { number: 1, input: 0, in_input: 1, format: Format::Jsonl, position: 0, content };
             assert!(run.lines.push(1, line).is_ok());
@@ -148,7 +150,7 @@ mod tests {
                 left_out: HashSet::new(),
             };
             let ended = catch_unwind(AssertUnwindSafe(|| {
-                run.stages(&reader, &Arc::default(), parser, None, &mut writer)
+                run.stages(&reader, &Arc::default(), &libraries, parser, None, &mut writer)
             }));
             assert!(ended.is_err(), "{lanes} lanes");
         }
