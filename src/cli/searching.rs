@@ -4,7 +4,6 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use spanqa::document;
 use spanqa::index::{self, Home, Index, Progress, Refresh, Refreshed, Root};
 use spanqa::retrieve::Library;
 
@@ -35,6 +34,7 @@ pub struct SearchArgs {
 
 /// Something to index, and where its index is.
 pub struct Place {
+    home: Home,
     pub root: Root,
     pub folder: PathBuf,
 }
@@ -65,7 +65,7 @@ impl IndexArgs {
             let folder = home.index_of(&root, &files.spelled())?;
             // The same folder by another name would be there twice.
             if !places.iter().any(|place| place.folder == folder) {
-                places.push(Place { root, folder });
+                places.push(Place { home: home.clone(), root, folder });
             }
         }
         Ok(places)
@@ -81,14 +81,19 @@ fn root(path: &Path) -> Result<Root> {
         Usage::new(format!("cannot search {shown}: {error}"), hint)
     })?;
     let root = Root::at(path);
-    let is_lines =
-        |name: &str| [".jsonl", ".ndjson"].iter().any(|end| name.to_ascii_lowercase().ends_with(end));
     if matches!(root, Root::Corpus(_)) && !is_lines(&name) {
         let hint = format!("`spanqa ask \"...\" {}` reads it", quoted(&shown));
         let what = format!("{shown} is neither a folder nor a corpus, whose name ends in .jsonl");
         return Err(Usage::new(what, hint).into());
     }
     Ok(root)
+}
+
+/// Whether a file's name is that of JSON lines. Of packed ones the index says what to do.
+fn is_lines(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let bare = [".gz", ".zst", ".bz2"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+    [".jsonl", ".ndjson"].iter().any(|end| bare.ends_with(end))
 }
 
 /// Brings an index up to date.
@@ -102,8 +107,11 @@ pub fn refresh(
     let name = terminal::name(&place.root.path().display().to_string()).into_owned();
     let mut files = Vec::new();
     if let Root::Folder(folder) = &place.root {
+        // Indexes that lie below the folder are no text of it.
+        let indexes = place.home.below(folder);
         for found in args.walk.files(folder)? {
             match found {
+                Ok(path) if indexes.iter().any(|index| path.starts_with(index)) => {}
                 Ok(path) if path.to_str().is_some() => files.push(path),
                 Ok(path) => note(format!("skipped: the name of {} is no UTF-8", path.display())),
                 Err(error) => note(format!("skipped: {error}")),
@@ -134,6 +142,15 @@ pub fn refresh(
 }
 
 impl SearchArgs {
+    /// Flags about searching would change nothing, in silence, where nothing is searched. A folder for indexes may be named for good.
+    pub fn refuse_without_search(&self, search: bool) -> Result<()> {
+        if self.no_refresh && !search {
+            let hint = "leave it out, or add `--search`";
+            return Err(Usage::new("--no-refresh is about searching", hint).into());
+        }
+        Ok(())
+    }
+
     /// Opens the indexes of some folders and corpora, brought up to date unless that is not wanted.
     pub fn open(&self, paths: &[PathBuf], files: &FileArgs, quiet: bool, note: Note) -> Result<Library> {
         let mut indexes = Vec::new();
@@ -143,7 +160,8 @@ impl SearchArgs {
                 && let Err(error) = refresh(&place, files, quiet, &|| false, note)
             {
                 // What can be searched is searched: a cache that cannot be written is no reason to stop.
-                if error.is::<Usage>() || error.is::<document::Error>() || !is_there(&place) {
+                let is_hopeless = matches!(error.downcast_ref(), Some(index::Error::Document(_)));
+                if error.is::<Usage>() || is_hopeless || !is_there(&place) {
                     return Err(error);
                 }
                 note(format!("{error:#}; searching what is there"));

@@ -1,6 +1,6 @@
 //! The best passages of one or several indexes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -103,7 +103,8 @@ pub fn search(question: &str, indexes: &[Index], most: usize) -> Vec<Found> {
         })
         .collect();
     let alive: Vec<&Alive> = segments.iter().map(|(_, alive, _)| *alive).collect();
-    let hits = best(question, &alive, most).into_iter().map(|hit| {
+    // A passage may be there once for each index.
+    let hits = best(question, &alive, most.saturating_mul(indexes.len())).into_iter().map(|hit| {
         let (index, alive, files) = segments[hit.document];
         let passage = alive.segment.passage(hit.passage);
         let (path, stat) = files.get(passage.text.file as usize).cloned().unwrap_or_default();
@@ -121,8 +122,22 @@ pub fn search(question: &str, indexes: &[Index], most: usize) -> Vec<Found> {
         let place = |found: &Found| (found.place.start, found.bytes.start);
         b.score.total_cmp(&a.score).then_with(|| a.path.cmp(&b.path)).then_with(|| place(a).cmp(&place(b)))
     });
+    if indexes.len() > 1 {
+        forget_twins(&mut found);
+    }
     found.truncate(most);
     found
+}
+
+/// Leaves out what was found before, by another name: of folders that lie in each other, all are searched.
+fn forget_twins(found: &mut Vec<Found>) {
+    let mut wholes: HashMap<PathBuf, PathBuf> = HashMap::new();
+    let mut known: HashSet<(PathBuf, u64, usize)> = HashSet::new();
+    found.retain(|found| {
+        let whole = || found.path.canonicalize().unwrap_or_else(|_| found.path.clone());
+        let whole = wholes.entry(found.path.clone()).or_insert_with(whole);
+        known.insert((whole.clone(), found.place.start, found.bytes.start))
+    });
 }
 
 /// The texts in which passages were found.

@@ -26,6 +26,7 @@ mod pty;
 mod rank;
 mod reader;
 mod rooms;
+mod search;
 mod support;
 mod terminal;
 mod tokenizers;
