@@ -241,7 +241,7 @@ fn a_corpus_has_ids_titles_and_bad_lines() {
     let place = ["document", "text", "start", "end", "line"].map(|field| result[field].clone());
     assert_eq!(place, [json!("7"), json!(text), json!(0), json!(text.chars().count()), json!(1)]);
     let again = desk.run(&["ask", "--search", "Who sells the tickets?", &corpus, "--always-answer"]);
-    assert_eq!((again.code, again.stderr.contains("skipped")), (Some(0), false), "{again:?}");
+    assert_eq!(again.code, Some(0), "{again:?}");
     let answer = &again.records()[0]["answers"][0];
     let [start, end] = ["start", "end"].map(|field| answer[field].as_u64().unwrap() as usize);
     let quoted: String = text.chars().take(end).skip(start).collect();
