@@ -248,6 +248,7 @@ pub(super) fn request(error: &request::Error) -> Option<String> {
         }
         Error::FilesForbidden => "put the text itself into `context`, or leave out `--no-files`",
         Error::NotAFile { .. } => "name a regular file",
+        Error::NotSearched { .. } => "name a folder, or a corpus whose name ends in .jsonl",
         Error::NoRequests { input, kind } => return files::to_requests(input, *kind),
         Error::Unreadable { .. } => {
             "the requests up to here were answered; check the file with `gzip -t` or `zstd -t`"

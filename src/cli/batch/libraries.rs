@@ -59,9 +59,7 @@ impl Libraries {
         };
         let open = || match self.library(&[path.to_owned()]) {
             Ok(library) => Ok(Arc::new(library)),
-            Err(error) => {
-                Err(Error::NotSearched { path: path.display().to_string(), reason: cli::message(&error) })
-            }
+            Err(error) => Err(Error::NotSearched { reason: cli::message(&error) }),
         };
         slot.get_or_init(open).clone()
     }
