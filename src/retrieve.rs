@@ -21,6 +21,20 @@ pub struct Library {
     read: Box<Read>,
 }
 
+/// By what passages are found.
+#[derive(Debug, Clone, Copy)]
+pub enum SearchBy<'a> {
+    /// The words that they share with the question.
+    Words,
+    /// How near their vectors are to that of the question.
+    Meaning(&'a [f32]),
+    /// Both orders, fused.
+    Both(&'a [f32]),
+}
+
+/// Of each order so many passages are fused at least.
+const FUSED: usize = 100;
+
 /// A question with what was found for it.
 pub struct Retrieved {
     /// To be asked.
@@ -48,9 +62,24 @@ impl Library {
         self.indexes.iter().map(Index::passages).sum()
     }
 
+    /// Whether every passage has a vector.
+    pub fn is_embedded(&self) -> bool {
+        self.indexes.iter().all(Index::is_embedded)
+    }
+
     /// The best passages for a question, with the texts that they are from.
-    pub fn search(&self, question: &str, most: usize) -> Texts {
-        Texts::read(&index::search(question, &self.indexes, most), &self.read)
+    pub fn search(&self, question: &str, by: SearchBy, most: usize) -> Texts {
+        let words = |most| index::search(question, &self.indexes, most);
+        let near = |vector, most| index::nearest(vector, &self.indexes, most);
+        let found = match by {
+            SearchBy::Words => words(most),
+            SearchBy::Meaning(vector) => near(vector, most),
+            SearchBy::Both(vector) => {
+                let each = most.max(FUSED);
+                index::fused(words(each), near(vector, each), most)
+            }
+        };
+        Texts::read(&found, &self.read)
     }
 
     /// A question about what was found for it. As many windows are read as the options say.
@@ -66,7 +95,7 @@ impl Library {
             None => Arc::new(options.searching()),
         };
         let most = options.read.unwrap_or(PROMISING).saturating_mul(PASSAGES_A_WINDOW);
-        let Texts { documents, passages, missing } = self.search(text, most);
+        let Texts { documents, passages, missing } = self.search(text, SearchBy::Words, most);
         let mut of_each: Vec<Vec<Range<usize>>> = vec![Vec::new(); documents.len()];
         for (document, bytes, _) in &passages {
             of_each[*document].push(bytes.clone());

@@ -195,6 +195,7 @@ fn index(error: &index::Error) -> Option<String> {
     let hint = match error {
         Error::Fs(error) => return fs(error),
         Error::Document(error) => return files::document(error),
+        Error::Embed(error) => return embed(error),
         Error::NoHome => "name a folder for indexes with `--index FOLDER`",
         Error::Damaged { .. } => "remove it: the next search makes it anew",
         Error::TooLarge { .. } => "cut it into several texts",

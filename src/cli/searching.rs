@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use spanqa::document;
-use spanqa::index::{self, Home, Index, Progress, Refresh, Refreshed, Root};
+use spanqa::embed::Embedder;
+use spanqa::index::{self, Embedded, Embedding, Home, Index, Progress, Refresh, Refreshed, Root};
 use spanqa::retrieve::Library;
 
 use super::inputs::{Binaries, FileArgs};
@@ -72,6 +73,16 @@ impl IndexArgs {
     }
 }
 
+impl IndexArgs {
+    /// The model that made the vectors of all these indexes, as it is asked for.
+    pub fn embedder(&self, paths: &[PathBuf], files: &FileArgs) -> Result<Option<String>> {
+        let models = self.places(paths, files)?.into_iter().map(|place| Index::embedder(&place.folder));
+        let models: Vec<Option<String>> = models.collect::<Result<_, _>>()?;
+        let first = models.first().cloned().flatten();
+        Ok(first.filter(|first| models.iter().all(|model| model.as_ref() == Some(first))))
+    }
+}
+
 /// A folder, or a file of JSON lines.
 fn root(path: &Path) -> Result<Root> {
     let name = path.display().to_string();
@@ -91,17 +102,56 @@ fn root(path: &Path) -> Result<Root> {
     Ok(root)
 }
 
-/// Brings an index up to date.
-pub fn refresh(
-    place: &Place,
-    args: &FileArgs,
-    quiet: bool,
-    stopped: &dyn Fn() -> bool,
-    note: Note,
-) -> Result<Refreshed> {
-    let name = terminal::name(&place.root.path().display().to_string()).into_owned();
-    let mut files = Vec::new();
-    if let Root::Folder(folder) = &place.root {
+/// How the indexing of one place is watched.
+pub struct Watching<'a> {
+    /// No bar.
+    pub quiet: bool,
+    /// Whether somebody wants it to end.
+    pub stopped: &'a dyn Fn() -> bool,
+    /// Hears remarks.
+    pub note: Note<'a>,
+}
+
+impl Watching<'_> {
+    /// Lets `run` work on an index, showing how far it is and what it skips.
+    fn over<T>(
+        &mut self,
+        name: &str,
+        run: impl FnOnce(&mut dyn FnMut(Progress) -> ControlFlow<()>) -> index::Result<T>,
+    ) -> Result<T> {
+        let Self { quiet, stopped, note } = self;
+        let (mut bar, mut binaries, mut lines) =
+            (IndexBar::new(*quiet), Binaries::default(), BadLines::default());
+        let done = run(&mut |progress| {
+            match progress {
+                Progress::Waiting => note(format!("waiting for another process that indexes {name}")),
+                Progress::Read { bytes, total } => bar.read(bytes, total),
+                Progress::Embedded { passages, total } => bar.embedded(passages as u64, total as u64),
+                Progress::Skipped(index::Error::Document(error)) if error.is_binary() => {
+                    binaries.count(error)
+                }
+                Progress::Skipped(error @ index::Error::BadLine { .. }) => lines.count(error),
+                Progress::Skipped(error) => note(format!("skipped: {error}")),
+            }
+            if stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        bar.finish();
+        binaries.report(note);
+        lines.report(note);
+        done.with_context(|| format!("cannot index {name}"))
+    }
+}
+
+impl Place {
+    /// What people call it.
+    pub fn name(&self) -> String {
+        terminal::name(&self.root.path().display().to_string()).into_owned()
+    }
+
+    /// The files below a folder; none for a corpus.
+    fn files(&self, args: &FileArgs, note: &mut dyn FnMut(String)) -> Result<Vec<PathBuf>> {
+        let Root::Folder(folder) = &self.root else { return Ok(Vec::new()) };
+        let mut files = Vec::new();
         for found in args.walk.files(folder)? {
             match found {
                 Ok(path) if path.to_str().is_some() => files.push(path),
@@ -110,27 +160,33 @@ pub fn refresh(
             }
         }
         if files.is_empty() {
-            return Err(args.walk.nothing_below(folder, &name)?.into());
+            return Err(args.walk.nothing_below(folder, &self.name())?.into());
         }
+        Ok(files)
     }
-    let ways = args.ways()?;
-    let read = |path: &Path| ways.read(path);
-    let refresh = Refresh { root: &place.root, files: &files, read: &read };
-    let (mut bar, mut binaries, mut lines) = (IndexBar::new(quiet), Binaries::default(), BadLines::default());
-    let refreshed = refresh.run(&place.folder, &mut |progress| {
-        match progress {
-            Progress::Waiting => note(format!("waiting for another process that indexes {name}")),
-            Progress::Read { bytes, total } => bar.update(bytes, total),
-            Progress::Skipped(index::Error::Document(error)) if error.is_binary() => binaries.count(error),
-            Progress::Skipped(error @ index::Error::BadLine { .. }) => lines.count(error),
-            Progress::Skipped(error) => note(format!("skipped: {error}")),
-        }
-        if stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    bar.finish();
-    binaries.report(note);
-    lines.report(note);
-    refreshed.with_context(|| format!("cannot index {name}"))
+
+    /// Brings the index up to date.
+    pub fn refresh(&self, args: &FileArgs, mut watching: Watching) -> Result<Refreshed> {
+        let (files, ways) = (self.files(args, watching.note)?, args.ways()?);
+        let read = |path: &Path| ways.read(path);
+        let refresh = Refresh { root: &self.root, files: &files, read: &read };
+        watching.over(&self.name(), |watch| refresh.run(&self.folder, watch))
+    }
+
+    /// Makes vectors of the passages that have none.
+    pub fn embed(
+        &self,
+        args: &FileArgs,
+        (model, embedder): (&str, &Embedder),
+        mut watching: Watching,
+    ) -> Result<Embedded> {
+        let ways = args.ways()?;
+        let read = |path: &Path| ways.read(path);
+        let refresh = Refresh { root: &self.root, files: &[], read: &read };
+        let digest = embedder.digest().with_context(|| format!("cannot tell which model {model} is"))?;
+        let embedding = Embedding { model, digest: &digest, embedder };
+        watching.over(&self.name(), |watch| refresh.embed(&self.folder, &embedding, watch))
+    }
 }
 
 impl SearchArgs {
@@ -138,9 +194,10 @@ impl SearchArgs {
     pub fn open(&self, paths: &[PathBuf], files: &FileArgs, quiet: bool, note: Note) -> Result<Library> {
         let mut indexes = Vec::new();
         for place in self.place.places(paths, files)? {
-            let name = terminal::name(&place.root.path().display().to_string()).into_owned();
+            let name = place.name();
+            let watching = Watching { quiet, stopped: &|| false, note: &mut *note };
             if !self.no_refresh
-                && let Err(error) = refresh(&place, files, quiet, &|| false, note)
+                && let Err(error) = place.refresh(files, watching)
             {
                 // What can be searched is searched: a cache that cannot be written is no reason to stop.
                 if error.is::<Usage>() || error.is::<document::Error>() || !is_there(&place) {
@@ -158,6 +215,21 @@ impl SearchArgs {
         }
         let ways = files.ways()?;
         Ok(Library::new(indexes, Box::new(move |path| ways.read(path))))
+    }
+
+    /// Opens indexes whose passages all have a vector by a model; makes those that are missing.
+    pub fn embed(
+        &self,
+        paths: &[PathBuf],
+        files: &FileArgs,
+        embedder: (&str, &Embedder),
+        quiet: bool,
+        note: Note,
+    ) -> Result<Library> {
+        for place in self.place.places(paths, files)? {
+            place.embed(files, embedder, Watching { quiet, stopped: &|| false, note: &mut *note })?;
+        }
+        Self { no_refresh: true, ..self.clone() }.open(paths, files, quiet, note)
     }
 }
 
