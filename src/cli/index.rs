@@ -9,7 +9,6 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use indicatif::HumanBytes;
 use serde::Serialize;
-use spanqa::embed::Embedder;
 use spanqa::index::{Home, Index};
 use spanqa::source::builtin::EMBEDDER;
 
@@ -17,7 +16,7 @@ use super::inputs::FileArgs;
 use super::options::{RuntimeArgs, SourceArgs};
 use super::output::color::ColorArg;
 use super::output::json;
-use super::searching::{IndexArgs, Watching};
+use super::searching::{self, IndexArgs, Watching};
 use super::{Outcome, Usage, signals, terminal, walk};
 
 /// Prepare folders and corpora for searching
@@ -101,7 +100,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let stop = stopped.clone();
     signals::watch(move |code| stop.store(code, Ordering::SeqCst)).context("cannot watch for interrupts")?;
     let json = json::Style::new(args.color);
-    let embedder = args.embed.then(|| args.open()).transpose()?;
+    let embedder = (args.embed)
+        .then(|| searching::open_embedder(&args.model, &args.source, &args.runtime, args.quiet))
+        .transpose()?;
     for place in args.place.places(&args.paths, &args.files)? {
         let started = Instant::now();
         let is_stopped = || stopped.load(Ordering::SeqCst) != 0;
@@ -139,16 +140,6 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
 }
 
 impl Args {
-    /// Loads the model that makes vectors.
-    fn open(&self) -> Result<Embedder> {
-        let resolved = self.source.resolve(&self.model, self.quiet)?;
-        self.runtime.device.start_threads()?;
-        let embedder = Embedder::open(&resolved.files, &self.runtime.device.runtime())
-            .with_context(|| format!("cannot use model {}", self.model))?;
-        self.runtime.device.note(embedder.device(), self.quiet);
-        Ok(embedder.with_batch_tokens(self.runtime.batch_tokens))
-    }
-
     fn list(&self, home: &Home, out: &mut dyn Write) -> Result<Outcome> {
         let json = json::Style::new(self.color);
         for kept in home.list()? {

@@ -4,12 +4,14 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use spanqa::document;
 use spanqa::embed::Embedder;
 use spanqa::index::{self, Embedded, Embedding, Home, Index, Progress, Refresh, Refreshed, Root};
-use spanqa::retrieve::Library;
+use spanqa::retrieve::{Find, Library};
 
 use super::inputs::{Binaries, FileArgs};
+use super::options::{ReaderArgs, RuntimeArgs, SourceArgs};
 use super::progress::IndexBar;
 use super::{Usage, terminal};
 use crate::cli::hints::files::quoted;
@@ -32,6 +34,75 @@ pub struct SearchArgs {
     /// Search the index as it is, without a look at what has changed since
     #[arg(long)]
     no_refresh: bool,
+}
+
+/// Which index is searched for questions, and by what.
+#[derive(clap::Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Search")]
+pub struct FindArgs {
+    #[command(flatten)]
+    search: SearchArgs,
+    /// By what passages are found; but for words the folder has to be indexed with `spanqa index --embed`
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = FindBy::Words)]
+    find: FindBy,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FindBy {
+    /// The words that they share with the question
+    #[default]
+    Words,
+    /// How near they are to the question in meaning
+    Embedding,
+    /// Both, fused
+    Both,
+}
+
+impl FindArgs {
+    /// Opens the indexes of some folders and corpora, brought up to date unless that is not wanted.
+    pub fn open(
+        &self,
+        paths: &[PathBuf],
+        files: &FileArgs,
+        reader: &ReaderArgs,
+        quiet: bool,
+        note: Note,
+    ) -> Result<Library> {
+        let library = self.search.open(paths, files, quiet, note)?;
+        if self.find == FindBy::Words {
+            return Ok(library);
+        }
+        let Some(model) = self.search.place.embedder(paths, files)? else {
+            let hint = "`spanqa index --embed DIR` makes vectors, for all folders by the same model";
+            return Err(Usage::new("what is searched has no vectors", hint).into());
+        };
+        let embedder = open_embedder(&model, &reader.model.source, &reader.runtime, quiet)?;
+        let library = match library.is_embedded() {
+            true => library,
+            // What is new has no vector yet.
+            false => self.search.embed(paths, files, (&model, &embedder), quiet, note)?,
+        };
+        Ok(library.with(match self.find {
+            FindBy::Words => Find::Words,
+            FindBy::Embedding => Find::Embedding(embedder.into()),
+            FindBy::Both => Find::Both(embedder.into()),
+        }))
+    }
+}
+
+/// Loads a model that makes vectors.
+pub fn open_embedder(
+    model: &str,
+    source: &SourceArgs,
+    runtime: &RuntimeArgs,
+    quiet: bool,
+) -> Result<Embedder> {
+    let resolved = source.resolve(model, quiet)?;
+    runtime.device.start_threads()?;
+    let embedder = Embedder::open(&resolved.files, &runtime.device.runtime())
+        .with_context(|| format!("cannot use model {model}"))?;
+    runtime.device.note(embedder.device(), quiet);
+    Ok(embedder.with_batch_tokens(runtime.batch_tokens))
 }
 
 /// Something to index, and where its index is.

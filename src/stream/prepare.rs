@@ -109,9 +109,8 @@ impl<'a> Preparing<'a> {
                 for (ticket, item) in request.tickets.into_iter().zip(items) {
                     if let Some(library) = &library {
                         let found = library.clone().map_err(Into::into).and_then(|library| {
-                            Ok(library
-                                .question(self.reader, ticket.name(), &item.question, &options)?
-                                .question)
+                            let name = ticket.name();
+                            Ok(library.question(self.reader, name, &item.question, &options)?.question)
                         });
                         hand_on(work(ticket, found))?;
                         continue;
