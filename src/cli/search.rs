@@ -33,7 +33,7 @@ const SHOWN: usize = 10;
 #[command(override_usage = "spanqa search [OPTIONS] <QUERY> [DIR]...")]
 pub struct Args {
     /// The question, in quotes; then the folders or corpora, the current folder if none is named
-    #[arg(value_name = "QUERY> [DIR", required_unless_present = "type_list")]
+    #[arg(value_name = "QUERY] [DIR")]
     words: Vec<OsString>,
     #[command(flatten)]
     search: SearchArgs,

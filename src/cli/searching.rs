@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use spanqa::document;
 use spanqa::embed::Embedder;
 use spanqa::index::{self, Embedded, Embedding, Home, Index, Progress, Refresh, Refreshed, Root};
 use spanqa::retrieve::{Find, Library};
@@ -59,6 +58,18 @@ pub enum FindBy {
 }
 
 impl FindArgs {
+    /// Flags about searching would change nothing, in silence, where nothing is searched. A folder for indexes may be named for good.
+    pub fn refuse_without_search(&self, search: bool) -> Result<()> {
+        let given = [("--no-refresh", self.search.no_refresh), ("--find", self.find != FindBy::Words)];
+        match given.into_iter().find(|(_, given)| *given && !search) {
+            Some((flag, _)) => {
+                let hint = "leave it out, or add `--search`";
+                Err(Usage::new(format!("{flag} is about searching"), hint).into())
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Opens the indexes of some folders and corpora, brought up to date unless that is not wanted.
     pub fn open(
         &self,
@@ -107,6 +118,7 @@ pub fn open_embedder(
 
 /// Something to index, and where its index is.
 pub struct Place {
+    home: Home,
     pub root: Root,
     pub folder: PathBuf,
 }
@@ -137,7 +149,7 @@ impl IndexArgs {
             let folder = home.index_of(&root, &files.spelled())?;
             // The same folder by another name would be there twice.
             if !places.iter().any(|place| place.folder == folder) {
-                places.push(Place { root, folder });
+                places.push(Place { home: home.clone(), root, folder });
             }
         }
         Ok(places)
@@ -163,14 +175,19 @@ fn root(path: &Path) -> Result<Root> {
         Usage::new(format!("cannot search {shown}: {error}"), hint)
     })?;
     let root = Root::at(path);
-    let is_lines =
-        |name: &str| [".jsonl", ".ndjson"].iter().any(|end| name.to_ascii_lowercase().ends_with(end));
     if matches!(root, Root::Corpus(_)) && !is_lines(&name) {
         let hint = format!("`spanqa ask \"...\" {}` reads it", quoted(&shown));
         let what = format!("{shown} is neither a folder nor a corpus, whose name ends in .jsonl");
         return Err(Usage::new(what, hint).into());
     }
     Ok(root)
+}
+
+/// Whether a file's name is that of JSON lines. Of packed ones the index says what to do.
+fn is_lines(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let bare = [".gz", ".zst", ".bz2"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+    [".jsonl", ".ndjson"].iter().any(|end| bare.ends_with(end))
 }
 
 /// How the indexing of one place is watched.
@@ -223,8 +240,11 @@ impl Place {
     fn files(&self, args: &FileArgs, note: &mut dyn FnMut(String)) -> Result<Vec<PathBuf>> {
         let Root::Folder(folder) = &self.root else { return Ok(Vec::new()) };
         let mut files = Vec::new();
+        // Indexes that lie below the folder are no text of it.
+        let indexes = self.home.below(folder);
         for found in args.walk.files(folder)? {
             match found {
+                Ok(path) if indexes.iter().any(|index| path.starts_with(index)) => {}
                 Ok(path) if path.to_str().is_some() => files.push(path),
                 Ok(path) => note(format!("skipped: the name of {} is no UTF-8", path.display())),
                 Err(error) => note(format!("skipped: {error}")),
@@ -271,7 +291,8 @@ impl SearchArgs {
                 && let Err(error) = place.refresh(files, watching)
             {
                 // What can be searched is searched: a cache that cannot be written is no reason to stop.
-                if error.is::<Usage>() || error.is::<document::Error>() || !is_there(&place) {
+                let is_hopeless = matches!(error.downcast_ref(), Some(index::Error::Document(_)));
+                if error.is::<Usage>() || is_hopeless || !is_there(&place) {
                     return Err(error);
                 }
                 note(format!("{error:#}; searching what is there"));

@@ -119,6 +119,7 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// Reads the documents and loads the model.
     pub fn open(args: &'a SessionArgs, files: &[PathBuf], manner: &Manner) -> Result<Self> {
+        args.searching.refuse_without_search(args.search)?;
         let mut notes = Notes { quiet: args.quiet, said: Vec::new() };
         // Inputs come first: a mistyped path should not wait for a model.
         if args.search && args.reader.read == Some(Read::All) {

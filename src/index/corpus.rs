@@ -34,10 +34,12 @@ impl Entry {
     }
 }
 
-/// A line is a text unless it is blank.
-pub(super) fn entry(line: &[u8]) -> Option<Result<Entry, serde_json::Error>> {
-    let blank = line.iter().all(u8::is_ascii_whitespace);
-    (!blank).then(|| serde_json::from_slice(line))
+/// A line is a text unless it is blank; else what is wrong with it.
+pub(super) fn entry(line: &[u8]) -> Option<Result<Entry, String>> {
+    let line = line.trim_ascii();
+    // It is a line among others: which one, the caller knows.
+    let reason = |error: serde_json::Error| error.to_string().replace(" at line 1 column ", " at column ");
+    (!line.is_empty()).then(|| serde_json::from_slice(line).map_err(reason))
 }
 
 /// Every text of a corpus with its title. A line that is no text is an error here.
@@ -46,11 +48,7 @@ pub fn texts(path: &Path) -> Result<Vec<(String, String)>> {
     refuse_packed(path, &map)?;
     let lines = map.split(|&byte| byte == b'\n').zip(1..);
     let texts = lines.filter_map(|(line, number)| Some((entry(line)?, number))).map(|(entry, line)| {
-        let bad = |error: serde_json::Error| Error::BadLine {
-            path: path.display().to_string(),
-            line,
-            reason: error.to_string(),
-        };
+        let bad = |reason: String| Error::BadLine { path: path.display().to_string(), line, reason };
         let Entry { title, text, .. } = entry.map_err(bad)?;
         Ok((title.unwrap_or_default(), text))
     });

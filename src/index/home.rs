@@ -8,6 +8,9 @@ use sha2::{Digest, Sha256};
 use super::error::{Error, Result};
 use super::manifest::Manifest;
 
+/// The file of an index that its writer locks.
+pub(super) const LOCK: &str = "lock";
+
 /// What is indexed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Root {
@@ -61,6 +64,17 @@ impl Home {
             .take(40)
             .collect();
         Ok(self.0.join(format!("{name}-{}", short_hex(&key.finalize()))))
+    }
+}
+
+impl Home {
+    /// The indexes that lie here and below another folder, named as that is named.
+    pub fn below(&self, folder: &Path) -> Vec<PathBuf> {
+        let (Ok(home), Ok(whole)) = (self.0.canonicalize(), folder.canonicalize()) else { return Vec::new() };
+        let Ok(home) = home.strip_prefix(whole) else { return Vec::new() };
+        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let indexes = entries.filter(|entry| entry.path().join(LOCK).is_file());
+        indexes.map(|entry| folder.join(home).join(entry.file_name())).collect()
     }
 }
 

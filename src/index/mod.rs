@@ -36,3 +36,6 @@ pub use self::home::{Home, Kept, Root};
 pub use self::memory::Memory;
 pub use self::refresh::{Progress, Refresh, Refreshed};
 pub use self::search::{Found, Index, Texts, fused, nearest, search};
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::corpus;
 use super::error::{Error, Result};
-use super::home::{Root, short_hex};
+use super::home::{LOCK, Root, short_hex};
 use super::manifest::{EmbedderEntry, FileEntry, Manifest, Stat};
 use super::segment::{Alive, TextPlace};
 use super::vectors::{self, Vectors};
@@ -178,14 +178,18 @@ impl Refresh<'_> {
             let made: Vec<Result<Made>> = groups.into_par_iter().map(|group| self.make(group)).collect();
             // Old entries go before new ones come.
             let names: HashSet<&str> = now.iter().map(|file| file.name.as_str()).collect();
+            let skipped_before = manifest.skipped.len();
             manifest.skipped.retain(|skipped| !names.contains(skipped.path.as_str()));
+            // A file that still cannot be read is no change.
+            let mut has_changed = manifest.skipped.len() < skipped_before;
             for made in made {
                 let Made { builder, files, same, skipped } = made?;
                 refreshed.read += files.len();
                 manifest.replace(&same);
                 let changed = files.iter().chain(skipped.iter().map(|(file, _)| file));
                 let changed: HashSet<&str> = changed.map(|file| file.path.as_str()).collect();
-                manifest.forget(|name| changed.contains(name));
+                let forgotten = manifest.forget(|name| changed.contains(name));
+                has_changed |= forgotten > 0 || !same.is_empty() || !files.is_empty();
                 if !files.is_empty() {
                     manifest.add(folder, &builder.bytes(), files, None)?;
                 }
@@ -193,9 +197,16 @@ impl Refresh<'_> {
                     let _ = watch(Progress::Skipped(&error));
                     if is_lasting(&error) {
                         manifest.skipped.push(file);
+                        has_changed = true;
                     }
                 }
             }
+            if has_changed {
+                manifest.save(folder)?;
+            }
+        }
+        // An index of nothing is an index, too.
+        if Manifest::load(folder)?.is_none() {
             manifest.save(folder)?;
         }
         Ok(refreshed)
@@ -296,7 +307,7 @@ fn lines(path: &Path, bytes: &[u8], (first, range): &(usize, Range<usize>)) -> (
         };
         let added = match corpus::entry(content) {
             None => Ok(()),
-            Some(Err(error)) => Err(bad(error.to_string())),
+            Some(Err(reason)) => Err(bad(reason)),
             Some(Ok(entry)) => builder.add(place, &entry.text, entry.title.as_deref().unwrap_or_default()),
         };
         skipped.extend(added.err());
@@ -421,7 +432,7 @@ fn vectors_of(
 /// Waits until nobody else writes.
 pub(super) fn lock(folder: &Path, watch: Watch) -> Result<File> {
     std::fs::create_dir_all(folder).map_err(|source| fs::Error::Write { path: folder.to_owned(), source })?;
-    let path = folder.join("lock");
+    let path = folder.join(LOCK);
     let mut locked = || {
         let file = File::options().write(true).create(true).truncate(false).open(&path)?;
         match file.try_lock() {

@@ -1,6 +1,6 @@
 //! The best passages of one or several indexes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -136,11 +136,12 @@ pub fn search(question: &str, indexes: &[Index], most: usize) -> Vec<Found> {
         .flat_map(|index| (0..index.segments.len()).map(move |segment| (index, segment)))
         .collect();
     let alive: Vec<&Alive> = segments.iter().map(|(index, segment)| &index.segments[*segment]).collect();
-    let hits = best(question, &alive, most).into_iter().map(|hit| {
+    // A passage may be there once for each index.
+    let hits = best(question, &alive, most.saturating_mul(indexes.len())).into_iter().map(|hit| {
         let (index, segment) = segments[hit.document];
         index.found(segment, hit.passage, hit.score)
     });
-    first(hits.collect(), most)
+    first(hits.collect(), most, indexes.len())
 }
 
 /// The passages whose vectors are nearest to that of a question, best first. Indexes without vectors have none.
@@ -156,17 +157,14 @@ pub fn nearest(vector: &[f32], indexes: &[Index], most: usize) -> Vec<Found> {
         }
     }
     // With those that are as good as the last one: their names decide.
-    if let Some(last) = most.checked_sub(1).filter(|last| *last < near.len()) {
+    let enough = most.saturating_mul(indexes.len());
+    if let Some(last) = enough.checked_sub(1).filter(|last| *last < near.len()) {
         let least = near.select_nth_unstable_by(last, |a, b| b.3.total_cmp(&a.3)).1.3;
         near.retain(|(.., product)| *product >= least);
     }
     let found = near.into_iter();
-    first(
-        found
-            .map(|(index, segment, passage, product)| index.found(segment, passage, product.into()))
-            .collect(),
-        most,
-    )
+    let found = found.map(|(index, segment, passage, product)| index.found(segment, passage, product.into()));
+    first(found.collect(), most, indexes.len())
 }
 
 /// One order of two, by the places of passages in both.
@@ -183,17 +181,31 @@ pub fn fused(one: Vec<Found>, other: Vec<Found>, most: usize) -> Vec<Found> {
             all[at].score += worth(place);
         }
     }
-    first(all, most)
+    first(all, most, 1)
 }
 
-/// The best, in order.
-fn first(mut found: Vec<Found>, most: usize) -> Vec<Found> {
+/// The best of so many indexes, in order.
+fn first(mut found: Vec<Found>, most: usize, indexes: usize) -> Vec<Found> {
     found.sort_by(|a, b| {
         let place = |found: &Found| (found.place.start, found.bytes.start);
         b.score.total_cmp(&a.score).then_with(|| a.path.cmp(&b.path)).then_with(|| place(a).cmp(&place(b)))
     });
+    if indexes > 1 {
+        forget_twins(&mut found);
+    }
     found.truncate(most);
     found
+}
+
+/// Leaves out what was found before, by another name: of folders that lie in each other, all are searched.
+fn forget_twins(found: &mut Vec<Found>) {
+    let mut wholes: HashMap<PathBuf, PathBuf> = HashMap::new();
+    let mut known: HashSet<(PathBuf, u64, usize)> = HashSet::new();
+    found.retain(|found| {
+        let whole = || found.path.canonicalize().unwrap_or_else(|_| found.path.clone());
+        let whole = wholes.entry(found.path.clone()).or_insert_with(whole);
+        known.insert((whole.clone(), found.place.start, found.bytes.start))
+    });
 }
 
 /// The texts in which passages were found.

@@ -97,7 +97,20 @@ impl Segment {
         let names = HEAD + TEXT * texts + PASSAGE * passages + TERM * terms;
         let mut segment = Self { bytes, texts, passages, terms, names, lists: names };
         segment.lists = names + segment.name_end(terms);
-        (whole && segment.lists <= segment.bytes.len()).then_some(segment)
+        (whole && segment.lists <= segment.bytes.len() && segment.is_in_order()).then_some(segment)
+    }
+
+    /// Whether the passages of each text stand together, in the order of the texts: who goes through them trusts that.
+    fn is_in_order(&self) -> bool {
+        let mut passage = 0;
+        (0..self.texts).all(|text| {
+            let end = if text + 1 < self.texts { self.text(text + 1).1 } else { self.passages };
+            let starts_here = self.text(text).1 == passage;
+            let is_of_text = |passage: usize| passage < self.passages && self.text_of(passage) == text;
+            let all = starts_here && passage <= end && (passage..end).all(is_of_text);
+            passage = end;
+            all
+        }) && passage == self.passages
     }
 
     /// How many passages there are.
@@ -173,10 +186,16 @@ impl Segment {
         let mut list = Vec::with_capacity(count);
         for _ in 0..count {
             let (Some(step), Some(times)) = (take_short(&mut rest), take_short(&mut rest)) else { break };
+            // In a damaged list a passage may be missing, or stand there again.
+            if step == 0 && !list.is_empty() {
+                break;
+            }
             passage = passage.saturating_add(step);
+            if passage as usize >= self.passages {
+                break;
+            }
             list.push((passage, times));
         }
-        list.retain(|(passage, _)| (*passage as usize) < self.passages);
         list
     }
 

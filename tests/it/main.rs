@@ -27,6 +27,7 @@ mod rank;
 mod reader;
 mod retrieval;
 mod rooms;
+mod search;
 mod support;
 mod terminal;
 mod tokenizers;
