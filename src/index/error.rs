@@ -67,7 +67,7 @@ impl Error {
             Self::Fs(error) => error.code(),
             Self::Document(error) => error.code(),
             Self::Embed(error) => error.code(),
-            Self::NoHome => "no_cache_folder",
+            Self::NoHome => "no_index_folder",
             Self::Damaged { .. } => "index_damaged",
             Self::TooLarge { .. } => "text_too_large",
             Self::BadLine { .. } => "bad_corpus_line",
