@@ -154,6 +154,7 @@ impl From<index::Error> for Error {
         match error {
             index::Error::Fs(error) => error.into(),
             index::Error::Document(error) => error.into(),
+            index::Error::Embed(error) => error.into(),
             own => Self::Index(own),
         }
     }

@@ -195,6 +195,7 @@ fn index(error: &index::Error) -> Option<String> {
     let hint = match error {
         Error::Fs(error) => return fs(error),
         Error::Document(error) => return files::document(error),
+        Error::Embed(error) => return embed(error),
         Error::NoHome => "name a folder for indexes with `--index FOLDER`",
         Error::Damaged { .. } => "remove it: the next search makes it anew",
         Error::TooLarge { .. } => "cut it into several texts",
@@ -248,6 +249,7 @@ pub(super) fn request(error: &request::Error) -> Option<String> {
         }
         Error::FilesForbidden => "put the text itself into `context`, or leave out `--no-files`",
         Error::NotAFile { .. } => "name a regular file",
+        Error::NotSearched { .. } => "name a folder, or a corpus whose name ends in .jsonl",
         Error::NoRequests { input, kind } => return files::to_requests(input, *kind),
         Error::Unreadable { .. } => {
             "the requests up to here were answered; check the file with `gzip -t` or `zstd -t`"

@@ -10,11 +10,13 @@ use anyhow::{Context, Result};
 use indicatif::HumanBytes;
 use serde::Serialize;
 use spanqa::index::{Home, Index};
+use spanqa::source::builtin::EMBEDDER;
 
 use super::inputs::FileArgs;
+use super::options::{RuntimeArgs, SourceArgs};
 use super::output::color::ColorArg;
 use super::output::json;
-use super::searching::{self, IndexArgs};
+use super::searching::{self, IndexArgs, Watching};
 use super::{Outcome, Usage, signals, terminal, walk};
 
 /// Prepare folders and corpora for searching
@@ -24,7 +26,7 @@ use super::{Outcome, Usage, signals, terminal, walk};
 ///
 /// A corpus is a file of JSON lines: {"id": "7", "title": "...", "text": "..."}, where the title may be missing.
 ///
-/// Prints a record for each: {"path", "index", "texts", "passages", "read", "bytes", "forgotten", "seconds"}. "read" counts the files or lines
+/// Prints a record for each: {"path", "index", "texts", "passages", "read", "bytes", "forgotten", "embedded"?, "seconds"}. "read" counts the files or lines
 /// that were new or had changed, and "bytes" what was looked at.
 #[derive(clap::Args)]
 #[command(after_help = "Example: spanqa index ~/notes; spanqa search \"tide tables\" ~/notes")]
@@ -38,6 +40,18 @@ pub struct Args {
     /// Remove the indexes of these folders and corpora, whatever flags they were made with
     #[arg(long, requires = "paths")]
     remove: bool,
+    /// Make a vector of each passage, too, so that `spanqa search --by both` finds what shares no word with the question
+    ///
+    /// From then on searches by vectors make those of new passages, too.
+    #[arg(long)]
+    embed: bool,
+    /// The model that makes vectors: a name from `spanqa models list`, `owner/repo[@revision]`, or a folder of sentence-transformers
+    #[arg(short, long, value_name = "MODEL", default_value = EMBEDDER, requires = "embed", help_heading = "Model")]
+    model: String,
+    #[command(flatten)]
+    source: SourceArgs,
+    #[command(flatten)]
+    runtime: RuntimeArgs,
     #[command(flatten)]
     place: IndexArgs,
     #[command(flatten)]
@@ -59,6 +73,8 @@ struct Record {
     read: usize,
     bytes: u64,
     forgotten: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    embedded: Option<usize>,
     seconds: f64,
 }
 
@@ -84,12 +100,24 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let stop = stopped.clone();
     signals::watch(move |code| stop.store(code, Ordering::SeqCst)).context("cannot watch for interrupts")?;
     let json = json::Style::new(args.color);
+    let embedder = (args.embed)
+        .then(|| searching::open_embedder(&args.model, &args.source, &args.runtime, args.quiet))
+        .transpose()?;
     for place in args.place.places(&args.paths, &args.files)? {
         let started = Instant::now();
         let is_stopped = || stopped.load(Ordering::SeqCst) != 0;
         let mut note = |text: String| args.note(&text);
-        let refreshed = searching::refresh(&place, &args.files, args.quiet, &is_stopped, &mut note)?;
-        if refreshed.stopped {
+        let refreshed = place
+            .refresh(&args.files, Watching { quiet: args.quiet, stopped: &is_stopped, note: &mut note })?;
+        let embedded = match &embedder {
+            Some(embedder) if !refreshed.stopped => Some(place.embed(
+                &args.files,
+                (&args.model, embedder),
+                Watching { quiet: args.quiet, stopped: &is_stopped, note: &mut note },
+            )?),
+            _ => None,
+        };
+        if refreshed.stopped || embedded.is_some_and(|embedded| embedded.stopped) {
             args.note("stopped; the next run goes on from here");
             return Ok(Outcome::Stopped(stopped.load(Ordering::SeqCst)));
         }
@@ -102,6 +130,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
             read: refreshed.read,
             bytes: refreshed.bytes,
             forgotten: refreshed.forgotten,
+            embedded: embedded.map(|embedded| embedded.passages),
             seconds: started.elapsed().as_secs_f64(),
         };
         json.write(&record, out)?;

@@ -136,8 +136,17 @@ impl IndexBar {
         Self { bar: None, wanted: !quiet && io::stderr().is_terminal(), started: Instant::now() }
     }
 
-    /// Shows how far the work has come.
-    pub fn update(&mut self, bytes: u64, total: u64) {
+    /// Shows how much of the files has been read.
+    pub fn read(&mut self, bytes: u64, total: u64) {
+        self.show(bytes, total, "indexing {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}{left}");
+    }
+
+    /// Shows how many passages have their vector.
+    pub fn embedded(&mut self, passages: u64, total: u64) {
+        self.show(passages, total, "embedding {wide_bar} {pos}/{len} passages, {per_sec}{left}");
+    }
+
+    fn show(&mut self, done: u64, total: u64, template: &str) {
         /// Who waits longer than this wonders what for.
         const PATIENCE: Duration = Duration::from_secs(1);
         if !self.wanted || self.bar.is_none() && self.started.elapsed() < PATIENCE {
@@ -145,11 +154,11 @@ impl IndexBar {
         }
         let bar = self.bar.get_or_insert_with(|| {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            bar.set_style(style("indexing {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}{left}"));
+            bar.set_style(style(template));
             bar
         });
         bar.set_length(total);
-        bar.set_position(bytes);
+        bar.set_position(done);
     }
 
     /// Takes the bar away.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use spanqa::index::Texts;
-use spanqa::rerank::{By, Corpus, Source, Wanted};
+use spanqa::rerank::{By, Corpus, Ranker, Source, Wanted};
+use spanqa::retrieve::SearchBy;
 
 use super::inputs::FileArgs;
 use super::rank::order::OrderArgs;
@@ -25,7 +26,7 @@ const SHOWN: usize = 10;
 /// .ndjson.
 ///
 /// Passages are found by the words that they share with the question, and by those of the file's name or the title. `--by` lets a model put
-/// the best of them in another order. `spanqa ask --search` reads them and quotes the answer.
+/// the best of them in another order. After `spanqa index --embed`, `--by embedding` and `--by both` compare the question with every passage. `spanqa ask --search` reads them and quotes the answer.
 ///
 /// Exits 0 if a passage is shown, 1 if none is, 2 after an error.
 #[derive(clap::Args)]
@@ -51,11 +52,28 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let format = args.order.format()?;
     let (question, paths) = args.split()?;
     let mut note = |text: String| args.order.note(&text);
-    let library = args.search.open(&paths, &args.files, args.order.quiet, &mut note)?;
-    let opened = args.order.open()?;
+    let mut library = args.search.open(&paths, &args.files, args.order.quiet, &mut note)?;
+    let model = args.search.place.embedder(&paths, &args.files)?;
+    let mut opened = args.order.open(model.as_deref())?;
     let wanted = Wanted { matching: true, ..args.order.wanted(SHOWN) };
-    let most = if args.order.by == By::Words { wanted.top_k } else { wanted.read };
-    let Texts { documents, passages, missing } = library.search(question, most);
+    let mut vector = None;
+    if let Some((embedder, model)) = opened.ranker.embedder().zip(model) {
+        // What is new has no vector yet.
+        if !library.is_embedded() {
+            library =
+                args.search.embed(&paths, &args.files, (&model, embedder), args.order.quiet, &mut note)?;
+        }
+        vector = embedder.embed(&[question])?.pop();
+        opened.ranker = Ranker::Found(args.order.by, embedder.name().to_owned());
+    }
+    let by = match (&vector, args.order.by) {
+        (Some(vector), By::Embedding) => SearchBy::Meaning(vector),
+        (Some(vector), By::Both) => SearchBy::Both(vector),
+        _ => SearchBy::Words,
+    };
+    // Without vectors a model looks at those that share most words with the question.
+    let most = if vector.is_some() || args.order.by == By::Words { wanted.top_k } else { wanted.read };
+    let Texts { documents, passages, missing } = library.search(question, by, most);
     missing.iter().for_each(|error| note(format!("skipped: {error}")));
     let sources = documents.into_iter().map(|(id, text)| Source { id, text }).collect();
     let corpus = Corpus::found(sources, &passages, library.passages());

@@ -20,7 +20,7 @@ use super::options::{CareArgs, Read, ReaderArgs, UNITS, choice};
 use super::output::color::ColorArg;
 use super::output::{self, Format, Look, Printer};
 use super::progress::WindowBar;
-use super::searching::SearchArgs;
+use super::searching::FindArgs;
 use super::waiting::Waiting;
 use super::{Outcome, Usage, hints, notice, terminal};
 
@@ -33,7 +33,7 @@ pub struct SessionArgs {
     #[arg(long, conflicts_with_all = ["contexts", "recursive"], help_heading = "Search")]
     pub search: bool,
     #[command(flatten)]
-    searching: SearchArgs,
+    searching: FindArgs,
     /// How to print replies; SPANQA_FORMAT sets it for good [default: json; text with `spanqa chat`]
     #[arg(short, long, value_enum)]
     pub format: Option<Format>,
@@ -130,9 +130,9 @@ impl<'a> Session<'a> {
         }
         let mut say = |text| notes.say(text);
         let found = match args.search {
-            true => {
-                Inputs::Library(args.searching.open(files, &args.inputs.files, args.quiet, &mut say)?.into())
-            }
+            true => Inputs::Library(
+                args.searching.open(files, &args.inputs.files, &args.reader, args.quiet, &mut say)?.into(),
+            ),
             false => Inputs::Texts(args.inputs.read(files, &mut say)?),
         };
         let format = match (args.text, args.format) {

@@ -80,6 +80,7 @@ type Open<'a> = (&'a Paragraph, Vec<&'a Question>);
 pub fn all(
     reader: &Reader,
     dataset: &Dataset,
+    about: About,
     options: &Arc<Options>,
     progress: &mut dyn FnMut(RunProgress),
 ) -> Result<Vec<Prediction>> {
@@ -92,7 +93,7 @@ pub fn all(
         progress(now);
         ControlFlow::Continue(())
     };
-    let _ = run(reader, dataset, About::Own, options, &HashSet::new(), &mut finished, &mut watch)?;
+    let _ = run(reader, dataset, about, options, &HashSet::new(), &mut finished, &mut watch)?;
     Ok(all)
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::class::ErrorClass;
-use crate::{document, fs};
+use crate::{document, embed, fs};
 
 /// A [`std::result::Result`] with this room's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -18,6 +18,9 @@ pub enum Error {
     /// A document that has no text.
     #[error(transparent)]
     Document(#[from] document::Error),
+    /// Passages and their vectors.
+    #[error(transparent)]
+    Embed(#[from] embed::Error),
     /// There is no folder for indexes.
     #[error("there is no cache folder to keep an index in")]
     NoHome,
@@ -63,6 +66,7 @@ impl Error {
         match self {
             Self::Fs(error) => error.code(),
             Self::Document(error) => error.code(),
+            Self::Embed(error) => error.code(),
             Self::NoHome => "no_index_folder",
             Self::Damaged { .. } => "index_damaged",
             Self::TooLarge { .. } => "text_too_large",
@@ -77,6 +81,7 @@ impl Error {
         match self {
             Self::Fs(error) => error.class(),
             Self::Document(error) => error.class(),
+            Self::Embed(error) => error.class(),
             Self::NoHome | Self::Damaged { .. } => ErrorClass::Machine,
             Self::TooLarge { .. } | Self::BadLine { .. } | Self::Packed { .. } | Self::Changed { .. } => {
                 ErrorClass::Caller

@@ -27,6 +27,30 @@ pub(super) struct Manifest {
     pub(super) segments: Vec<SegmentEntry>,
     /// Files that are no text, so that they are not looked at again.
     pub(super) skipped: Vec<FileEntry>,
+    /// What makes vectors of the passages, if they have any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) embedder: Option<EmbedderEntry>,
+}
+
+/// A model that makes vectors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct EmbedderEntry {
+    /// What it is asked for by.
+    pub(super) model: String,
+    /// Which model it was, beyond its name.
+    digest: String,
+    pub(super) dimensions: usize,
+}
+
+impl EmbedderEntry {
+    pub(super) fn new(model: &str, digest: &str, dimensions: usize) -> Self {
+        Self { model: model.into(), digest: digest.into(), dimensions }
+    }
+
+    /// What names of files have of it.
+    fn key(&self) -> &str {
+        self.digest.get(..12).unwrap_or(&self.digest)
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -88,7 +112,7 @@ impl Stat {
 impl Manifest {
     fn empty(root: &Path, next: u64) -> Self {
         let root = root.canonicalize().unwrap_or_else(|_| root.to_owned()).display().to_string();
-        Self { format: FORMAT, root, next, segments: Vec::new(), skipped: Vec::new() }
+        Self { format: FORMAT, root, next, segments: Vec::new(), skipped: Vec::new(), embedder: None }
     }
 
     /// What was indexed.
@@ -114,7 +138,8 @@ impl Manifest {
             return Ok(manifest);
         }
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let numbers = entries.filter_map(|entry| entry.path().file_stem()?.to_str()?.parse::<u64>().ok());
+        let number = |name: &str| name.split('.').next()?.parse::<u64>().ok();
+        let numbers = entries.filter_map(|entry| number(entry.file_name().to_str()?));
         Ok(Self::empty(root, numbers.max().map_or(0, |last| last + 1)))
     }
 
@@ -125,12 +150,21 @@ impl Manifest {
         Ok(fs::write(&path, &bytes)?)
     }
 
-    /// Writes a segment. It is part of the index once the manifest is saved.
-    pub(super) fn add(&mut self, folder: &Path, bytes: &[u8], files: Vec<FileEntry>) -> Result<()> {
-        let name = format!("{:08}.words", self.next);
+    /// Writes a segment, with vectors of its passages if there are any. It is part of the index once the manifest is saved.
+    pub(super) fn add(
+        &mut self,
+        folder: &Path,
+        bytes: &[u8],
+        files: Vec<FileEntry>,
+        vectors: Option<&[u8]>,
+    ) -> Result<()> {
+        let segment = SegmentEntry { name: format!("{:08}.words", self.next), files };
         self.next += 1;
-        fs::write(&folder.join(&name), bytes)?;
-        self.segments.push(SegmentEntry { name, files });
+        fs::write(&segment.path(folder), bytes)?;
+        if let Some((entry, vectors)) = self.embedder.as_ref().zip(vectors) {
+            fs::write(&segment.vectors(folder, entry), vectors)?;
+        }
+        self.segments.push(segment);
         Ok(())
     }
 
@@ -139,13 +173,27 @@ impl Manifest {
     pub(super) fn tidy(&self, folder: &Path) {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let is_segment = Path::new(&name).extension().is_some_and(|extension| extension == "words");
-            let is_begun = name.as_encoded_bytes().starts_with(b".spanqa-");
-            if is_begun || is_segment && !self.segments.iter().any(|segment| name == segment.name.as_str()) {
+            let name = name.to_string_lossy();
+            let is_ours = [".words", ".vectors", ".begun"].iter().any(|end| name.ends_with(end));
+            let is_temporary = name.starts_with(".spanqa-");
+            if is_temporary || is_ours && !self.segments.iter().any(|segment| self.has(segment, &name)) {
                 // Where an open file cannot be removed, the next writer does it.
                 let _ = std::fs::remove_file(entry.path());
             }
         }
+    }
+
+    /// Whether a file belongs to a segment.
+    fn has(&self, segment: &SegmentEntry, name: &str) -> bool {
+        let of_vectors =
+            |entry: &EmbedderEntry| ["vectors", "begun"].iter().any(|end| name == segment.beside(entry, end));
+        name == segment.name || self.embedder.as_ref().is_some_and(of_vectors)
+    }
+
+    /// Whether every passage has a vector by a model.
+    pub(super) fn is_embedded(&self, folder: &Path, entry: &EmbedderEntry) -> bool {
+        self.embedder.as_ref() == Some(entry)
+            && self.segments.iter().all(|segment| segment.has_vectors(folder, entry))
     }
 
     /// Takes files out by their names, and says how many there were.
@@ -179,6 +227,26 @@ impl Manifest {
 impl SegmentEntry {
     fn path(&self, folder: &Path) -> PathBuf {
         folder.join(&self.name)
+    }
+
+    /// The name of a file with vectors of its passages.
+    fn beside(&self, entry: &EmbedderEntry, end: &str) -> String {
+        let stem = self.name.strip_suffix(".words").unwrap_or(&self.name);
+        format!("{stem}.{}.{end}", entry.key())
+    }
+
+    /// Where the vectors of its passages are.
+    pub(super) fn vectors(&self, folder: &Path, entry: &EmbedderEntry) -> PathBuf {
+        folder.join(self.beside(entry, "vectors"))
+    }
+
+    /// Where they are while they are made.
+    pub(super) fn begun(&self, folder: &Path, entry: &EmbedderEntry) -> PathBuf {
+        folder.join(self.beside(entry, "begun"))
+    }
+
+    pub(super) fn has_vectors(&self, folder: &Path, entry: &EmbedderEntry) -> bool {
+        self.vectors(folder, entry).is_file()
     }
 
     pub(super) fn open(&self, folder: &Path) -> Result<Alive> {

@@ -7,6 +7,8 @@
 //! write     makes a segment, of texts or of other segments
 //! corpus    texts of a file of JSON lines
 //! refresh   reads what is new or has changed, and forgets what is gone
+//! vectors   a vector for each passage, in 8 bits a number
+//! embed     makes those that are missing
 //! search    the best passages of one or several indexes
 //! memory    the same for texts in memory
 //! ```
@@ -16,6 +18,7 @@
 
 mod bytes;
 mod corpus;
+mod embed;
 pub mod error;
 mod home;
 mod manifest;
@@ -23,14 +26,16 @@ mod memory;
 mod refresh;
 mod search;
 mod segment;
+mod vectors;
 mod write;
 
 pub use self::corpus::texts as corpus_texts;
+pub use self::embed::{Embedded, Embedding};
 pub use self::error::{Error, Result};
 pub use self::home::{Home, Kept, Root};
 pub use self::memory::Memory;
 pub use self::refresh::{Progress, Refresh, Refreshed};
-pub use self::search::{Found, Index, Texts, search};
+pub use self::search::{Found, Index, Texts, fused, nearest, search};
 
 #[cfg(test)]
 mod tests;

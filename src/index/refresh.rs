@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 use super::corpus;
 use super::error::{Error, Result};
 use super::home::{LOCK, Root, short_hex};
-use super::manifest::{FileEntry, Manifest, Stat};
+use super::manifest::{EmbedderEntry, FileEntry, Manifest, Stat};
 use super::segment::{Alive, TextPlace};
+use super::vectors::{self, Vectors};
 use super::write::{Builder, merged};
 use crate::document::{self, Text};
 use crate::fs;
@@ -48,6 +49,13 @@ pub enum Progress<'a> {
         /// To do.
         total: u64,
     },
+    /// So many of the passages that need a vector have one.
+    Embedded {
+        /// Done.
+        passages: usize,
+        /// To do.
+        total: usize,
+    },
     /// A file or a line that has no text.
     Skipped(&'a Error),
 }
@@ -66,7 +74,7 @@ pub struct Refreshed {
 }
 
 /// Hears what happens, and breaks off.
-type Watch<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+pub(super) type Watch<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
 
 /// A file that is not in the index as it is now.
 struct Todo<'a> {
@@ -183,7 +191,7 @@ impl Refresh<'_> {
                 let forgotten = manifest.forget(|name| changed.contains(name));
                 has_changed |= forgotten > 0 || !same.is_empty() || !files.is_empty();
                 if !files.is_empty() {
-                    manifest.add(folder, &builder.bytes(), files)?;
+                    manifest.add(folder, &builder.bytes(), files, None)?;
                 }
                 for (file, error) in skipped {
                     let _ = watch(Progress::Skipped(&error));
@@ -273,12 +281,12 @@ impl Refresh<'_> {
                 for error in &skipped {
                     let _ = watch(Progress::Skipped(error));
                 }
-                manifest.add(folder, &builder.bytes(), vec![entry.clone()])?;
+                manifest.add(folder, &builder.bytes(), vec![entry.clone()], None)?;
             }
         }
         // An empty corpus has been read, too.
         if pieces.is_empty() {
-            manifest.add(folder, &Builder::default().bytes(), vec![entry])?;
+            manifest.add(folder, &Builder::default().bytes(), vec![entry], None)?;
         }
         manifest.save(folder)?;
         Ok(refreshed)
@@ -363,7 +371,13 @@ fn merge(folder: &Path, manifest: &mut Manifest) -> Result<()> {
         chosen.sort_unstable();
         chosen.dedup();
     }
-    if chosen.is_empty() {
+    let vectors =
+        manifest.embedder.clone().and_then(|entry| vectors_of(folder, manifest, &entry, &chosen, &opened));
+    // Vectors are dear: what has them waits for the others to have them, too.
+    let has_some = |entry: &EmbedderEntry| {
+        chosen.iter().any(|&number| manifest.segments[number].has_vectors(folder, entry))
+    };
+    if chosen.is_empty() || vectors.is_none() && manifest.embedder.as_ref().is_some_and(has_some) {
         return Ok(());
     }
     let (mut files, mut numbers) = (Vec::new(), Vec::new());
@@ -385,7 +399,7 @@ fn merge(folder: &Path, manifest: &mut Manifest) -> Result<()> {
         !chosen.contains(&(number - 1))
     });
     if !files.is_empty() {
-        manifest.add(folder, &bytes, files)?;
+        manifest.add(folder, &bytes, files, vectors.as_deref())?;
     }
     manifest.save(folder)?;
     // Whoever is searching has them open, or finds the new manifest.
@@ -393,8 +407,30 @@ fn merge(folder: &Path, manifest: &mut Manifest) -> Result<()> {
     Ok(())
 }
 
+/// The vectors of the passages that are left of some segments, if all have them.
+fn vectors_of(
+    folder: &Path,
+    manifest: &Manifest,
+    entry: &EmbedderEntry,
+    chosen: &[usize],
+    opened: &[Alive],
+) -> Option<Vec<u8>> {
+    let vectors = chosen.iter().map(|&number| {
+        let passages = opened[number].segment.len();
+        Vectors::open(&manifest.segments[number].vectors(folder, entry), passages, entry.dimensions).ok()
+    });
+    let vectors: Vec<Vectors> = vectors.collect::<Option<_>>()?;
+    let rows: Vec<&[u8]> = (chosen.iter().zip(&vectors))
+        .flat_map(|(&number, vectors)| {
+            let alive = &opened[number];
+            (0..alive.segment.len()).filter(|&passage| alive.has(passage)).map(|passage| vectors.row(passage))
+        })
+        .collect();
+    Some(vectors::bytes(entry.dimensions, rows.into_iter()))
+}
+
 /// Waits until nobody else writes.
-fn lock(folder: &Path, watch: Watch) -> Result<File> {
+pub(super) fn lock(folder: &Path, watch: Watch) -> Result<File> {
     std::fs::create_dir_all(folder).map_err(|source| fs::Error::Write { path: folder.to_owned(), source })?;
     let path = folder.join(LOCK);
     let mut locked = || {

@@ -11,9 +11,10 @@ use super::error::{Error, Result};
 use super::home::Root;
 use super::manifest::{Manifest, Stat};
 use super::segment::{Alive, TextPlace};
+use super::vectors::{Query, Vectors};
 use crate::document::{self, Text};
 use crate::fs;
-use crate::rank::{Words, best};
+use crate::rank::{Words, best, worth};
 use crate::request::reply::DocumentId;
 
 /// Files with what they looked like when they were read.
@@ -26,6 +27,8 @@ pub struct Index {
     segments: Vec<Alive>,
     /// The files of each segment.
     files: Vec<Files>,
+    /// The vectors of each, and the model that made them, if every passage has one.
+    vectors: Option<(String, Vec<Vectors>)>,
 }
 
 /// Somebody who merges segments removes the old ones: so often the new ones are looked for.
@@ -50,14 +53,22 @@ impl Index {
                     let files = manifest.segments.iter().map(|segment| {
                         segment.files.iter().map(|file| (path(&file.path), file.stat)).collect()
                     });
-                    return Ok(Some(Self {
-                        root: root.clone(),
-                        segments: segments?,
-                        files: files.collect(),
-                    }));
+                    let (files, segments) = (files.collect(), segments?);
+                    let vectors = vectors(folder, &manifest, &segments);
+                    return Ok(Some(Self { root: root.clone(), segments, files, vectors }));
                 }
             }
         }
+    }
+
+    /// The model that makes its vectors, as it is asked for, whether every passage has one or not yet.
+    pub fn embedder(folder: &Path) -> Result<Option<String>> {
+        Ok(Manifest::load(folder)?.and_then(|manifest| Some(manifest.embedder?.model)))
+    }
+
+    /// Whether every passage has a vector.
+    pub fn is_embedded(&self) -> bool {
+        self.vectors.is_some()
     }
 
     /// What was indexed.
@@ -94,35 +105,92 @@ pub struct Found {
     pub score: f64,
 }
 
-/// The passages of some indexes that share most words with a question, best first; those that nothing tells apart in the order of their
-/// names, whatever the history of their indexes.
-pub fn search(question: &str, indexes: &[Index], most: usize) -> Vec<Found> {
-    let segments: Vec<(&Index, &Alive, &Files)> = (indexes.iter())
-        .flat_map(|index| {
-            index.segments.iter().zip(&index.files).map(move |(alive, files)| (index, alive, files))
-        })
-        .collect();
-    let alive: Vec<&Alive> = segments.iter().map(|(_, alive, _)| *alive).collect();
-    // A passage may be there once for each index.
-    let hits = best(question, &alive, most.saturating_mul(indexes.len())).into_iter().map(|hit| {
-        let (index, alive, files) = segments[hit.document];
-        let passage = alive.segment.passage(hit.passage);
-        let (path, stat) = files.get(passage.text.file as usize).cloned().unwrap_or_default();
+/// The vectors of the segments of an index, if all have them.
+fn vectors(folder: &Path, manifest: &Manifest, segments: &[Alive]) -> Option<(String, Vec<Vectors>)> {
+    let entry = manifest.embedder.as_ref()?;
+    let vectors = manifest.segments.iter().zip(segments).map(|(segment, alive)| {
+        Vectors::open(&segment.vectors(folder, entry), alive.segment.len(), entry.dimensions).ok()
+    });
+    Some((entry.model.clone(), vectors.collect::<Option<_>>()?))
+}
+
+impl Index {
+    fn found(&self, segment: usize, passage: usize, score: f64) -> Found {
+        let passage = self.segments[segment].segment.passage(passage);
+        let (path, stat) = self.files[segment].get(passage.text.file as usize).cloned().unwrap_or_default();
         Found {
             path,
             stat,
-            is_corpus: matches!(index.root, Root::Corpus(_)),
+            is_corpus: matches!(self.root, Root::Corpus(_)),
             place: passage.text,
             bytes: passage.bytes,
-            score: hit.score,
+            score,
         }
+    }
+}
+
+/// The passages of some indexes that share most words with a question, best first; those that nothing tells apart in the order of their
+/// names, whatever the history of their indexes.
+pub fn search(question: &str, indexes: &[Index], most: usize) -> Vec<Found> {
+    let segments: Vec<(&Index, usize)> = (indexes.iter())
+        .flat_map(|index| (0..index.segments.len()).map(move |segment| (index, segment)))
+        .collect();
+    let alive: Vec<&Alive> = segments.iter().map(|(index, segment)| &index.segments[*segment]).collect();
+    // A passage may be there once for each index.
+    let hits = best(question, &alive, most.saturating_mul(indexes.len())).into_iter().map(|hit| {
+        let (index, segment) = segments[hit.document];
+        index.found(segment, hit.passage, hit.score)
     });
-    let mut found: Vec<Found> = hits.collect();
+    first(hits.collect(), most, indexes.len())
+}
+
+/// The passages whose vectors are nearest to that of a question, best first. Indexes without vectors have none.
+pub fn nearest(vector: &[f32], indexes: &[Index], most: usize) -> Vec<Found> {
+    let query = Query::of(vector);
+    let mut near: Vec<(&Index, usize, usize, f32)> = Vec::new();
+    for index in indexes {
+        for (segment, vectors) in index.vectors.iter().flat_map(|(_, vectors)| vectors).enumerate() {
+            let alive = &index.segments[segment];
+            let products = vectors.products(&query).into_iter().enumerate();
+            let products = products.filter(|(passage, _)| alive.has(*passage));
+            near.extend(products.map(|(passage, product)| (index, segment, passage, product)));
+        }
+    }
+    // With those that are as good as the last one: their names decide.
+    let enough = most.saturating_mul(indexes.len());
+    if let Some(last) = enough.checked_sub(1).filter(|last| *last < near.len()) {
+        let least = near.select_nth_unstable_by(last, |a, b| b.3.total_cmp(&a.3)).1.3;
+        near.retain(|(.., product)| *product >= least);
+    }
+    let found = near.into_iter();
+    let found = found.map(|(index, segment, passage, product)| index.found(segment, passage, product.into()));
+    first(found.collect(), most, indexes.len())
+}
+
+/// One order of two, by the places of passages in both.
+pub fn fused(one: Vec<Found>, other: Vec<Found>, most: usize) -> Vec<Found> {
+    let mut all: Vec<Found> = Vec::new();
+    let mut known: HashMap<(PathBuf, u64, usize), usize> = HashMap::new();
+    for order in [one, other] {
+        for (found, place) in order.into_iter().zip(1..) {
+            let key = (found.path.clone(), found.place.start, found.bytes.start);
+            let at = *known.entry(key).or_insert_with(|| {
+                all.push(Found { score: 0.0, ..found });
+                all.len() - 1
+            });
+            all[at].score += worth(place);
+        }
+    }
+    first(all, most, 1)
+}
+
+/// The best of so many indexes, in order.
+fn first(mut found: Vec<Found>, most: usize, indexes: usize) -> Vec<Found> {
     found.sort_by(|a, b| {
         let place = |found: &Found| (found.place.start, found.bytes.start);
         b.score.total_cmp(&a.score).then_with(|| a.path.cmp(&b.path)).then_with(|| place(a).cmp(&place(b)))
     });
-    if indexes.len() > 1 {
+    if indexes > 1 {
         forget_twins(&mut found);
     }
     found.truncate(most);

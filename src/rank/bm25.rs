@@ -9,6 +9,14 @@ const K1: f64 = 1.2;
 /// How much longer passages are held back.
 const B: f64 = 0.75;
 
+/// What is added to places before they are inverted: how little the first ones differ (Cormack, Clarke and Büttcher 2009).
+const DAMPING: usize = 60;
+
+/// What a place in one of several orders is worth, from 1: what orders are fused by.
+pub fn worth(place: usize) -> f64 {
+    1.0 / (DAMPING + place) as f64
+}
+
 /// Passages with the words of each, wherever they lie.
 pub trait Words {
     /// The passages are numbered from 0 to this. Not every number needs to be a passage.

@@ -104,12 +104,10 @@ pub enum Error {
         /// The path.
         path: String,
     },
-    /// What is named in a request cannot be searched.
-    #[error("cannot search {path}: {reason}")]
+    /// What a request wants searched cannot be.
+    #[error("{reason}")]
     NotSearched {
-        /// The path.
-        path: String,
-        /// Why not.
+        /// What cannot be searched, and why.
         reason: String,
     },
     /// An input holds neither lines nor rows.

@@ -63,6 +63,9 @@ impl Options {
                 settings.insert("perhaps", joint.perhaps.to_string());
                 settings.insert("temperature", joint.temperature.to_string());
                 settings.insert("dedup", joint.dedup.to_string());
+                if joint.rank_weight != 1.0 {
+                    settings.insert("rank-weight", joint.rank_weight.to_string());
+                }
             }
             Scoring::Squad { null_threshold } => {
                 settings.insert("null-threshold", null_threshold.to_string());

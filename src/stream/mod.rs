@@ -23,7 +23,7 @@ use crate::request::reply::{Id, Reply};
 use crate::text::BYTES_PER_TOKEN;
 
 pub use error::{Error, Result};
-pub use prepare::Preparing;
+pub use prepare::{Libraries, Preparing};
 pub use queue::Queue;
 pub use shelf::Shelf;
 pub use texts::{Embedded, Incoming, TextSource, TextWork, embed_stream, tokenise_each};

@@ -34,7 +34,7 @@ pub type Libraries<'a> = dyn Fn(Option<&Path>) -> Result<Arc<Library>, Error> + 
 /// Why nothing is found where nobody has said what to search.
 fn not_searched(path: Option<&Path>) -> Error {
     let path = path.map_or_else(|| "anything".to_owned(), |path| path.display().to_string());
-    Error::NotSearched { path, reason: "nothing is searched here".into() }
+    Error::NotSearched { reason: format!("cannot search {path}: nothing is searched here") }
 }
 
 /// Bytes of documents and their tokens that are kept in case the next request is about them, too.
@@ -109,9 +109,8 @@ impl<'a> Preparing<'a> {
                 for (ticket, item) in request.tickets.into_iter().zip(items) {
                     if let Some(library) = &library {
                         let found = library.clone().map_err(Into::into).and_then(|library| {
-                            Ok(library
-                                .question(self.reader, ticket.name(), &item.question, &options)?
-                                .question)
+                            let name = ticket.name();
+                            Ok(library.question(self.reader, name, &item.question, &options)?.question)
                         });
                         hand_on(work(ticket, found))?;
                         continue;

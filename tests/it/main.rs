@@ -25,6 +25,7 @@ mod models;
 mod pty;
 mod rank;
 mod reader;
+mod retrieval;
 mod rooms;
 mod search;
 mod support;

@@ -9,28 +9,37 @@ use spanqa::request::Error;
 use spanqa::retrieve::Library;
 
 use crate::cli::inputs::FileArgs;
-use crate::cli::searching::SearchArgs;
+use crate::cli::options::ReaderArgs;
+use crate::cli::searching::FindArgs;
 use crate::cli::{self, terminal};
 
 type Opened = Arc<OnceLock<Result<Arc<Library>, Error>>>;
 
 /// Opens folders and corpora for requests.
-pub struct Libraries {
+pub struct Libraries<'a> {
     /// For requests that name none.
     usual: Option<Arc<Library>>,
     named: Mutex<HashMap<PathBuf, Opened>>,
-    searching: SearchArgs,
+    searching: &'a FindArgs,
+    reader: &'a ReaderArgs,
     files: FileArgs,
     quiet: bool,
 }
 
-impl Libraries {
+impl<'a> Libraries<'a> {
     /// Opens what is searched for every request that names no text. Files below folders may have `max_bytes`.
-    pub fn open(usual: &[PathBuf], searching: &SearchArgs, max_bytes: u64, quiet: bool) -> Result<Self> {
+    pub fn open(
+        usual: &[PathBuf],
+        searching: &'a FindArgs,
+        reader: &'a ReaderArgs,
+        max_bytes: u64,
+        quiet: bool,
+    ) -> Result<Self> {
         let mut libraries = Self {
             usual: None,
             named: Mutex::default(),
-            searching: searching.clone(),
+            searching,
+            reader,
             files: FileArgs::usual(max_bytes),
             quiet,
         };
@@ -46,7 +55,7 @@ impl Libraries {
                 terminal::note(text);
             }
         };
-        self.searching.open(paths, &self.files, self.quiet, &mut note)
+        self.searching.open(paths, &self.files, self.reader, self.quiet, &mut note)
     }
 
     /// What a request wants searched.
@@ -59,9 +68,7 @@ impl Libraries {
         };
         let open = || match self.library(&[path.to_owned()]) {
             Ok(library) => Ok(Arc::new(library)),
-            Err(error) => {
-                Err(Error::NotSearched { path: path.display().to_string(), reason: cli::message(&error) })
-            }
+            Err(error) => Err(Error::NotSearched { reason: cli::message(&error) }),
         };
         slot.get_or_init(open).clone()
     }

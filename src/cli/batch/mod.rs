@@ -36,7 +36,7 @@ use spanqa::text::offsets::OffsetUnit;
 use super::inputs::DEFAULT_MAX_BYTES;
 use super::meter::ProgressArg;
 use super::options::{CareArgs, Read, ReaderArgs, UNITS, choice, size};
-use super::searching::SearchArgs;
+use super::searching::FindArgs;
 use super::{Outcome, Usage, is_broken_pipe, notice, signals, terminal};
 use input::{Inputs, require_readable};
 use libraries::Libraries;
@@ -91,7 +91,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", help_heading = "Search")]
     search: Vec<PathBuf>,
     #[command(flatten)]
-    searching: SearchArgs,
+    searching: FindArgs,
     /// Stop at the first request that cannot be answered
     #[arg(long, help_heading = "Requests")]
     fail_fast: bool,
@@ -172,7 +172,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         report.note(&note);
     }
     let limit = usize::try_from(args.max_bytes).unwrap_or(usize::MAX);
-    let libraries = Libraries::open(&args.search, &args.searching, args.max_bytes, args.quiet)?;
+    let libraries = Libraries::open(&args.search, &args.searching, &args.reader, args.max_bytes, args.quiet)?;
     let run = Run::new(limit, opened.reader.group_tokens());
     // It may wait for input when everything else has ended, so nobody waits for it.
     std::thread::spawn({
@@ -226,7 +226,14 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
             notes: Vec::new(),
             left_out: HashSet::new(),
         };
-        run.stages(&opened.reader, &opened.options, &libraries, parser, start.first, &mut writer)
+        run.stages(
+            &opened.reader,
+            &opened.options,
+            &|path| libraries.of(path),
+            parser,
+            start.first,
+            &mut writer,
+        )
     };
     drop(file);
     args.close(ended, run.stopped(), &opened, output, &mut report)

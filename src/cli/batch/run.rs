@@ -7,9 +7,8 @@ use spanqa::reader::Reader;
 use spanqa::request::Options;
 use spanqa::request::lines::Line;
 use spanqa::request::parser::{Parsed, Parser, Ticket};
-use spanqa::stream::{Done, Preparing, Queue, Work, answer_stream};
+use spanqa::stream::{Done, Libraries, Preparing, Queue, Work, answer_stream};
 
-use super::libraries::Libraries;
 use super::writer::Writer;
 use crate::cli::stages::Stages;
 
@@ -54,7 +53,7 @@ impl Run {
         let prepare = || {
             let lines = std::iter::from_fn(|| next_request(&self.lines, &mut parser));
             Preparing::new(reader, options.clone(), self.limit, work)
-                .with_libraries(&|path| libraries.of(path))
+                .with_libraries(libraries)
                 .run(first.into_iter().chain(lines), rayon::current_num_threads());
         };
         self.stages.run(
@@ -97,7 +96,6 @@ mod tests {
     use super::super::writer::{Failures, Order};
     use super::*;
     use crate::cli::meter::ProgressArg;
-    use crate::cli::searching::SearchArgs;
     use spanqa::request::Fields;
     use spanqa::request::lines::Format;
     use spanqa::request::record::Layout;
@@ -132,7 +130,6 @@ mod tests {
             let model = Box::new(Broken(lanes));
             let reader = Reader::new(tokenizer, model, "broken").unwrap();
             let run = Run::new(1000, 1000);
-            let libraries = Libraries::open(&[], &SearchArgs::default(), 1000, true).unwrap();
             let content = Ok(br#"{"question": "who?", "context": "the king"}"#.to_vec());
             let line = Line { number: 1, input: 0, in_input: 1, format: Format::Jsonl, position: 0, content };
             assert!(run.lines.push(1, line).is_ok());
@@ -150,7 +147,7 @@ mod tests {
                 left_out: HashSet::new(),
             };
             let ended = catch_unwind(AssertUnwindSafe(|| {
-                run.stages(&reader, &Arc::default(), &libraries, parser, None, &mut writer)
+                run.stages(&reader, &Arc::default(), &|_| unreachable!(), parser, None, &mut writer)
             }));
             assert!(ended.is_err(), "{lanes} lanes");
         }

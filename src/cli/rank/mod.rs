@@ -69,7 +69,7 @@ impl Args {
         let files: Vec<PathBuf> = files.iter().map(PathBuf::from).collect();
         // Inputs come first: a mistyped path should not wait for a model.
         let texts = self.inputs.read(&files, &mut |text| self.order.note(&text))?;
-        let opened = self.order.open()?;
+        let opened = self.order.open(None)?;
         let sources: Vec<Source> =
             texts.into_iter().map(|text| Source { id: text.id, text: text.text }).collect();
         for source in sources.iter().filter(|source| source.text.seen().trim().is_empty()) {
@@ -97,7 +97,7 @@ impl Args {
         }
         let path = self.jsonl.clone().unwrap_or_else(|| PathBuf::from("-"));
         let inputs = lines::inputs(path, self.inputs.files.max_bytes, self.order.quiet)?;
-        let opened = self.order.open()?;
+        let opened = self.order.open(None)?;
         let outcome = lines::rank(inputs, &opened.ranker, &self.order.wanted(usize::MAX), out)?;
         self.order.close(&opened);
         Ok(outcome)

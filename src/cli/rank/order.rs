@@ -8,7 +8,7 @@ use spanqa::embed::Embedder;
 use spanqa::request::reply::Id;
 use spanqa::request::{Options, PROMISING};
 use spanqa::rerank::{By, Corpus, PairModel, Ranker, Record, Spelling, Task, Wanted};
-use spanqa::source::Origin;
+use spanqa::source::{Origin, builtin};
 use spanqa::text::offsets::OffsetUnit;
 use spanqa::text::window::Limits;
 
@@ -25,10 +25,6 @@ const ORDERS: &[(&str, &str)] = &[
     ("both", "Words and embedding, fused by the places in both orders (reciprocal ranks)"),
     ("cross-encoder", "The logit that the model of --model gives to question and passage"),
 ];
-
-/// The models inside the program.
-const BUILT_IN: &str = "builtin";
-const BUILT_IN_EMBEDDER: &str = "builtin-embedder";
 
 /// How many passages a model reads unless more are asked for.
 const READ: usize = 100;
@@ -142,16 +138,16 @@ impl OrderArgs {
         }
     }
 
-    /// Loads the model that the order needs, if it needs one.
-    pub fn open(&self) -> Result<Opened> {
+    /// Loads the model that the order needs, if it needs one; of an index with vectors the one that made them.
+    pub fn open(&self, embedder: Option<&str>) -> Result<Opened> {
         if self.by == By::Words {
             self.runtime.device.start_threads()?;
             return Ok(Opened { ranker: Ranker::Words, built_in: false });
         }
         let mut args = ReaderArgs::usual(self.model.clone(), self.runtime.clone());
         // Of the models inside the program, the one that can do it.
-        if self.embeds() && args.model.model == BUILT_IN {
-            args.model.model = BUILT_IN_EMBEDDER.into();
+        if self.embeds() && args.model.model == builtin::READER {
+            args.model.model = embedder.unwrap_or(builtin::EMBEDDER).into();
         }
         let resolved = args.resolve(self.quiet)?;
         let context = || format!("cannot use model {}", args.model.model);
