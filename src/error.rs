@@ -5,6 +5,8 @@
 //! [`Error::class`] says who has to do something about it.
 
 use crate::class::ErrorClass;
+#[cfg(feature = "serve")]
+use crate::serve;
 use crate::{
     checkpoint, document, embed, encoder, eval, fs, reader, request, rerank, source, stream, text, train,
 };
@@ -43,6 +45,10 @@ pub enum Error {
     /// Models by reference, the hub and its cache.
     #[error(transparent)]
     Source(source::Error),
+    /// A server.
+    #[cfg(feature = "serve")]
+    #[error(transparent)]
+    Serve(#[from] serve::Error),
     /// Data sets, predictions and their scores.
     #[error(transparent)]
     Eval(eval::Error),
@@ -64,6 +70,8 @@ impl Error {
             Error::Embed(error) => error.code(),
             Error::Request(error) => error.code(),
             Error::Source(error) => error.code(),
+            #[cfg(feature = "serve")]
+            Error::Serve(error) => error.code(),
             Error::Eval(error) => error.code(),
             Error::Train(error) => error.code(),
         }
@@ -81,6 +89,8 @@ impl Error {
             Error::Embed(error) => error.class(),
             Error::Request(error) => error.class(),
             Error::Source(error) => error.class(),
+            #[cfg(feature = "serve")]
+            Error::Serve(error) => error.class(),
             Error::Eval(error) => error.class(),
             Error::Train(error) => error.class(),
         }
@@ -203,7 +213,7 @@ impl From<train::Error> for Error {
 #[cfg(test)]
 mod tests {
     /// The rooms' errors as they are written.
-    const ROOMS: [&str; 13] = [
+    const ROOMS: [&str; 14] = [
         include_str!("fs/error.rs"),
         include_str!("checkpoint/error.rs"),
         include_str!("document/error.rs"),
@@ -214,6 +224,7 @@ mod tests {
         include_str!("request/error.rs"),
         include_str!("rerank/error.rs"),
         include_str!("stream/error.rs"),
+        include_str!("serve/error.rs"),
         include_str!("source/error.rs"),
         include_str!("eval/error.rs"),
         include_str!("train/error.rs"),

@@ -52,6 +52,8 @@ pub mod reader;
 pub mod report;
 pub mod request;
 pub mod rerank;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod source;
 pub mod stream;
 pub mod text;

@@ -20,6 +20,8 @@ mod output;
 mod progress;
 mod provenance;
 mod rank;
+#[cfg(feature = "serve")]
+mod serve;
 mod session;
 mod shell;
 mod signals;
@@ -69,6 +71,9 @@ enum Command {
     Batch(Box<batch::Args>),
     /// Make vectors of texts, to compare them by meaning
     Embed(Box<embed::Args>),
+    /// Answer requests over HTTP
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::Args>),
     /// Score a model, or predictions, on a data set of questions with known answers
     Eval(Box<eval::Args>),
     /// Compare two sets of answers question by question
@@ -130,6 +135,8 @@ fn run_command(command: Command, out: &mut dyn Write) -> Result<Outcome> {
         Command::Rank(args) => rank::run(&args, out),
         Command::Batch(args) => batch::run(&args, out),
         Command::Embed(args) => embed::run(&args, out),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(&args, out),
         Command::Eval(args) => eval::run(&args, out),
         Command::Compare(args) => compare::run(&args, out),
         Command::Tune(args) => tune::run(&args, out),

@@ -7,6 +7,7 @@
 
 pub mod error;
 mod prepare;
+mod questions;
 mod queue;
 mod shelf;
 mod texts;
@@ -24,6 +25,7 @@ use crate::text::BYTES_PER_TOKEN;
 
 pub use error::{Error, Result};
 pub use prepare::Preparing;
+pub use questions::Questions;
 pub use queue::Queue;
 pub use shelf::Shelf;
 pub use texts::{Embedded, Incoming, TextSource, TextWork, embed_stream, tokenise_each};
@@ -58,6 +60,11 @@ impl<T> Work<T> {
 pub enum Done<T, R = Reply> {
     /// What came of a piece of work.
     Reply(T, Result<R, Arc<Error>>),
+    /// So many pieces of work were taken together and are on their way now. Their replies come before anybody else's.
+    Began {
+        /// Pieces of work.
+        work: usize,
+    },
     /// Windows and tokens that have been read, and the time that took, since the last time.
     Read {
         /// Windows.
@@ -103,6 +110,9 @@ fn answer_group<T>(
     gathered: Vec<Work<T>>,
     emit: &mut dyn FnMut(Done<T>) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>> {
+    if emit(Done::Began { work: gathered.len() }).is_break() {
+        return Ok(ControlFlow::Break(()));
+    }
     let mut questions: Vec<Question> = Vec::new();
     let mut waiting: Vec<Vec<(T, Id)>> = Vec::new();
     let mut known: HashMap<Same, usize> = HashMap::new();

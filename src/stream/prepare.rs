@@ -1,33 +1,22 @@
 //! From requests to questions that are ready to be asked: documents are read and tokenised on all cores.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use super::shelf::Shelf;
+use super::questions::Questions;
 use super::turn::{Over, Turn};
 use super::{Queue, Result, Work};
-use crate::document::{ReadAs, Reading, Text};
-use crate::fs;
-use crate::reader::{Document, Question, Reader};
-use crate::request::parser::{Body, Parsed, Ticket};
-use crate::request::reply::DocumentId;
-use crate::request::{DocumentRef, Error, Options};
+use crate::reader::{Question, Reader};
+use crate::request::parser::{Parsed, Ticket};
+use crate::request::{DocumentRef, Options};
 use crate::text::BYTES_PER_TOKEN;
 
 /// Turns requests into work, on several threads and in the order of the requests.
 pub struct Preparing<'a> {
     reader: &'a Reader,
-    /// How replies are made, unless a request says otherwise.
-    options: Arc<Options>,
-    shelf: Shelf,
-    /// Bytes that a file named in a request may have.
-    limit: usize,
+    questions: Questions,
     queue: &'a Queue<Work<Ticket>>,
     turn: Turn,
 }
-
-/// Bytes of documents and their tokens that are kept in case the next request is about them, too.
-const SHELF: usize = 4 << 20;
 
 /// Tokens of work that a thread prepares before its turn to hand them on.
 pub(super) const AHEAD: usize = 1 << 16;
@@ -40,7 +29,7 @@ impl<'a> Preparing<'a> {
         limit: usize,
         queue: &'a Queue<Work<Ticket>>,
     ) -> Self {
-        Self { reader, options, shelf: Shelf::new(SHELF), limit, queue, turn: Turn::default() }
+        Self { reader, questions: Questions::new(options, limit), queue, turn: Turn::default() }
     }
 
     /// Prepares requests until they end or nobody wants them.
@@ -66,36 +55,13 @@ impl<'a> Preparing<'a> {
             *weight = 0;
             self.deliver(held, number)
         };
-        let asked = request.request.and_then(|body| {
-            let options = body.parameters.apply(&self.options)?;
-            Ok((body, options))
-        });
-        match asked {
-            Err(problem) => {
-                for ticket in request.tickets {
-                    hand_on(work(ticket, Err(problem.clone().into())))?;
-                }
-            }
-            Ok((Body { mut documents, items, .. }, options)) => {
-                let mut known: Vec<Option<Arc<Document>>> = vec![None; documents.len()];
-                for (ticket, item) in request.tickets.into_iter().zip(items) {
-                    let range = item.documents;
-                    let mut load = |index: usize| -> Result<Arc<Document>> {
-                        if let Some(loaded) = &known[index] {
-                            return Ok(loaded.clone());
-                        }
-                        // A document that fails does so for each question that needs it.
-                        let loaded = self.load(&mut documents[index], index - range.start)?;
-                        known[index] = Some(loaded.clone());
-                        Ok(loaded)
-                    };
-                    let loaded: Result<Vec<Arc<Document>>> = range.clone().map(&mut load).collect();
-                    let question = loaded
-                        .map(|loaded| Question::new(ticket.name(), item.question, loaded).with(&options));
-                    hand_on(work(ticket, question))?;
-                }
-            }
-        }
+        self.questions.each(
+            self.reader,
+            request.request,
+            request.tickets,
+            &Ticket::name,
+            &mut |ticket, question| hand_on(work(ticket, question)),
+        )?;
         self.deliver(&mut ahead.0, number)?;
         self.turn.pass();
         Ok(())
@@ -108,18 +74,6 @@ impl<'a> Preparing<'a> {
             self.queue.push(work.weight(), work).map_err(|_| Over)?;
         }
         Ok(())
-    }
-
-    fn load(&self, document: &mut DocumentRef, index: usize) -> Result<Arc<Document>> {
-        match document {
-            DocumentRef::Text(text) => {
-                Ok(self.shelf.document(self.reader, DocumentId::Index(index), std::mem::take(text).into())?)
-            }
-            DocumentRef::File(path) => {
-                let text = read_file(path, self.limit)?;
-                Ok(self.shelf.document(self.reader, DocumentId::Path(path.display().to_string()), text)?)
-            }
-        }
     }
 }
 
@@ -134,16 +88,6 @@ fn bytes(request: &Parsed) -> usize {
 
 fn work(ticket: Ticket, question: Result<Question>) -> Work<Ticket> {
     Work { ticket_bytes: ticket.bytes(), ticket, question }
-}
-
-/// Reads a file that a request names. A pipe would be waited for, with everybody behind it; a device may never end.
-fn read_file(path: &Path, limit: usize) -> Result<Text> {
-    let about = path.metadata().map_err(|source| fs::Error::Read { path: path.to_owned(), source })?;
-    if !about.is_file() {
-        return Err(Error::NotAFile { path: path.display().to_string() }.into());
-    }
-    let reading = Reading { read_as: ReadAs::Auto, limit: limit as u64, pre: None };
-    Ok(reading.file(path, &path.display().to_string())?)
 }
 
 #[cfg(test)]

@@ -26,6 +26,8 @@ mod pty;
 mod rank;
 mod reader;
 mod rooms;
+#[cfg(feature = "serve")]
+mod serve;
 mod support;
 mod terminal;
 mod tokenizers;

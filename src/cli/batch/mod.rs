@@ -301,6 +301,7 @@ impl Args {
             context: self.context_field.clone(),
             id: self.id_field.clone(),
             files: !self.no_files,
+            parameters: false,
         }
     }
 
