@@ -74,9 +74,9 @@ pub enum Error {
         /// The tensor.
         tensor: String,
         /// The shape by config.json.
-        expected: Vec<usize>,
+        expected: Box<[usize]>,
         /// The shape in the file.
-        found: Vec<usize>,
+        found: Box<[usize]>,
     },
     /// The operating system refused a file.
     #[error(transparent)]

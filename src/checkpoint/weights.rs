@@ -269,8 +269,8 @@ impl Weights {
             return Err(Error::WrongShape {
                 file: self.shards[stored.shard].file().label(),
                 tensor: name.into(),
-                expected: expected.to_vec(),
-                found: stored.shape.clone(),
+                expected: expected.into(),
+                found: stored.shape.as_slice().into(),
             });
         }
         Ok(())

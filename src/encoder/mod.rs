@@ -131,8 +131,8 @@ impl Encoder {
             return Err(checkpoint::Error::WrongShape {
                 file: "the projection".into(),
                 tensor: "weight".into(),
-                expected: vec![projection.outputs(), config.hidden],
-                found: vec![projection.outputs(), projection.inputs()],
+                expected: [projection.outputs(), config.hidden].into(),
+                found: [projection.outputs(), projection.inputs()].into(),
             }
             .into());
         }

@@ -1,12 +1,31 @@
 //! What the words of a question say about each passage: Okapi BM25.
 
-use super::passages::Passages;
+use std::borrow::Cow;
+
 use super::terms::Analyser;
 
 /// How soon more of the same word says nothing new.
 const K1: f64 = 1.2;
 /// How much longer passages are held back.
 const B: f64 = 0.75;
+
+/// Passages with the words of each, wherever they lie.
+pub trait Words {
+    /// The passages are numbered from 0 to this. Not every number needs to be a passage.
+    fn numbers(&self) -> usize;
+
+    /// How many passages there are.
+    fn passages(&self) -> usize;
+
+    /// How many terms all of them have.
+    fn terms(&self) -> u64;
+
+    /// How many terms one has.
+    fn length(&self, passage: usize) -> u32;
+
+    /// The passages that a term stands in, in order, and how often.
+    fn holding(&self, term: &str) -> Cow<'_, [(u32, u32)]>;
+}
 
 /// A passage of one of several documents.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,36 +39,58 @@ pub struct Hit {
 }
 
 /// All passages of some documents, the most promising first; those that nothing tells apart in their order.
-pub fn rank(question: &str, documents: &[&Passages]) -> Vec<Hit> {
-    let mut hits: Vec<Vec<f64>> = documents.iter().map(|document| vec![0.0; document.len()]).collect();
-    let passages: usize = documents.iter().map(|document| document.len()).sum();
-    let words: u64 =
-        documents.iter().flat_map(|document| &document.lengths).map(|&length| u64::from(length)).sum();
-    let usual = (words as f64 / passages.max(1) as f64).max(1.0);
-    for term in Analyser::new().question(question) {
-        let lists: Vec<&[(u32, u32)]> = documents
-            .iter()
-            .map(|document| document.postings.get(&term).map_or(&[][..], Vec::as_slice))
-            .collect();
+pub fn rank(question: &str, documents: &[&impl Words]) -> Vec<Hit> {
+    let mut hits: Vec<Hit> = (scores(question, documents).iter().enumerate())
+        .flat_map(|(document, scores)| {
+            scores.iter().enumerate().map(move |(passage, &score)| Hit { document, passage, score })
+        })
+        .collect();
+    // A stable sort: passages of equal score stay in the order of the documents.
+    hits.sort_by(order);
+    hits
+}
+
+/// The `most` passages that [`rank`] would put first, of those that have a word of the question.
+pub fn best(question: &str, documents: &[&impl Words], most: usize) -> Vec<Hit> {
+    let mut hits: Vec<Hit> = Vec::new();
+    for (document, scores) in scores(question, documents).iter().enumerate() {
+        let found = scores.iter().enumerate().filter(|(_, score)| **score > 0.0);
+        hits.extend(found.map(|(passage, &score)| Hit { document, passage, score }));
+    }
+    let order = |a: &Hit, b: &Hit| order(a, b).then((a.document, a.passage).cmp(&(b.document, b.passage)));
+    if most < hits.len() {
+        hits.select_nth_unstable_by(most, order);
+        hits.truncate(most);
+    }
+    hits.sort_unstable_by(order);
+    hits
+}
+
+fn order(a: &Hit, b: &Hit) -> std::cmp::Ordering {
+    b.score.total_cmp(&a.score)
+}
+
+/// What the words of a question make of each passage of each document.
+fn scores(question: &str, documents: &[&impl Words]) -> Vec<Vec<f64>> {
+    let mut scores: Vec<Vec<f64>> = documents.iter().map(|document| vec![0.0; document.numbers()]).collect();
+    let passages: usize = documents.iter().map(|document| document.passages()).sum();
+    let terms: u64 = documents.iter().map(|document| document.terms()).sum();
+    let usual = (terms as f64 / passages.max(1) as f64).max(1.0);
+    for term in Analyser::default().question(question) {
+        let lists: Vec<Cow<[(u32, u32)]>> =
+            documents.iter().map(|document| document.holding(&term)).collect();
         let holding: usize = lists.iter().map(|list| list.len()).sum();
         let rarity = (1.0 + (passages as f64 - holding as f64 + 0.5) / (holding as f64 + 0.5)).ln();
-        for ((list, document), scores) in lists.iter().zip(documents).zip(&mut hits) {
-            for &(passage, times) in *list {
-                let length = f64::from(document.lengths[passage as usize]);
+        for ((list, document), scores) in lists.iter().zip(documents).zip(&mut scores) {
+            for &(passage, times) in list.iter() {
+                let length = f64::from(document.length(passage as usize));
                 let times = f64::from(times);
                 let weight = times * (K1 + 1.0) / (times + K1 * (1.0 - B + B * length / usual));
                 scores[passage as usize] += rarity * weight;
             }
         }
     }
-    let mut hits: Vec<Hit> = (hits.iter().enumerate())
-        .flat_map(|(document, scores)| {
-            scores.iter().enumerate().map(move |(passage, &score)| Hit { document, passage, score })
-        })
-        .collect();
-    // A stable sort: passages of equal score stay in the order of the documents.
-    hits.sort_by(|a, b| b.score.total_cmp(&a.score));
-    hits
+    scores
 }
 
 #[cfg(test)]
@@ -58,6 +99,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
+    use super::super::passages::Passages;
     use super::*;
 
     fn texts(list: &Value) -> Vec<String> {
@@ -69,23 +111,25 @@ mod tests {
     }
 
     fn terms(passages: &[String], questions: &[String]) -> Value {
-        let analyser = Analyser::new();
-        let of = |passage: &String| {
+        let mut analyser = Analyser::default();
+        let mut of = |passage: &String| {
             let mut found = Vec::new();
             analyser.terms(passage, |term| found.push(term.to_owned()));
             found
         };
-        let asked = |question: &String| analyser.question(question);
-        json!({
-            "passages": passages.iter().map(of).collect::<Vec<_>>(),
-            "questions": questions.iter().map(asked).collect::<Vec<_>>(),
-        })
+        let passages: Vec<_> = passages.iter().map(&mut of).collect();
+        let questions: Vec<_> = questions.iter().map(|question| analyser.question(question)).collect();
+        json!({"passages": passages, "questions": questions})
     }
 
     /// The order of all passages, and the score of each.
     fn ranked(question: &str, passages: &[Passages]) -> (Vec<usize>, Vec<f64>) {
         let passages: Vec<&Passages> = passages.iter().collect();
         let hits = rank(question, &passages);
+        let matching: Vec<Hit> = hits.iter().filter(|hit| hit.score > 0.0).copied().collect();
+        for most in [0, 1, 3, passages.len()] {
+            assert_eq!(best(question, &passages, most), matching[..most.min(matching.len())]);
+        }
         let mut scores = vec![0.0; hits.len()];
         hits.iter().for_each(|hit| scores[hit.document] = hit.score);
         (hits.iter().map(|hit| hit.document).collect(), scores)

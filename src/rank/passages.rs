@@ -1,10 +1,12 @@
 //! A document cut into passages, with the words of each.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::ops::Range;
 
+use foldhash::HashMap;
 use unicode_segmentation::UnicodeSegmentation;
 
+use super::bm25::Words;
 use super::terms::Analyser;
 
 /// Bytes from which a passage may end at the next paragraph or heading.
@@ -16,60 +18,80 @@ const HEADING: usize = 90;
 /// How many headings a passage stands under, at most.
 const LEVELS: usize = 3;
 
-/// A document cut at headings, paragraphs, lines and sentences into passages of a few hundred characters. Together they cover
-/// everything but white space.
+/// Texts cut at headings, paragraphs, lines and sentences into passages of a few hundred characters. Those of a text together cover
+/// everything of it but white space.
 #[derive(Debug, Clone, Default)]
 pub struct Passages {
-    /// Their bytes in the document.
-    pub(super) ranges: Vec<Range<usize>>,
+    /// Their bytes, each in its text.
+    ranges: Vec<Range<usize>>,
     /// How many terms each has, those of its headings included.
-    pub(super) lengths: Vec<u32>,
+    lengths: Vec<u32>,
+    /// The sum of these.
+    terms: u64,
     /// For each term the passages it stands in, in order, and how often.
-    pub(super) postings: HashMap<String, Vec<(u32, u32)>>,
+    postings: HashMap<String, Vec<(u32, u32)>>,
 }
 
 impl Passages {
-    /// Cuts a text.
+    /// Those of a text.
     pub fn of(text: &str) -> Self {
-        let analyser = Analyser::new();
         let mut made = Self::default();
-        let lines = lines(text);
-        let outline = Outline::of(text, &lines);
-        for passage in group(text, &lines) {
-            let first = lines.partition_point(|line| line.end <= passage.start);
-            let headings = outline.above(first).into_iter().map(|line| &text[lines[line].clone()]);
-            made.add(&analyser, passage.clone(), std::iter::once(&text[passage]).chain(headings));
-        }
+        made.cut(&mut Analyser::default(), text, "");
         made
     }
 
     /// Takes a text as a single passage, however long it is.
     pub fn whole(text: &str) -> Self {
         let mut made = Self::default();
-        made.add(&Analyser::new(), 0..text.len(), std::iter::once(text));
+        made.add(&mut Analyser::default(), 0..text.len(), [text].into_iter(), "");
         made
     }
 
+    /// Cuts another text and adds its passages. They are found by the words of its `name`, too, which make them no longer.
+    pub fn cut(&mut self, analyser: &mut Analyser, text: &str, name: &str) {
+        let lines = lines(text);
+        let outline = Outline::of(text, &lines);
+        for passage in group(text, &lines) {
+            let first = lines.partition_point(|line| line.end <= passage.start);
+            let headings = outline.above(first).into_iter().map(|line| &text[lines[line].clone()]);
+            self.add(analyser, passage.clone(), std::iter::once(&text[passage]).chain(headings), name);
+        }
+    }
+
     /// Adds a passage that is found by the terms of these texts.
-    fn add<'a>(&mut self, analyser: &Analyser, bytes: Range<usize>, texts: impl Iterator<Item = &'a str>) {
+    fn add<'a>(
+        &mut self,
+        analyser: &mut Analyser,
+        bytes: Range<usize>,
+        texts: impl Iterator<Item = &'a str>,
+        name: &str,
+    ) {
         let number = self.ranges.len() as u32;
+        let mut count = |term: &str| match self.postings.get_mut(term) {
+            None => {
+                self.postings.insert(term.to_owned(), vec![(number, 1)]);
+            }
+            Some(list) => match list.last_mut() {
+                Some((last, times)) if *last == number => *times += 1,
+                _ => list.push((number, 1)),
+            },
+        };
         let mut length = 0;
         for text in texts {
             analyser.terms(text, |term| {
                 length += 1;
-                match self.postings.get_mut(term) {
-                    None => {
-                        self.postings.insert(term.to_owned(), vec![(number, 1)]);
-                    }
-                    Some(list) => match list.last_mut() {
-                        Some((last, times)) if *last == number => *times += 1,
-                        _ => list.push((number, 1)),
-                    },
-                }
+                count(term);
             });
         }
+        analyser.terms(name, count);
         self.lengths.push(length);
+        self.terms += u64::from(length);
         self.ranges.push(bytes);
+    }
+
+    /// Every term with the passages it stands in, in no order.
+    pub fn terms(&self) -> impl Iterator<Item = (&str, &[(u32, u32)])> {
+        self.postings.iter().map(|(term, list)| (term.as_str(), list.as_slice()))
     }
 
     /// How many there are.
@@ -85,6 +107,28 @@ impl Passages {
     /// The bytes of a passage in the document.
     pub fn range(&self, passage: usize) -> Range<usize> {
         self.ranges[passage].clone()
+    }
+}
+
+impl Words for Passages {
+    fn numbers(&self) -> usize {
+        self.ranges.len()
+    }
+
+    fn passages(&self) -> usize {
+        self.ranges.len()
+    }
+
+    fn terms(&self) -> u64 {
+        self.terms
+    }
+
+    fn length(&self, passage: usize) -> u32 {
+        self.lengths[passage]
+    }
+
+    fn holding(&self, term: &str) -> Cow<'_, [(u32, u32)]> {
+        self.postings.get(term).map_or(Cow::Borrowed(&[]), |list| Cow::Borrowed(list))
     }
 }
 

@@ -1,5 +1,8 @@
 //! Words as they are compared.
 
+use std::borrow::Cow;
+
+use foldhash::{HashMap, HashMapExt};
 use frostem::{Algorithm, Stemmer};
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -67,16 +70,31 @@ const IRREGULAR: &[(&str, &str)] = &[
     ("wrote", "write"),
 ];
 
+/// Words whose stems are remembered.
+const REMEMBERED: usize = 1 << 16;
+
 /// Turns texts into terms.
-pub(super) struct Analyser(Stemmer);
+pub struct Analyser {
+    stemmer: Stemmer,
+    /// Words that were met, because most are met again, and the places of their stems.
+    met: HashMap<Box<str>, usize>,
+    stems: Vec<Box<str>>,
+}
+
+impl Default for Analyser {
+    fn default() -> Self {
+        Self { stemmer: Stemmer::new(Algorithm::English), met: HashMap::new(), stems: Vec::new() }
+    }
+}
 
 impl Analyser {
-    pub(super) fn new() -> Self {
-        Self(Stemmer::new(Algorithm::English))
+    /// The terms of a text, in order.
+    pub(super) fn terms(&mut self, text: &str, mut found: impl FnMut(&str)) {
+        // No word crosses a line, and words of plain ASCII, as most lines are, are found faster.
+        text.split('\n').for_each(|line| self.terms_of_line(line, &mut found));
     }
 
-    /// The terms of a text, in order.
-    pub(super) fn terms(&self, text: &str, mut found: impl FnMut(&str)) {
+    fn terms_of_line(&mut self, text: &str, found: &mut impl FnMut(&str)) {
         // Scripts without spaces are taken two characters at a time.
         let mut before: Option<(usize, &str)> = None;
         for (at, word) in text.unicode_word_indices() {
@@ -97,10 +115,10 @@ impl Analyser {
                 continue;
             }
             before = None;
-            let word = word.to_lowercase();
+            let word = lowercase(word);
             // `history-limit` and `save_every` are found by their parts, too; hyphens divide words anyway.
             for part in word.split('_').filter(|part| !part.is_empty()) {
-                found(&self.stem(part));
+                found(self.stem(part));
             }
             if word.trim_matches('_').contains('_') {
                 found(&word);
@@ -109,8 +127,8 @@ impl Analyser {
     }
 
     /// The terms that a question is about, each once. If it is made of nothing but asking words, these.
-    pub(super) fn question(&self, question: &str) -> Vec<String> {
-        let words = |asking: bool| {
+    pub(super) fn question(&mut self, question: &str) -> Vec<String> {
+        let mut words = |asking: bool| {
             let mut terms: Vec<String> = Vec::new();
             let chosen: Vec<&str> = (question.split_whitespace())
                 .filter(|word| {
@@ -125,15 +143,31 @@ impl Analyser {
             });
             terms
         };
-        Some(words(false)).filter(|terms| !terms.is_empty()).unwrap_or_else(|| words(true))
+        let about = words(false);
+        if about.is_empty() { words(true) } else { about }
     }
 
-    fn stem(&self, word: &str) -> String {
-        let word = word.trim_end_matches("'s").trim_end_matches("’s");
+    fn stem(&mut self, word: &str) -> &str {
+        if let Some(&at) = self.met.get(word) {
+            return &self.stems[at];
+        }
+        if self.stems.len() == REMEMBERED {
+            self.met.clear();
+            self.stems.clear();
+        }
+        let bare = word.trim_end_matches("'s").trim_end_matches("’s");
         let regular =
-            IRREGULAR.binary_search_by_key(&word, |(past, _)| past).map_or(word, |at| IRREGULAR[at].1);
-        self.0.stem(regular).into_owned()
+            IRREGULAR.binary_search_by_key(&bare, |(past, _)| past).map_or(bare, |at| IRREGULAR[at].1);
+        let at = self.stems.len();
+        self.met.insert(word.into(), at);
+        self.stems.push(self.stemmer.stem(regular).into());
+        &self.stems[at]
     }
+}
+
+fn lowercase(word: &str) -> Cow<'_, str> {
+    let is_lower = word.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    if is_lower { Cow::Borrowed(word) } else { Cow::Owned(word.to_lowercase()) }
 }
 
 /// The option of a program that a word is the name of, hyphens included: `-R` and `-r` are two things.
@@ -168,14 +202,15 @@ mod tests {
 
     fn terms(text: &str) -> Vec<String> {
         let mut terms = Vec::new();
-        Analyser::new().terms(text, |term| terms.push(term.to_owned()));
+        Analyser::default().terms(text, |term| terms.push(term.to_owned()));
         terms
     }
 
     #[test]
     fn every_irregular_verb_is_found() {
         for (past, of) in IRREGULAR {
-            assert_eq!(Analyser::new().stem(past), Analyser::new().stem(of), "{past}");
+            let mut analyser = Analyser::default();
+            assert_eq!(analyser.stem(past).to_owned(), analyser.stem(of), "{past}");
         }
     }
 
@@ -203,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_question_is_about_its_other_words() {
-        let about = |question: &str| Analyser::new().question(question);
+        let about = |question: &str| Analyser::default().question(question);
         assert_eq!(about("How do I set the default port?"), ["set", "default", "port"]);
         assert_eq!(about("What does -d do?"), ["-d"]);
         assert_eq!(about("Who is who?"), ["who", "is"]);

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! question  what is asked, of which documents, under which options
+//! around    tokenises only what stands around passages that a search has found
 //! plan      tokenises a question and lays windows over its documents
 //! promise   or over the passages that share most words with the question, if not everything is to be read
 //! round     takes the windows of many questions through the model, packed
 //! reply     makes one record of what was found in the windows of a question
 //! ```
 
+mod around;
 pub mod error;
 pub mod memo;
 mod plan;
@@ -24,7 +26,7 @@ use rayon::prelude::*;
 
 pub use self::error::{Error, Result};
 use self::plan::{Job, read_ahead};
-pub use self::question::{Cancel, Document, Question};
+pub use self::question::{Cancel, Document, Found, Question, Search};
 use self::round::Round;
 use crate::checkpoint::{Identity, ModelFiles};
 use crate::document::Text;
@@ -163,17 +165,26 @@ impl Reader {
 
     /// Tokenises a document as the model is to see it. Its tokens say where they stand in the text itself.
     pub fn prepare_document(&self, id: DocumentId, document: Text) -> Result<Document> {
+        let tokens = self.tokens(&document)?;
+        let Text { text, origin, .. } = document;
+        let runs = std::iter::once(0..tokens.len()).collect();
+        Ok(Document { id, text, origin, tokens, runs, whole: true, passages: OnceLock::new() })
+    }
+
+    /// The tokens of what a model sees of a text.
+    fn tokens(&self, document: &Text) -> Result<Tokens> {
         let read = document.seen();
-        let mut tokens =
-            if read.trim().is_empty() { Tokens::default() } else { self.tokenizer.encode(read)? };
-        let Text { text, seen, origin } = document;
-        if let Some(view) = &seen {
+        if read.trim().is_empty() {
+            return Ok(Tokens::default());
+        }
+        let mut tokens = self.tokenizer.encode(read)?;
+        if let Some(view) = &document.seen {
             for (start, end) in &mut tokens.offsets {
                 let original = view.original(*start..*end);
                 (*start, *end) = (original.start, original.end);
             }
         }
-        Ok(Document { id, text, origin, tokens, passages: OnceLock::new() })
+        Ok(tokens)
     }
 
     /// Answers questions, in order. A question that cannot be answered fails alone; a model that cannot run fails the call.

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
-use super::promise::{prior, promising};
+use super::promise::{Laid, by_words, prior, promising};
 use super::{Question, Reader};
 use crate::decode::{self, Decoded, Decoding, ScoringRules};
 use crate::heads::WindowLogits;
+use crate::rank::Passages;
 use crate::reader::error::Result;
 use crate::text::BYTES_PER_TOKEN;
 use crate::text::window::WindowShape;
@@ -152,17 +153,7 @@ impl Reader {
         let shape = WindowShape::fit(tokens.len(), special, positions, &options.limits)?;
         let truncated = tokens.len() > shape.question;
         tokens.truncate(shape.question);
-        let last = options.decoding.scoring.rules().last_window();
-        let whole: Vec<Vec<Range<usize>>> =
-            (question.documents.iter()).map(|document| shape.windows(document.tokens.len(), last)).collect();
-        let total: usize = whole.iter().map(Vec::len).sum();
-        let places: Vec<Place> = match options.read {
-            Some(most) if total > 1 => promising(&question.text, &question.promising(), &shape, most)
-                .into_iter()
-                .map(|(layout, ranks)| Place::new(layout, Some(ranks)))
-                .collect(),
-            _ => whole.into_iter().map(|layout| Place::new(layout, None)).collect(),
-        };
+        let (places, total) = self.places(question, &shape);
         let unread: usize = places.iter().map(|place| place.layout.len()).sum();
         Ok(Job {
             unread,
@@ -175,6 +166,33 @@ impl Reader {
             truncated,
             shape,
         })
+    }
+
+    /// The documents with the windows that are to be read, and how many there would be if everything were.
+    fn places(&self, question: &Question, shape: &WindowShape) -> (Vec<Place>, usize) {
+        let options = &question.options;
+        let laid: Vec<Laid> = question.documents.iter().map(|document| document.laid()).collect();
+        let around = |passages: &mut dyn Iterator<Item = (usize, Range<usize>)>, most| {
+            let windows = promising(passages, &laid, shape, most).into_iter();
+            windows.map(|(layout, ranks)| Place::new(layout, Some(ranks))).collect()
+        };
+        if let Some(search) = &question.search {
+            let mut found = search.found.iter().map(|found| (found.document, found.bytes.clone()));
+            return (around(&mut found, options.read.unwrap_or(usize::MAX)), 0);
+        }
+        let last = options.decoding.scoring.rules().last_window();
+        let whole: Vec<Vec<Range<usize>>> =
+            question.documents.iter().map(|document| shape.windows(document.tokens.len(), last)).collect();
+        let total = whole.iter().map(Vec::len).sum();
+        let places = match options.read {
+            Some(most) if total > 1 => {
+                let passages: Vec<&Passages> =
+                    question.documents.iter().map(|document| document.passages()).collect();
+                around(&mut by_words(&question.text, &passages), most)
+            }
+            _ => whole.into_iter().map(|layout| Place::new(layout, None)).collect(),
+        };
+        (places, total)
     }
 }
 

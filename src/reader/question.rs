@@ -1,10 +1,11 @@
 //! What the reader is asked: documents that have been tokenised, and questions with the options that ride on them.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use super::promise::Promising;
+use super::promise::Laid;
 use crate::document::Origin;
 use crate::rank::Passages;
 use crate::request::Options;
@@ -21,6 +22,10 @@ pub struct Document {
     /// How that came out of a file.
     pub origin: Origin,
     pub(super) tokens: Tokens,
+    /// Runs of tokens with nothing left out between them: one, unless only parts of the text were tokenised.
+    pub(super) runs: Vec<Range<usize>>,
+    /// Whether every part of the text was tokenised.
+    pub(super) whole: bool,
     /// Made by the first question that does not read everything.
     pub(super) passages: OnceLock<Passages>,
 }
@@ -36,10 +41,35 @@ impl Document {
         self.passages.get_or_init(|| Passages::of(&self.text))
     }
 
+    /// Its tokens, as windows are laid over them.
+    pub(super) fn laid(&self) -> Laid<'_> {
+        Laid { offsets: &self.tokens.offsets, runs: &self.runs }
+    }
+
     /// How many tokens it has.
     pub fn tokens(&self) -> usize {
         self.tokens.len()
     }
+}
+
+/// Passages of a question's documents that a search has found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Search {
+    /// The most promising first.
+    pub found: Vec<Found>,
+    /// How many passages were searched.
+    pub passages: usize,
+}
+
+/// A passage that a search has found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Which of the question's documents it is from.
+    pub document: usize,
+    /// Its bytes there.
+    pub bytes: Range<usize>,
+    /// What the search made of it.
+    pub score: f64,
 }
 
 /// A question, the documents to look in, and how its reply is to be made.
@@ -51,6 +81,8 @@ pub struct Question {
     pub text: String,
     /// Where the answer may be.
     pub documents: Vec<Arc<Document>>,
+    /// If a search has found these documents: only what it found in them is read.
+    pub search: Option<Arc<Search>>,
     /// How the reply is made.
     pub options: Arc<Options>,
     /// When nobody needs a reply any more.
@@ -60,19 +92,13 @@ pub struct Question {
 }
 
 impl Question {
-    /// Its documents, for whoever reads only what promises an answer.
-    pub(super) fn promising(&self) -> Vec<Promising<'_>> {
-        (self.documents.iter())
-            .map(|document| Promising { passages: document.passages(), offsets: &document.tokens.offsets })
-            .collect()
-    }
-
     /// A question with the usual options.
     pub fn new(id: impl Into<Id>, text: impl Into<String>, documents: Vec<Arc<Document>>) -> Self {
         Self {
             id: id.into(),
             text: text.into(),
             documents,
+            search: None,
             options: Arc::default(),
             deadline: None,
             cancel: None,

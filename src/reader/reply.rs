@@ -48,7 +48,8 @@ impl Reader {
             windows: windows.iter().map(Vec::len).sum(),
             windows_total: job.total,
             unread: !(question.documents.iter().zip(&job.places))
-                .all(|(document, place)| place.covers(document.tokens.len())),
+                .all(|(document, place)| document.whole && place.covers(document.tokens.len())),
+            passages_searched: question.search.as_ref().map(|search| search.passages),
             model: self.name.clone(),
             question_truncated: job.truncated,
             reason: windows.iter().all(Vec::is_empty).then_some(Reason::EmptyContext),

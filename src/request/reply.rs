@@ -93,6 +93,9 @@ pub struct Reply {
     pub windows: usize,
     /// Windows that the documents have.
     pub windows_total: usize,
+    /// How many passages were searched for those that were read, if a search came before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passages_searched: Option<usize>,
     /// Whether a part of the documents is in no window that was read. Not part of the record.
     #[serde(skip)]
     pub unread: bool,

@@ -170,6 +170,7 @@ mod tests {
             null_odds: Some(1.5),
             windows: 2,
             windows_total: 2,
+            passages_searched: None,
             unread: false,
             model: "tiny".into(),
             question_truncated: false,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::decode::ScoringRules;
 use crate::random::Random;
 use crate::rank::Passages;
-use crate::reader::promise::{Promising, promising};
+use crate::reader::promise::{Laid, by_words, promising};
 use crate::text::Tokens;
 use crate::text::sentences;
 use crate::text::window::WindowShape;
@@ -73,8 +73,9 @@ impl Context<'_> {
             return whole.into_iter().map(|tokens| (tokens, 1)).collect();
         }
         let passages = self.passages.get_or_init(|| Passages::of(self.text));
-        let document = Promising { passages, offsets: &self.tokens.offsets };
-        let found = promising(question, &[document], shape, usize::MAX).into_iter();
+        let run = 0..self.tokens.len();
+        let document = Laid { offsets: &self.tokens.offsets, runs: std::slice::from_ref(&run) };
+        let found = promising(by_words(question, &[passages]), &[document], shape, usize::MAX).into_iter();
         let mut ranked: Vec<Shown> =
             found.flat_map(|(windows, ranks)| windows.into_iter().zip(ranks)).collect();
         ranked.sort_by_key(|(_, rank)| *rank);
