@@ -5,6 +5,8 @@
 //! [`Error::class`] says who has to do something about it.
 
 use crate::class::ErrorClass;
+#[cfg(feature = "mcp")]
+use crate::mcp;
 #[cfg(feature = "serve")]
 use crate::serve;
 use crate::{
@@ -45,6 +47,10 @@ pub enum Error {
     /// Models by reference, the hub and its cache.
     #[error(transparent)]
     Source(source::Error),
+    /// A session with an agent.
+    #[cfg(feature = "mcp")]
+    #[error(transparent)]
+    Mcp(#[from] mcp::Error),
     /// A server.
     #[cfg(feature = "serve")]
     #[error(transparent)]
@@ -70,6 +76,8 @@ impl Error {
             Error::Embed(error) => error.code(),
             Error::Request(error) => error.code(),
             Error::Source(error) => error.code(),
+            #[cfg(feature = "mcp")]
+            Error::Mcp(error) => error.code(),
             #[cfg(feature = "serve")]
             Error::Serve(error) => error.code(),
             Error::Eval(error) => error.code(),
@@ -89,6 +97,8 @@ impl Error {
             Error::Embed(error) => error.class(),
             Error::Request(error) => error.class(),
             Error::Source(error) => error.class(),
+            #[cfg(feature = "mcp")]
+            Error::Mcp(error) => error.class(),
             #[cfg(feature = "serve")]
             Error::Serve(error) => error.class(),
             Error::Eval(error) => error.class(),
@@ -213,7 +223,7 @@ impl From<train::Error> for Error {
 #[cfg(test)]
 mod tests {
     /// The rooms' errors as they are written.
-    const ROOMS: [&str; 14] = [
+    const ROOMS: [&str; 15] = [
         include_str!("fs/error.rs"),
         include_str!("checkpoint/error.rs"),
         include_str!("document/error.rs"),
@@ -224,6 +234,7 @@ mod tests {
         include_str!("request/error.rs"),
         include_str!("rerank/error.rs"),
         include_str!("stream/error.rs"),
+        include_str!("mcp/error.rs"),
         include_str!("serve/error.rs"),
         include_str!("source/error.rs"),
         include_str!("eval/error.rs"),

@@ -46,6 +46,8 @@ pub mod eval;
 pub mod fs;
 pub mod heads;
 pub mod journal;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 pub mod random;
 pub mod rank;
 pub mod reader;

@@ -23,6 +23,8 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Embed(error) => embed(error),
         Error::Request(error) => request(error),
         Error::Source(error) => source(error),
+        #[cfg(feature = "mcp")]
+        Error::Mcp(error) => mcp(error),
         #[cfg(feature = "serve")]
         Error::Serve(error) => serve(error),
         Error::Eval(error) => eval(error),
@@ -62,6 +64,7 @@ pub fn advice(cause: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| look(cause, source::Error::class, source))
         .or_else(|| look(cause, eval::Error::class, eval))
         .or_else(|| look(cause, train::Error::class, train))
+        .or_else(|| look_at_session(cause))
         .or_else(|| look_at_server(cause))
 }
 
@@ -75,6 +78,29 @@ fn look_at_server(cause: &(dyn StdError + 'static)) -> Option<Advice> {
 #[cfg(not(feature = "serve"))]
 fn look_at_server(_: &(dyn StdError + 'static)) -> Option<Advice> {
     None
+}
+
+#[cfg(feature = "mcp")]
+fn look_at_session(cause: &(dyn StdError + 'static)) -> Option<Advice> {
+    cause.downcast_ref::<spanqa::mcp::Error>().map(|error| Advice { class: error.class(), hint: mcp(error) })
+}
+
+#[cfg(not(feature = "mcp"))]
+fn look_at_session(_: &(dyn StdError + 'static)) -> Option<Advice> {
+    None
+}
+
+#[cfg(feature = "mcp")]
+fn mcp(error: &spanqa::mcp::Error) -> Option<String> {
+    use spanqa::mcp::Error;
+    let hint = match error {
+        Error::BadRoot { .. } => "give a folder that exists and that you may read",
+        Error::Session { .. } => {
+            "agents start this program themselves: docs/agents.md shows what they want in their configuration"
+        }
+        _ => return None,
+    };
+    Some(hint.into())
 }
 
 #[cfg(feature = "serve")]

@@ -12,6 +12,8 @@ mod eval;
 mod folders;
 mod hints;
 mod inputs;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod meter;
 mod models;
 mod notice;
@@ -74,6 +76,9 @@ enum Command {
     /// Answer requests over HTTP
     #[cfg(feature = "serve")]
     Serve(Box<serve::Args>),
+    /// Give agents exact quotations: the Model Context Protocol
+    #[cfg(feature = "mcp")]
+    Mcp(Box<mcp::Args>),
     /// Score a model, or predictions, on a data set of questions with known answers
     Eval(Box<eval::Args>),
     /// Compare two sets of answers question by question
@@ -137,6 +142,8 @@ fn run_command(command: Command, out: &mut dyn Write) -> Result<Outcome> {
         Command::Embed(args) => embed::run(&args, out),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(&args, out),
+        #[cfg(feature = "mcp")]
+        Command::Mcp(args) => mcp::run(&args, out),
         Command::Eval(args) => eval::run(&args, out),
         Command::Compare(args) => compare::run(&args, out),
         Command::Tune(args) => tune::run(&args, out),

@@ -65,8 +65,14 @@ pub async fn ask(
     let too_late = |_| Problem::too_late();
     let answering = async {
         let (sender, mut answers) = mpsc::unbounded_channel();
-        prepare(shared, engine, manner, body, names, &call, sender).await?;
-        drop(admitted);
+        // Both go along: what goes on when nobody waits for it any more still counts.
+        let turn = shared.preparing.clone().acquire_owned().await;
+        let (engine, call) = (engine.clone(), call.clone());
+        let prepare = move || {
+            let _counted = (turn, admitted);
+            engine.prepare(manner, body, names, &call, &sender);
+        };
+        tokio::task::spawn_blocking(prepare).await.map_err(|_| Problem::model_failed())?;
         let prepared = Instant::now();
         let mut answered: Vec<Option<Answered>> = std::iter::repeat_with(|| None).take(count).collect();
         let mut last = None;
@@ -95,24 +101,6 @@ pub async fn ask(
         timings.queue = waited - timings.inference;
     }
     Ok(Replies { replies: answered.into_iter().map(|answered| answered.reply).collect(), timings, asked })
-}
-
-/// Tokenises on a thread of its own, as many requests at a time as there are cores.
-pub async fn prepare(
-    shared: &Arc<Shared>,
-    engine: &Arc<Engine>,
-    manner: Manner,
-    body: Body,
-    names: Vec<Id>,
-    call: &Call,
-    replies: mpsc::UnboundedSender<Answered>,
-) -> Result<(), Problem> {
-    let turn = shared.preparing.acquire().await;
-    let (engine, call) = (engine.clone(), call.clone());
-    let prepared =
-        tokio::task::spawn_blocking(move || engine.prepare(manner, body, names, &call, &replies)).await;
-    drop(turn);
-    prepared.map_err(|_| Problem::model_failed())
 }
 
 /// More questions than that are a stream.

@@ -31,7 +31,7 @@ pub struct Config {
     /// What a sender can do about an error.
     pub hint: fn(&stream::Error) -> Option<String>,
     /// Is told of every request that was answered.
-    pub log: Option<Box<dyn Fn(&Entry) + Send + Sync>>,
+    pub log: Option<Log>,
     /// Whether it is told what was asked, too.
     pub log_questions: bool,
     /// Which version of the program this is.
@@ -41,6 +41,9 @@ pub struct Config {
     /// The same for the order of texts, where that is another model.
     pub reranker: Option<OpenRanker>,
 }
+
+/// Takes what is known of a request.
+pub type Log = Box<dyn Fn(&Entry) + Send + Sync>;
 
 /// Opens a model, or says why it cannot be opened.
 pub type OpenRanker = Arc<dyn Fn() -> Result<Ranker, String> + Send + Sync>;

@@ -18,7 +18,7 @@ use crate::reader::{Cancel, Reader};
 use crate::request::Options;
 use crate::request::parser::Body;
 use crate::request::reply::{Id, Reply};
-use crate::stream::{self, Done, Questions, Queue, Work, answer_stream};
+use crate::stream::{self, Done, Questions, Queue, Work, answer_stream, answer_waiting};
 
 /// A loaded model, and how its replies are made unless a request says otherwise.
 pub struct Opened {
@@ -162,34 +162,57 @@ impl Engine {
     /// Answers what is queued until [`Engine::stop`]. A panic or a failure of the model costs the questions that were in it their replies, and
     /// nobody else's.
     pub fn run(&self) {
-        let (admission, metrics) = (&self.admission, &self.metrics);
-        // One batch for each that can run at a time, and one more to sort windows by length: what is gathered beyond makes others wait.
+        // Enough to sort windows by length: what is gathered beyond makes others wait.
         let group = self.reader.batch_tokens().saturating_mul(2);
         loop {
             let began = Cell::new(Instant::now());
             let answered = catch_unwind(AssertUnwindSafe(|| {
                 answer_stream(&self.reader, &self.work, group, &mut |done| {
-                    match done {
-                        Done::Began { work } => {
-                            began.set(Instant::now());
-                            metrics.began(work);
-                        }
-                        Done::Read { tokens, model, .. } => {
-                            metrics.read(tokens);
-                            admission.measured(tokens, model);
-                        }
-                        Done::Reply(ticket, reply) => {
-                            metrics.answered();
-                            ticket.answer(reply, began.get());
-                        }
+                    // A batch of a long document is through: those who came meanwhile need not wait for the rest of it.
+                    let between = matches!(done, Done::Read { .. });
+                    self.note(done, &began);
+                    if between {
+                        self.answer_between();
                     }
                     ControlFlow::Continue(())
                 })
             }));
-            metrics.idle();
+            self.metrics.idle();
             match answered {
                 Ok(Ok(())) => return,
-                Ok(Err(_)) | Err(_) => metrics.failed("model"),
+                Ok(Err(_)) | Err(_) => self.metrics.failed("model"),
+            }
+        }
+    }
+
+    /// Answers what fits into a batch, so that what is under way gets every other one at least. If that fails, what is under way goes on.
+    fn answer_between(&self) {
+        let began = Cell::new(Instant::now());
+        let answered = catch_unwind(AssertUnwindSafe(|| {
+            answer_waiting(&self.reader, &self.work, self.reader.batch_tokens(), &mut |done| {
+                self.note(done, &began);
+                ControlFlow::Continue(())
+            })
+        }));
+        if !matches!(answered, Ok(Ok(_))) {
+            self.metrics.failed("model");
+        }
+    }
+
+    /// Notes what happens to a group, and hands out its replies.
+    fn note(&self, done: Done<Ticket>, began: &Cell<Instant>) {
+        match done {
+            Done::Began { work } => {
+                began.set(Instant::now());
+                self.metrics.began(work);
+            }
+            Done::Read { tokens, model, .. } => {
+                self.metrics.read(tokens);
+                self.admission.measured(tokens, model);
+            }
+            Done::Reply(ticket, reply) => {
+                self.metrics.answered();
+                ticket.answer(reply, began.get());
             }
         }
     }

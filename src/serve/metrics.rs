@@ -112,7 +112,7 @@ impl Metrics {
     /// Some questions went into the model.
     pub fn began(&self, work: usize) {
         self.batch_work.observe(work as f64);
-        self.in_model.set(work as i64);
+        self.in_model.inc_by(work as i64);
         self.queue_size.dec_by(work as i64);
     }
 

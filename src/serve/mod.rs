@@ -41,7 +41,7 @@ mod routes;
 mod server;
 mod stream;
 
-pub use config::{Bounds, Config, Entry, Key, OpenRanker};
+pub use config::{Bounds, Config, Entry, Key, Log, OpenRanker};
 pub use engine::Opened;
 pub use error::{Error, Result};
 pub use server::{Control, Server};

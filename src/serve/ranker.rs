@@ -13,6 +13,7 @@ use super::config::OpenRanker;
 use super::native::json_body;
 use super::problem::{Problem, json};
 use super::server::Shared;
+use crate::class::ErrorClass;
 use crate::document::Text;
 use crate::embed::Embedder;
 use crate::request::reply::DocumentId;
@@ -130,7 +131,7 @@ pub async fn rerank(State(shared): State<Arc<Shared>>, request: HttpRequest) -> 
             .rank(&[task], &wanted, &mut |_| {})
             .and_then(|mut rankings| rankings.pop().transpose())
             .map_err(|error| match error.class() {
-                crate::ErrorClass::Caller => invalid(error.code(), error.to_string()),
+                ErrorClass::Caller => invalid(error.code(), error.to_string()),
                 _ => Problem::new(StatusCode::FAILED_DEPENDENCY, "backend", error.code(), error.to_string()),
             })?;
         let scored = ranking.map(|ranking| ranking.scored).unwrap_or_default();

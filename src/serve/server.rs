@@ -29,7 +29,7 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     pub phase: watch::Sender<Phase>,
     /// Threads that may tokenise at a time.
-    pub preparing: Semaphore,
+    pub preparing: Arc<Semaphore>,
     pub embedder: Lazy,
     pub reranker: Lazy,
     /// Whether it can only be reached from this machine.
@@ -83,7 +83,7 @@ impl Server {
             admission: Admission::new(config.bounds.queue_tokens),
             metrics: Arc::new(Metrics::new()),
             phase: watch::Sender::new(Phase::Loading),
-            preparing: Semaphore::new(cores),
+            preparing: Arc::new(Semaphore::new(cores)),
             embedder: Lazy::new(config.embedder.clone()),
             reranker: Lazy::new(config.reranker.clone()),
             local,

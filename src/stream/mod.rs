@@ -93,16 +93,34 @@ pub fn answer_stream<T>(
     Ok(())
 }
 
+/// Answers what is waiting at this moment, as far as it weighs no more than `group` together: for whoever has a large question under
+/// way, between two of its batches. Says whether `emit` broke off.
+pub fn answer_waiting<T>(
+    reader: &Reader,
+    work: &Queue<Work<T>>,
+    group: usize,
+    emit: &mut dyn FnMut(Done<T>) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>> {
+    match work.pop_waiting(group) {
+        Some(first) => answer_group(reader, gather_with(first, work, group, Work::weight), emit),
+        None => Ok(ControlFlow::Continue(())),
+    }
+}
+
 /// Waits for work, and takes with it what else is waiting, up to a weight. `None` once there will be no more.
 fn gather<W>(work: &Queue<W>, most: usize, weight: impl Fn(&W) -> usize) -> Option<Vec<W>> {
-    let first = work.pop()?;
+    Some(gather_with(work.pop()?, work, most, weight))
+}
+
+/// Takes what else is waiting with something, up to a weight.
+fn gather_with<W>(first: W, work: &Queue<W>, most: usize, weight: impl Fn(&W) -> usize) -> Vec<W> {
     let mut room = most.saturating_sub(weight(&first));
     let mut gathered = vec![first];
     while let Some(next) = work.pop_waiting(room) {
         room -= weight(&next).min(room);
         gathered.push(next);
     }
-    Some(gathered)
+    gathered
 }
 
 fn answer_group<T>(

@@ -18,6 +18,8 @@ mod heads;
 mod help;
 mod hints;
 mod hub;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod metrics;
 mod model;
 mod models;

@@ -140,7 +140,8 @@ impl At {
 /// Waits until it is let go, and answers with the first token.
 #[derive(Default)]
 struct Gate {
-    closed: Mutex<bool>,
+    /// Calls that may go through while it is closed; `None` if it is open.
+    left: Mutex<Option<usize>>,
     changed: Condvar,
     panics: AtomicBool,
     windows: AtomicUsize,
@@ -148,11 +149,18 @@ struct Gate {
 
 impl Gate {
     fn close(&self) {
-        *self.closed.lock().unwrap() = true;
+        *self.left.lock().unwrap() = Some(0);
+    }
+
+    /// Lets one more call through.
+    fn step(&self) {
+        let mut left = self.left.lock().unwrap();
+        *left = left.map(|left| left + 1);
+        self.changed.notify_all();
     }
 
     fn open(&self) {
-        *self.closed.lock().unwrap() = false;
+        *self.left.lock().unwrap() = None;
         self.changed.notify_all();
     }
 }
@@ -169,12 +177,13 @@ impl SpanModel for Held {
     }
 
     fn logits(&self, batch: &Batch) -> spanqa::encoder::Result<Vec<WindowLogits>> {
-        let mut closed = self.0.closed.lock().unwrap();
+        let mut left = self.0.left.lock().unwrap();
         self.0.windows.fetch_add(batch.ranges().count(), Ordering::SeqCst);
-        while *closed {
-            closed = self.0.changed.wait(closed).unwrap();
+        while *left == Some(0) {
+            left = self.0.changed.wait(left).unwrap();
         }
-        drop(closed);
+        *left = left.map(|left| left - 1);
+        drop(left);
         assert!(!self.0.panics.load(Ordering::SeqCst), "on purpose");
         let logits = |length: usize| (0..length).map(|at| if at == length / 2 { 5.0 } else { 0.0 }).collect();
         let one = |range: std::ops::Range<usize>| WindowLogits {
@@ -304,6 +313,26 @@ fn a_request_is_not_waited_for_beyond_its_time() {
     // What nobody waited for any more while it was queued is not read.
     let read = local.gate.windows.load(Ordering::SeqCst);
     assert!(read <= 1, "{read}");
+}
+
+/// It is read batch after batch, and between two of them others have their turn.
+#[test]
+fn a_long_document_keeps_nobody_waiting() {
+    let local = Local::start(Config::default());
+    local.gate.close();
+    let long = json!({"question": "who was it?", "context": "the old king of the hill ".repeat(5000)});
+    let mut first = local.at.send("POST", "/v1/answer", &[], long.to_string().as_bytes());
+    local.at.until(|at| at.metric("spanqa_batch_current_size") == 1.0);
+    let mut second = local.at.send("POST", "/v1/answer", &[], question().to_string().as_bytes());
+    local.at.until(|at| at.metric("spanqa_queue_size") == 1.0);
+    // A batch of the long one, and the short one.
+    local.gate.step();
+    local.gate.step();
+    assert_eq!(Response::read(&mut second).status, 200);
+    assert_eq!(local.at.metric("spanqa_batch_current_size"), 1.0);
+    local.gate.open();
+    let record = Response::read(&mut first).json();
+    assert!(record["windows"].as_u64().unwrap() > 50, "{record}");
 }
 
 #[test]
@@ -616,6 +645,14 @@ struct Program {
     child: Child,
 }
 
+/// A test that fails leaves no server behind, and neither does one that has seen enough.
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// A small model with small windows.
 fn small() -> Vec<String> {
     let model = fixture("tiny/minilm").display().to_string();
@@ -669,8 +706,11 @@ fn records_are_the_bytes_that_ask_prints() {
     let small = small();
     let flags: Vec<&str> = small.iter().map(String::as_str).collect();
     let program = Program::start(&flags);
+    // More than `ask` reads.
+    let long = format!("{} {}", TEXTS[1], "The king of the hill was old. ".repeat(400));
+    let texts = [TEXTS[0], TEXTS[1], TEXTS[2], TEXTS[3], &long];
     let pairs: Vec<(&str, &str)> =
-        TEXTS.iter().flat_map(|text| QUESTIONS.iter().map(move |question| (*question, *text))).collect();
+        texts.iter().flat_map(|text| QUESTIONS.iter().map(move |question| (*question, *text))).collect();
     let expected: Vec<String> = pairs
         .iter()
         .map(|(question, text)| run(&[&["ask", question, "--context", text], &flags[..]].concat()).stdout)
@@ -726,7 +766,9 @@ fn streams_are_the_bytes_that_batch_prints() {
             .map(|line| {
                 let mut record: Value = serde_json::from_str(line).unwrap();
                 // A hint may name a flag of `batch`.
-                record.as_object_mut().unwrap().get_mut("error").map(|error| error["hint"] = Value::Null);
+                if let Some(error) = record.as_object_mut().unwrap().get_mut("error") {
+                    error["hint"] = Value::Null;
+                }
                 record
             })
             .collect()
@@ -884,9 +926,12 @@ fn signals_end_it_in_order() {
         let program = Program::start(&flags);
         let asked = program.at.post("/v1/answer", &json!({"question": "who?", "context": "the king"}));
         assert_eq!(asked.status, 200);
+        let port = program.at.0.port().to_string();
+        assert_eq!(run(&["serve", "--probe", "--port", &port]).code, Some(0));
         program.signal(signal);
         let (code, said) = program.end();
         assert_eq!(code, Some(0), "{said}");
+        assert_eq!(run(&["serve", "--probe", "--port", &port]).code, Some(1));
         let lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let asked: Vec<Value> = lines.filter(|line| line["path"] == "/v1/answer").collect();
         assert_eq!((&asked[0]["status"], &asked[0]["questions"]), (&json!(200), &json!(["who?"])));

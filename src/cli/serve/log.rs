@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use spanqa::serve::Entry;
+use spanqa::serve::{Entry, Log};
 
 use crate::cli::terminal;
 
@@ -40,11 +40,9 @@ impl FromStr for LogFormat {
     }
 }
 
-type Writer = Box<dyn Fn(&Entry) + Send + Sync>;
-
 impl LogFormat {
     /// What writes the lines, if any are wanted.
-    pub fn writer(self) -> Option<Writer> {
+    pub fn writer(self) -> Option<Log> {
         let line: fn(&Entry) -> String = match self {
             LogFormat::None => return None,
             LogFormat::Text => text,

@@ -3,6 +3,7 @@
 mod log;
 mod models;
 mod platform;
+mod probe;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -129,6 +130,9 @@ pub struct Args {
     /// How long requests may take that were begun by then
     #[arg(long, value_name = "TIME", default_value = "25s", value_parser = time, env = "SPANQA_DRAIN_TIMEOUT", help_heading = "Bounds")]
     drain_timeout: Duration,
+    /// Start no server: exit 0 if the one on this machine at --port is ready, 1 if it is not; for health checks of containers
+    #[arg(long)]
+    probe: bool,
     /// What to write to standard error of each request
     #[arg(long, value_parser = choice::<LogFormat>(LOGS), value_name = "HOW", default_value_t = LogFormat::None, env = "SPANQA_LOG")]
     log: LogFormat,
@@ -153,6 +157,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
+    if args.probe {
+        let ready = probe::is_ready(args.port()?);
+        return Ok(if ready { Outcome::Success } else { Outcome::Negative });
+    }
     let names = args.names()?;
     let server = Server::bind(args.config()?)?;
     let control = server.control();
@@ -195,7 +203,7 @@ impl Args {
         let to = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Ok(Config {
             host: self.host.clone(),
-            port: self.port.map_or_else(platform::port, Ok)?,
+            port: self.port()?,
             key: self.key()?,
             insecure: self.insecure,
             hosts: self.allow_host.clone(),
@@ -220,6 +228,10 @@ impl Args {
             embedder: self.embedder(),
             reranker: self.reranker(),
         })
+    }
+
+    fn port(&self) -> Result<u16> {
+        self.port.map_or_else(platform::port, Ok)
     }
 
     /// Loads the models, one after the other.

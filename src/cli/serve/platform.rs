@@ -14,9 +14,10 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The port: PORT is set by Cloud Run, Heroku and others, AIP_HTTP_PORT by Vertex.
+/// The port: PORT is set by Cloud Run, Heroku and others, AIP_HTTP_PORT by Vertex, SAGEMAKER_BIND_TO_PORT by SageMaker for several
+/// containers.
 pub fn port() -> Result<u16> {
-    for name in ["PORT", "AIP_HTTP_PORT"] {
+    for name in ["PORT", "AIP_HTTP_PORT", "SAGEMAKER_BIND_TO_PORT"] {
         if let Some(value) = variable(name) {
             return value.parse().map_err(|_| {
                 Usage::new(format!("{name} is `{value}`, which is no port"), "unset it, or give --port")
