@@ -6,7 +6,7 @@ use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, JsonObject,
     ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
 };
-use rmcp::service::{RequestContext, RoleServer};
+use rmcp::service::{RequestContext, RoleServer, ServerInitializeError};
 use rmcp::{ErrorData, ServerHandler, ServiceExt};
 use serde_json::Value;
 
@@ -37,8 +37,12 @@ pub fn serve(roots: Roots, model: Loading) -> Result<()> {
     };
     let broken = |reason: String| Error::Session { reason };
     let ended = runtime.block_on(async {
-        let running =
-            session.serve(rmcp::transport::stdio()).await.map_err(|error| broken(error.to_string()))?;
+        let running = match session.serve(rmcp::transport::stdio()).await {
+            Ok(running) => running,
+            // Whoever started this has changed its mind.
+            Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+            Err(error) => return Err(broken(error.to_string())),
+        };
         running.waiting().await.map_err(|error| broken(error.to_string()))?;
         Ok(())
     });

@@ -1,6 +1,6 @@
 //! What agents can call. Arguments that mean nothing are refused, and so is everything outside the roots.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -26,28 +26,37 @@ pub struct Ready {
 
 /// A model that may still be on its way.
 #[derive(Clone, Default)]
-pub struct Loading(Arc<(Mutex<Option<Result<Arc<Ready>, String>>>, Condvar)>);
+pub struct Loading(Arc<Pending>);
+
+#[derive(Default)]
+struct Pending {
+    /// Absent until it is there, or will not be.
+    state: Mutex<Option<State>>,
+    changed: Condvar,
+}
+
+type State = Result<Arc<Ready>, String>;
 
 impl Loading {
     /// Says that it is there, or why it will not be.
     pub fn done(&self, ready: Result<Ready, String>) {
         *self.lock() = Some(ready.map(Arc::new));
-        self.0.1.notify_all();
+        self.0.changed.notify_all();
     }
 
     /// Waits for it.
-    fn wait(&self) -> Result<Arc<Ready>, String> {
+    fn wait(&self) -> State {
         let mut state = self.lock();
         loop {
             match &*state {
                 Some(ready) => return ready.clone(),
-                None => state = self.0.1.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Result<Arc<Ready>, String>>> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<State>> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

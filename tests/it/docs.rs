@@ -182,6 +182,8 @@ fn every_command_and_every_flag_exists() {
         "tune",
         "train",
         "embed",
+        "serve",
+        "mcp",
         "models list",
         "models show",
         "doctor",
