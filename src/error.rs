@@ -10,7 +10,8 @@ use crate::mcp;
 #[cfg(feature = "serve")]
 use crate::serve;
 use crate::{
-    checkpoint, document, embed, encoder, eval, fs, reader, request, rerank, source, stream, text, train,
+    checkpoint, document, embed, encoder, eval, fs, index, reader, request, rerank, source, stream, text,
+    train,
 };
 
 /// A [`std::result::Result`] with this crate's [`enum@Error`].
@@ -41,6 +42,9 @@ pub enum Error {
     /// Texts and their vectors.
     #[error(transparent)]
     Embed(embed::Error),
+    /// Indexes that are searched.
+    #[error(transparent)]
+    Index(index::Error),
     /// Requests as other programs write them.
     #[error(transparent)]
     Request(#[from] request::Error),
@@ -74,6 +78,7 @@ impl Error {
             Error::Encoder(error) => error.code(),
             Error::Reader(error) => error.code(),
             Error::Embed(error) => error.code(),
+            Error::Index(error) => error.code(),
             Error::Request(error) => error.code(),
             Error::Source(error) => error.code(),
             #[cfg(feature = "mcp")]
@@ -95,6 +100,7 @@ impl Error {
             Error::Encoder(error) => error.class(),
             Error::Reader(error) => error.class(),
             Error::Embed(error) => error.class(),
+            Error::Index(error) => error.class(),
             Error::Request(error) => error.class(),
             Error::Source(error) => error.class(),
             #[cfg(feature = "mcp")]
@@ -163,6 +169,17 @@ impl From<embed::Error> for Error {
     }
 }
 
+impl From<index::Error> for Error {
+    fn from(error: index::Error) -> Self {
+        match error {
+            index::Error::Fs(error) => error.into(),
+            index::Error::Document(error) => error.into(),
+            index::Error::Embed(error) => error.into(),
+            own => Self::Index(own),
+        }
+    }
+}
+
 impl From<rerank::Error> for Error {
     fn from(error: rerank::Error) -> Self {
         match error {
@@ -223,7 +240,7 @@ impl From<train::Error> for Error {
 #[cfg(test)]
 mod tests {
     /// The rooms' errors as they are written.
-    const ROOMS: [&str; 15] = [
+    const ROOMS: [&str; 16] = [
         include_str!("fs/error.rs"),
         include_str!("checkpoint/error.rs"),
         include_str!("document/error.rs"),
@@ -231,6 +248,7 @@ mod tests {
         include_str!("encoder/error.rs"),
         include_str!("reader/error.rs"),
         include_str!("embed/error.rs"),
+        include_str!("index/error.rs"),
         include_str!("request/error.rs"),
         include_str!("rerank/error.rs"),
         include_str!("stream/error.rs"),

@@ -45,6 +45,7 @@ pub mod error;
 pub mod eval;
 pub mod fs;
 pub mod heads;
+pub mod index;
 pub mod journal;
 #[cfg(feature = "mcp")]
 pub mod mcp;
@@ -54,6 +55,7 @@ pub mod reader;
 pub mod report;
 pub mod request;
 pub mod rerank;
+pub mod retrieve;
 #[cfg(feature = "serve")]
 pub mod serve;
 pub mod source;

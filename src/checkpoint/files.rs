@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::parts::NESTED;
 use crate::checkpoint::error::{Error, Result};
-use crate::fs::{self, open_regular, read_regular};
+use crate::fs::{self, read_regular};
 
 /// Bytes of the largest file that is read as a whole. The largest vocabularies are a tenth of it; weights are mapped.
 const LARGEST: u64 = 512 << 20;
@@ -103,15 +103,7 @@ impl ModelFile {
     /// The content without copying it: large weights are read where they lie.
     pub fn map(&self) -> Result<FileBytes> {
         match self {
-            ModelFile::OnDisk(path) => {
-                let unreadable = |source| fs::Error::Read { path: path.clone(), source };
-                let file = open_regular(path).map_err(unreadable)?;
-                // SAFETY: the map is only read. Another process that truncates the file while we read it can
-                // kill this process (SIGBUS), as with every program that maps its inputs; downloads are renamed
-                // into place whole, so we never do that to ourselves.
-                let map = unsafe { memmap2::Mmap::map(&file) }.map_err(unreadable)?;
-                Ok(FileBytes::Mapped(map))
-            }
+            ModelFile::OnDisk(path) => Ok(FileBytes::Mapped(fs::map(path)?)),
             ModelFile::BuiltIn { bytes, .. } => Ok(FileBytes::Static(bytes)),
         }
     }

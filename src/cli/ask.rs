@@ -33,7 +33,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
-    if args.session.inputs.walk.type_list {
+    if args.session.inputs.files.walk.type_list {
         out.write_all(walk::type_list().as_bytes())?;
         return Ok(Outcome::Success);
     }
@@ -83,11 +83,16 @@ impl Args {
         if !files.is_empty() || !self.session.inputs.contexts.is_empty() || !path.exists() {
             return Ok(());
         }
-        let (kind, recursive) = if path.is_dir() { ("folder", "-r ") } else { ("file", "") };
+        let (kind, flag) = match (path.is_dir(), self.session.search) {
+            (true, true) => ("folder", "--search "),
+            (false, true) => ("file", "--search "),
+            (true, false) => ("folder", "-r "),
+            (false, false) => ("file", ""),
+        };
         let name = terminal::name(only);
         Err(Usage::new(
             format!("{name} is a {kind}, and there is no question"),
-            format!("put the question first: spanqa ask \"Who wrote it?\" {recursive}{}", quoted(&name)),
+            format!("put the question first: spanqa ask \"Who wrote it?\" {flag}{}", quoted(&name)),
         )
         .into())
     }

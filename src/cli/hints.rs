@@ -7,8 +7,8 @@ use std::error::Error as StdError;
 
 use spanqa::request::reply::Note;
 use spanqa::{
-    Error, ErrorClass, checkpoint, document, embed, encoder, eval, fs, reader, request, rerank, source,
-    stream, text, train,
+    Error, ErrorClass, checkpoint, document, embed, encoder, eval, fs, index, reader, request, rerank,
+    source, stream, text, train,
 };
 
 /// What the user can do about an error, where there is something to do.
@@ -21,6 +21,7 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Encoder(error) => encoder(error),
         Error::Reader(error) => reader(error),
         Error::Embed(error) => embed(error),
+        Error::Index(error) => index(error),
         Error::Request(error) => request(error),
         Error::Source(error) => source(error),
         #[cfg(feature = "mcp")]
@@ -59,6 +60,7 @@ pub fn advice(cause: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| look(cause, reader::Error::class, reader))
         .or_else(|| look(cause, embed::Error::class, embed))
         .or_else(|| look(cause, rerank::Error::class, rerank))
+        .or_else(|| look(cause, index::Error::class, index))
         .or_else(|| look(cause, request::Error::class, request))
         .or_else(|| look(cause, stream::Error::class, stream))
         .or_else(|| look(cause, source::Error::class, source))
@@ -247,6 +249,25 @@ fn embed(error: &embed::Error) -> Option<String> {
     Some(hint.into())
 }
 
+fn index(error: &index::Error) -> Option<String> {
+    use index::Error;
+    let hint = match error {
+        Error::Fs(error) => return fs(error),
+        Error::Document(error) => return files::document(error),
+        Error::Embed(error) => return embed(error),
+        Error::NoHome => "name a folder for indexes with `--index FOLDER`",
+        Error::Damaged { .. } => "remove it: the next search makes it anew",
+        Error::TooLarge { .. } => "cut it into several texts",
+        Error::BadLine { .. } => {
+            "a line of a corpus looks like {\"id\": \"7\", \"title\": \"...\", \"text\": \"...\"}"
+        }
+        Error::Packed { .. } => "unpack it first: gunzip -k, zstd -d or bunzip2 -k",
+        Error::Changed { .. } => "search again: the index is brought up to date first",
+        _ => return None,
+    };
+    Some(hint.into())
+}
+
 pub(super) fn request(error: &request::Error) -> Option<String> {
     use request::Error;
     let hint = match error {
@@ -287,6 +308,7 @@ pub(super) fn request(error: &request::Error) -> Option<String> {
         }
         Error::FilesForbidden => "put the text itself into `context`, or leave out `--no-files`",
         Error::NotAFile { .. } => "name a regular file",
+        Error::NotSearched { .. } => "name a folder, or a corpus whose name ends in .jsonl",
         Error::NoRequests { input, kind } => return files::to_requests(input, *kind),
         Error::Unreadable { .. } => {
             "the requests up to here were answered; check the file with `gzip -t` or `zstd -t`"

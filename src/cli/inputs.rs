@@ -25,26 +25,61 @@ const WAYS_TO_READ: &[(&str, &str)] = &[
     ("man", "A formatted manual page"),
 ];
 
-/// Which files are read, and how.
+/// What is read, and how.
 #[derive(clap::Args, Debug, Clone)]
 pub struct InputArgs {
     /// A text to read instead of a file; may be repeated
     #[arg(short, long = "context", value_name = "TEXT")]
     pub contexts: Vec<String>,
+    /// Read the text files below folders, the current one if none is named; .gitignore counts, and hidden files are left out
+    #[arg(short, long, help_heading = "Files")]
+    pub recursive: bool,
+    #[command(flatten)]
+    pub files: FileArgs,
+}
+
+/// Which files are read, and how.
+#[derive(clap::Args, Debug, Clone)]
+#[command(next_help_heading = "Files")]
+pub struct FileArgs {
     #[command(flatten)]
     pub walk: WalkArgs,
     /// What to take files for
-    #[arg(long, value_parser = choice::<ReadAs>(WAYS_TO_READ), value_name = "FORM", default_value_t = ReadAs::Auto, help_heading = "Files")]
+    #[arg(long, value_parser = choice::<ReadAs>(WAYS_TO_READ), value_name = "FORM", default_value_t = ReadAs::Auto)]
     read_as: ReadAs,
     /// Read what this program prints instead of each file, whose path is its only argument; not for standard input
-    #[arg(long, value_name = "COMMAND", help_heading = "Files")]
+    #[arg(long, value_name = "COMMAND")]
     pre: Option<PathBuf>,
     /// With --pre: only for files whose path matches, or with ! in front for none that does; may be repeated
-    #[arg(long, value_name = "GLOB", requires = "pre", help_heading = "Files")]
+    #[arg(long, value_name = "GLOB", requires = "pre")]
     pre_glob: Vec<String>,
     /// Refuse documents larger than this, unpacked; 10k, 5M and 1G are powers of 1024
-    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_BYTES, value_parser = size, help_heading = "Files")]
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_BYTES, value_parser = size)]
     pub max_bytes: u64,
+}
+
+impl FileArgs {
+    /// What somebody has typed who said nothing about files but how large they may be.
+    pub fn usual(max_bytes: u64) -> Self {
+        let walk = WalkArgs::default();
+        Self { walk, read_as: ReadAs::Auto, pre: None, pre_glob: Vec::new(), max_bytes }
+    }
+
+    /// How files are read.
+    pub fn ways(&self) -> Result<Ways> {
+        Ok(Ways {
+            read_as: self.read_as,
+            max_bytes: self.max_bytes,
+            pre: self.pre.clone(),
+            pre_globs: walk::globs(Path::new("."), &self.pre_glob, "--pre-glob")?,
+        })
+    }
+
+    /// What the flags say, as a text: other flags, another text.
+    pub fn spelled(&self) -> String {
+        let Self { walk, read_as, pre, pre_glob, max_bytes } = self;
+        format!("{} {read_as} {pre:?} {pre_glob:?} {max_bytes}", walk.spelled())
+    }
 }
 
 /// A text that was read, and what to call it.
@@ -54,16 +89,12 @@ pub struct Text {
 }
 
 impl InputArgs {
-    /// How files are read.
-    pub fn ways(&self) -> Result<Ways<'_>> {
-        Ok(Ways { args: self, pre_globs: walk::globs(Path::new("."), &self.pre_glob, "--pre-glob")? })
-    }
-
     /// Reads everything. `note` is told what was skipped in folders.
     pub fn read(&self, files: &[PathBuf], note: &mut dyn FnMut(String)) -> Result<Vec<Text>> {
+        self.files.walk.refuse_without_folders(self.recursive)?;
         let mut inputs = Inputs {
             args: self,
-            ways: self.ways()?,
+            ways: self.files.ways()?,
             texts: Vec::new(),
             known: HashSet::new(),
             again: Vec::new(),
@@ -74,7 +105,7 @@ impl InputArgs {
             inputs.texts.push(Text { id: DocumentId::Index(index), text: context.clone().into() });
         }
         let nothing_named = files.is_empty() && self.contexts.is_empty();
-        if nothing_named && self.walk.recursive {
+        if nothing_named && self.recursive {
             inputs.folder(Path::new("."))?;
         } else if nothing_named {
             inputs.standard_input()?;
@@ -94,26 +125,33 @@ impl InputArgs {
 }
 
 /// How files are read, by the flags.
-pub struct Ways<'a> {
-    args: &'a InputArgs,
+pub struct Ways {
+    read_as: ReadAs,
+    max_bytes: u64,
+    pre: Option<PathBuf>,
     pre_globs: Override,
 }
 
-impl Ways<'_> {
+impl Ways {
     /// How to read a file, or standard input.
     pub fn of(&self, path: Option<&Path>) -> Reading<'_> {
         let wanted = |path: &&Path| !self.pre_globs.matched(path, false).is_ignore();
         Reading {
-            read_as: self.args.read_as,
-            limit: self.args.max_bytes,
-            pre: path.filter(wanted).and(self.args.pre.as_deref()),
+            read_as: self.read_as,
+            limit: self.max_bytes,
+            pre: path.filter(wanted).and(self.pre.as_deref()),
         }
+    }
+
+    /// The text of a file.
+    pub fn read(&self, path: &Path) -> document::Result<document::Text> {
+        self.of(Some(path)).file(path, &terminal::name(&path.display().to_string()))
     }
 }
 
 struct Inputs<'a> {
     args: &'a InputArgs,
-    ways: Ways<'a>,
+    ways: Ways,
     texts: Vec<Text>,
     /// What was read so far, whatever names it was given.
     known: HashSet<PathBuf>,
@@ -137,7 +175,7 @@ impl Inputs<'_> {
 
     fn file(&self, path: &Path) -> Result<Text> {
         let name = path.display().to_string();
-        match self.ways.of(Some(path)).file(path, &terminal::name(&name)) {
+        match self.ways.read(path) {
             Ok(text) => Ok(Text { id: DocumentId::Path(name), text }),
             Err(document::Error::Fs(fs::Error::Read { source, .. })) => {
                 Err(cannot_read(&name, &source).into())
@@ -180,13 +218,13 @@ impl Inputs<'_> {
     fn folder(&mut self, folder: &Path) -> Result<()> {
         let name = folder.display().to_string();
         let name = terminal::name(&name);
-        if !self.args.walk.recursive {
+        if !self.args.recursive {
             let hint = format!("`-r` reads the text files below it: spanqa ask \"...\" -r {}", quoted(&name));
             return Err(Usage::new(format!("{name} is a folder"), hint).into());
         }
         let before = self.texts.len() + self.again.len();
         let mut binaries = Binaries::default();
-        for found in self.args.walk.files(folder)? {
+        for found in self.args.files.walk.files(folder)? {
             let path = match found {
                 Ok(path) => path,
                 Err(error) => {
@@ -209,9 +247,9 @@ impl Inputs<'_> {
         }
         binaries.report(self.note);
         if self.texts.len() + self.again.len() == before {
-            let nothing = self.args.walk.nothing_below(folder, &name)?;
+            let nothing = self.args.files.walk.nothing_below(folder, &name)?;
             // A glob is for all folders and may well choose one of them.
-            if !self.args.walk.is_limited() {
+            if !self.args.files.walk.is_limited() {
                 return Err(nothing.into());
             }
             self.empty.push(nothing);

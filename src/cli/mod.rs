@@ -11,6 +11,7 @@ mod embed;
 mod eval;
 mod folders;
 mod hints;
+mod index;
 mod inputs;
 #[cfg(feature = "mcp")]
 mod mcp;
@@ -22,6 +23,8 @@ mod output;
 mod progress;
 mod provenance;
 mod rank;
+mod search;
+mod searching;
 #[cfg(feature = "serve")]
 mod serve;
 mod session;
@@ -67,6 +70,10 @@ enum Command {
     Ask(Box<ask::Args>),
     /// Ask one question after another: the files stay loaded
     Chat(Box<chat::Args>),
+    /// Find the passages of folders and corpora that a question is about
+    Search(Box<search::Args>),
+    /// Prepare folders and corpora for searching
+    Index(Box<index::Args>),
     /// Put passages in order: those of files for a question, or those of JSON lines
     Rank(Box<rank::Args>),
     /// Answer a stream of requests: JSON lines or a table in, a record for each question out
@@ -137,6 +144,8 @@ fn run_command(command: Command, out: &mut dyn Write) -> Result<Outcome> {
     let outcome = match command {
         Command::Ask(args) => ask::run(&args, out),
         Command::Chat(args) => chat::run(&args, out),
+        Command::Search(args) => search::run(&args, out),
+        Command::Index(args) => index::run(&args, out),
         Command::Rank(args) => rank::run(&args, out),
         Command::Batch(args) => batch::run(&args, out),
         Command::Embed(args) => embed::run(&args, out),

@@ -114,6 +114,7 @@ impl ReaderArgs {
             max_answer_tokens: None,
             score: None,
             temperature: None,
+            rank_weight: None,
             profile: None,
             dedup: None,
             handle_impossible_answer: false,
@@ -178,9 +179,6 @@ pub enum Read {
     /// So many windows, the most promising ones.
     Best(usize),
 }
-
-/// What `ask` reads of long documents: about a second's work.
-pub const PROMISING: usize = 24;
 
 impl FromStr for Read {
     type Err = String;
@@ -339,7 +337,10 @@ pub struct DecodingArgs {
     /// Divide logits by this before they become probabilities [default: the model's, or 1]
     #[arg(long, value_name = "T", value_parser = positive)]
     pub temperature: Option<f64>,
-    /// Threshold and temperature that `spanqa tune` found for this model; other flags go before it
+    /// Hold windows back that share fewer words with the question: one of rank r starts W times ln r logits lower [default: 1]
+    #[arg(long, value_name = "W", value_parser = not_negative)]
+    pub rank_weight: Option<f64>,
+    /// Threshold, temperature and rank weight that `spanqa tune` found for this model; other flags go before it
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
     /// Which similar answers to drop [default: span; overlap with --format text or grep]
@@ -391,7 +392,7 @@ impl DecodingArgs {
     /// How much of long documents `ask` reads: other programs' rules were made for everything.
     pub fn reads(&self) -> Read {
         match self.score.unwrap_or_default() {
-            ScoringRules::Joint => Read::Best(PROMISING),
+            ScoringRules::Joint => Read::Best(spanqa::request::PROMISING),
             ScoringRules::Squad | ScoringRules::Hf | ScoringRules::Haystack => Read::All,
         }
     }
@@ -420,6 +421,9 @@ impl DecodingArgs {
                 ScoringRules::Joint => Scoring::Joint(Joint {
                     null_threshold: threshold.unwrap_or(in_use),
                     perhaps: entry.and_then(|entry| entry.perhaps).unwrap_or(Joint::default().perhaps),
+                    rank_weight: (self.rank_weight)
+                        .or(profile.as_ref().map(|profile| profile.rank_weight))
+                        .unwrap_or(Joint::default().rank_weight),
                     temperature: (self.temperature)
                         .or(profile.map(|profile| profile.temperature))
                         .or(entry.map(|entry| entry.temperature))
@@ -445,6 +449,7 @@ impl DecodingArgs {
         let flags = [
             ("--null-threshold", self.null_threshold.is_some(), &[Joint, Squad][..]),
             ("--temperature", self.temperature.is_some(), &[Joint]),
+            ("--rank-weight", self.rank_weight.is_some(), &[Joint]),
             ("--dedup", self.dedup.is_some(), &[Joint]),
             ("--handle-impossible-answer", self.handle_impossible_answer, &[Hf]),
         ];
@@ -553,6 +558,12 @@ pub fn positive(text: &str) -> Result<f64, String> {
         Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
         _ => Err("it must be a number above 0".into()),
     }
+}
+
+/// 0 or above.
+pub fn not_negative(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "it must be a number, and not below 0".into())
 }
 
 #[cfg(test)]

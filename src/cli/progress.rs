@@ -123,6 +123,52 @@ fn forecast(progress: Progress, elapsed: Duration) -> Option<Duration> {
 }
 
 /// A length of time as people say it.
+/// A bar over bytes of files that are indexed, drawn only on a terminal.
+pub struct IndexBar {
+    bar: Option<ProgressBar>,
+    wanted: bool,
+    started: Instant,
+}
+
+impl IndexBar {
+    /// A bar that appears if the work turns out to be long.
+    pub fn new(quiet: bool) -> Self {
+        Self { bar: None, wanted: !quiet && io::stderr().is_terminal(), started: Instant::now() }
+    }
+
+    /// Shows how much of the files has been read.
+    pub fn read(&mut self, bytes: u64, total: u64) {
+        self.show(bytes, total, "indexing {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}{left}");
+    }
+
+    /// Shows how many passages have their vector.
+    pub fn embedded(&mut self, passages: u64, total: u64) {
+        self.show(passages, total, "embedding {wide_bar} {pos}/{len} passages, {per_sec}{left}");
+    }
+
+    fn show(&mut self, done: u64, total: u64, template: &str) {
+        /// Who waits longer than this wonders what for.
+        const PATIENCE: Duration = Duration::from_secs(1);
+        if !self.wanted || self.bar.is_none() && self.started.elapsed() < PATIENCE {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            bar.set_style(style(template));
+            bar
+        });
+        bar.set_length(total);
+        bar.set_position(done);
+    }
+
+    /// Takes the bar away.
+    pub fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 fn spoken(time: Duration) -> String {
     match time.as_secs_f64().round() as u64 {
         seconds @ ..120 => format!("{seconds} s"),

@@ -7,17 +7,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
+use spanqa::index::Index;
 use spanqa::reader::{self, Document, Event, Question, Reader};
 use spanqa::request::Options;
 use spanqa::request::reply::Reply;
+use spanqa::retrieve::{Library, Retrieved};
 use spanqa::source::{Origin, Resolved};
 use spanqa::text::offsets::OffsetUnit;
 
-use super::inputs::InputArgs;
-use super::options::{CareArgs, ReaderArgs, UNITS, choice};
+use super::inputs::{InputArgs, Text};
+use super::options::{CareArgs, Read, ReaderArgs, UNITS, choice};
 use super::output::color::ColorArg;
 use super::output::{self, Format, Look, Printer};
 use super::progress::WindowBar;
+use super::searching::FindArgs;
 use super::waiting::Waiting;
 use super::{Outcome, Usage, hints, notice, terminal};
 
@@ -26,6 +29,11 @@ use super::{Outcome, Usage, hints, notice, terminal};
 pub struct SessionArgs {
     #[command(flatten)]
     pub inputs: InputArgs,
+    /// Search folders and corpora of JSON lines, the current folder if none is named, and read what is found; see spanqa search
+    #[arg(long, conflicts_with_all = ["contexts", "recursive"], help_heading = "Search")]
+    pub search: bool,
+    #[command(flatten)]
+    searching: FindArgs,
     /// How to print replies; SPANQA_FORMAT sets it for good [default: json; text with `spanqa chat`]
     #[arg(short, long, value_enum)]
     pub format: Option<Format>,
@@ -89,13 +97,21 @@ pub struct Manner {
     pub typed: bool,
 }
 
+/// What questions are about.
+enum Matter {
+    /// All of these.
+    Documents(Vec<Arc<Document>>),
+    /// What is found for each question.
+    Library(Box<Library>),
+}
+
 /// A model, documents, and how to print what comes of questions.
 pub struct Session<'a> {
     args: &'a SessionArgs,
     resolved: Resolved,
     reader: Reader,
     options: Arc<Options>,
-    pub documents: Vec<Arc<Document>>,
+    matter: Matter,
     printer: Printer,
     notes: Notes,
 }
@@ -103,9 +119,22 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// Reads the documents and loads the model.
     pub fn open(args: &'a SessionArgs, files: &[PathBuf], manner: &Manner) -> Result<Self> {
+        args.searching.refuse_without_search(args.search)?;
         let mut notes = Notes { quiet: args.quiet, said: Vec::new() };
         // Inputs come first: a mistyped path should not wait for a model.
-        let texts = args.inputs.read(files, &mut |text| notes.say(text))?;
+        if args.search && args.reader.read == Some(Read::All) {
+            let hint = "a number of windows: --read 100";
+            return Err(
+                Usage::new("--read all is not for --search: everything is too much to read", hint).into()
+            );
+        }
+        let mut say = |text| notes.say(text);
+        let found = match args.search {
+            true => Inputs::Library(
+                args.searching.open(files, &args.inputs.files, &args.reader, args.quiet, &mut say)?.into(),
+            ),
+            false => Inputs::Texts(args.inputs.read(files, &mut say)?),
+        };
         let format = match (args.text, args.format) {
             (true, _) => Format::Text,
             (false, Some(format)) => format,
@@ -124,24 +153,10 @@ impl<'a> Session<'a> {
         });
         let reader = args.reader.open(&resolved, args.quiet)?;
 
-        let mut documents: Vec<Arc<Document>> = Vec::with_capacity(texts.len());
-        let mut empty = Vec::new();
-        let waiting = Waiting::new(args.quiet);
-        for text in texts {
-            waiting.reading(&text.id.to_string());
-            let document = reader.prepare_document(text.id, text.text)?;
-            if document.is_blank() {
-                empty.push(documents.len());
-            }
-            documents.push(document.into());
-        }
-        drop(waiting);
-        for at in empty {
-            notes.say(format!(
-                "there is nothing to read in {}",
-                output::name_of(&documents[at].id, documents.len())
-            ));
-        }
+        let matter = match found {
+            Inputs::Library(library) => Matter::Library(library),
+            Inputs::Texts(texts) => Matter::Documents(prepared(&reader, texts, args.quiet, &mut notes)?),
+        };
         let printer = Printer::new(Look {
             format,
             color: args.color,
@@ -151,7 +166,7 @@ impl<'a> Session<'a> {
             typed: manner.typed,
             quiet: args.quiet,
         });
-        Ok(Self { args, resolved, reader, options, documents, printer, notes })
+        Ok(Self { args, resolved, reader, options, matter, printer, notes })
     }
 
     /// Answers questions and prints the replies in their order; `None` if `stop` was set before all were there.
@@ -161,10 +176,8 @@ impl<'a> Session<'a> {
         stop: &AtomicBool,
         out: &mut dyn Write,
     ) -> Result<Option<Outcome>> {
-        let questions: Vec<Question> = (questions.into_iter())
-            .map(|(number, text)| Question::new(number.to_string(), text, self.documents.clone()))
-            .map(|question| question.with(&self.options))
-            .collect();
+        let questions = questions.into_iter().map(|(number, text)| self.question(number, &text));
+        let questions: Vec<Question> = questions.collect::<Result<_>>()?;
         let Some(replies) = self.replies(&questions, stop)? else { return Ok(None) };
         let mut outcome = Outcome::Success;
         for (question, reply) in questions.iter().zip(replies) {
@@ -181,11 +194,42 @@ impl<'a> Session<'a> {
             if !reply.answered && outcome == Outcome::Success {
                 outcome = Outcome::Negative;
             }
-            self.printer.print(&reply, &self.documents, out)?;
+            self.printer.print(&reply, &question.documents, out)?;
             // Whoever interrupts the program finds whole records.
             out.flush()?;
         }
         Ok(Some(outcome))
+    }
+
+    /// A question about everything, or about what is found for it.
+    fn question(&mut self, number: u64, text: &str) -> Result<Question> {
+        let id = number.to_string();
+        match &self.matter {
+            Matter::Documents(documents) => {
+                Ok(Question::new(id, text, documents.clone()).with(&self.options))
+            }
+            Matter::Library(library) => {
+                let Retrieved { question, missing } =
+                    library.question(&self.reader, id, text, &self.options)?;
+                missing.iter().for_each(|error| self.notes.say(format!("skipped: {error}")));
+                Ok(question)
+            }
+        }
+    }
+
+    /// How much there is to answer from, in words.
+    pub fn extent(&self) -> String {
+        let count = |count, what| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
+        match &self.matter {
+            Matter::Documents(documents) => {
+                let tokens: usize = documents.iter().map(|document| document.tokens()).sum();
+                format!("{}, {tokens} tokens", count(documents.len(), "document"))
+            }
+            Matter::Library(library) => {
+                let texts = library.indexes().iter().map(Index::texts).sum();
+                format!("{}, {} passages", count(texts, "document"), library.passages())
+            }
+        }
     }
 
     fn replies(
@@ -220,6 +264,28 @@ impl<'a> Session<'a> {
             notice::built_in_model(|text| terminal::note(text));
         }
     }
+}
+
+/// What was found to answer from, before there is a model to read it.
+enum Inputs {
+    Texts(Vec<Text>),
+    Library(Box<Library>),
+}
+
+/// Tokenises documents.
+fn prepared(reader: &Reader, texts: Vec<Text>, quiet: bool, notes: &mut Notes) -> Result<Vec<Arc<Document>>> {
+    let waiting = Waiting::new(quiet);
+    let documents = texts.into_iter().map(|text| {
+        waiting.reading(&text.id.to_string());
+        Ok(reader.prepare_document(text.id, text.text)?.into())
+    });
+    let documents: Vec<Arc<Document>> = documents.collect::<Result<_>>()?;
+    drop(waiting);
+    for document in documents.iter().filter(|document| document.is_blank()) {
+        let name = output::name_of(&document.id, documents.len());
+        notes.say(format!("there is nothing to read in {name}"));
+    }
+    Ok(documents)
 }
 
 fn say_error(question: &Question, error: &reader::Error) {

@@ -11,14 +11,15 @@ use spanqa::checkpoint::Identity;
 use spanqa::decode::{Scoring, ScoringRules};
 use spanqa::eval::Dataset;
 use spanqa::eval::analysis::{self, Point, Row};
+use spanqa::eval::open::Pool;
 use spanqa::eval::profile::{Profile, TunedOn};
-use spanqa::eval::run::{self, Prediction};
+use spanqa::eval::run::{self, About, Prediction};
 use spanqa::eval::score::metrics::Rules;
 use spanqa::eval::tune::{self, Choice, Confidences, Quality, Tuning, temperatures};
 use spanqa::fs;
 use spanqa::reader::Reader;
 use spanqa::reader::memo;
-use spanqa::request::Options;
+use spanqa::request::{Options, PROMISING};
 
 use super::compare::Format;
 use super::data::DataArgs;
@@ -38,6 +39,9 @@ use super::{Outcome, Usage};
 pub struct Args {
     #[command(flatten)]
     data: DataArgs,
+    /// Ask of all paragraphs of the file, as `spanqa eval --open` does, and choose how much the order of the search counts, too
+    #[arg(long)]
+    open: bool,
     /// Where to write the profile
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -61,7 +65,12 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         return Err(Usage::new("there is nothing to tune: every question has an answer", hint).into());
     }
     let resolved = args.reader.resolve(args.quiet)?;
-    let read = args.reader.read(Read::All);
+    let pool = match args.open {
+        true => Some(Pool::new(&args.data.open_whole(true)?.0, Vec::new())?),
+        false => None,
+    };
+    let about = pool.as_ref().map_or(About::Own, About::Found);
+    let read = args.reader.read(if args.open { Read::Best(PROMISING) } else { Read::All });
     let mut options = Options {
         decoding: args.reader.decoding.decoding(&resolved, false)?,
         limits: args.reader.limits.limits(read)?,
@@ -78,33 +87,30 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     options.decoding.always_answer = false;
     let reader = args.reader.open_by(&resolved, args.quiet, memo::open)?;
 
-    let mut temperature = 1.0;
+    let (mut temperature, mut rank_weight) = (1.0, 1.0);
     if let Scoring::Joint(joint) = &mut options.decoding.scoring {
-        temperature = joint.temperature;
+        (temperature, rank_weight) = (joint.temperature, joint.rank_weight);
         // What another threshold makes of the probabilities can be told from those at 0.
         joint.null_threshold = 0.0;
     }
     let in_force = Choice { null_threshold, temperature };
-    let passes = args.passes(&reader, &dataset, &temperatures(temperature), options)?;
+    let asked = Asked { dataset: &dataset, rules, about, in_force };
+    let mut tuned: Vec<(f64, Tuned)> = Vec::new();
+    // What is in force goes first, so that another weight has to be better.
+    let others = RANK_WEIGHTS.into_iter().filter(|&weight| args.open && weight != rank_weight);
+    for weight in std::iter::once(rank_weight).chain(others) {
+        if let Scoring::Joint(joint) = &mut options.decoding.scoring {
+            joint.rank_weight = weight;
+        }
+        let found = args.tune(&reader, &asked, &options, tuned.is_empty())?;
+        if tuned.last().is_none_or(|(_, best)| found.tuning.held_out.f1 > best.tuning.held_out.f1) {
+            tuned.push((weight, found));
+        }
+    }
     args.reader.runtime.report(&reader, args.quiet);
-    let first = passes.first().map(Vec::as_slice).unwrap_or_default();
-    let by_id: HashMap<&str, usize> =
-        first.iter().enumerate().map(|(at, said)| (said.id.as_str(), at)).collect();
-    let rows = analysis::rows(rules, &dataset, |entry| {
-        let said = by_id.get(entry.question.id.as_str()).and_then(|&at| first.get(at));
-        said.map(|said| tune::given(&said.best, said.null_odds)).unwrap_or_default()
-    });
-    let confidences: Vec<Confidences> = (rows.iter())
-        .map(|row| {
-            let at = by_id.get(row.entry.question.id.as_str()).copied().unwrap_or(0);
-            let of = |value: fn(&Prediction) -> f32| {
-                passes.iter().map(|pass| pass.get(at).map_or(0.0, |said| f64::from(value(said)))).collect()
-            };
-            Confidences { best: of(|said| said.score), no_answer: of(|said| said.no_answer_score) }
-        })
-        .collect();
-    let tuning = tune::tune(&dataset, &rows, &confidences, in_force, args.folds, args.data.seed)?;
-    let profile = args.profile(&resolved.files.identity()?, &resolved.files.name, &dataset, &tuning);
+    let Some((rank_weight, Tuned { tuning, trade_off })) = tuned.pop() else { return Ok(Outcome::Failed) };
+    let profile =
+        args.profile(&resolved.files.identity()?, &resolved.files.name, &dataset, (&tuning, rank_weight));
     if let Some(path) = &args.output {
         fs::write(path, profile.toml().as_bytes())?;
     }
@@ -112,8 +118,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         model: &profile.model,
         data: &dataset.name,
         folds: args.folds,
+        rank_weight: args.open.then_some(rank_weight),
         tuning: &tuning,
-        trade_off: trade_off(&rows),
+        trade_off,
     };
     match Format::or_default(args.format) {
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&result)?)?,
@@ -122,23 +129,72 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     Ok(Outcome::Success)
 }
 
+/// How much the order of the search may count.
+const RANK_WEIGHTS: [f64; 6] = [0.0, 0.25, 0.5, 1.0, 1.5, 2.0];
+
+/// What is asked.
+struct Asked<'a> {
+    dataset: &'a Dataset,
+    rules: Rules,
+    about: About<'a>,
+    in_force: Choice,
+}
+
+/// What comes of it.
+struct Tuned {
+    tuning: Tuning,
+    trade_off: Vec<Point>,
+}
+
 impl Args {
+    /// Chooses threshold and temperature.
+    fn tune(&self, reader: &Reader, asked: &Asked, options: &Options, first: bool) -> Result<Tuned> {
+        let Asked { dataset, rules, about, in_force } = *asked;
+        let passes = self.passes(
+            reader,
+            (dataset, about),
+            &temperatures(in_force.temperature),
+            options.clone(),
+            first,
+        )?;
+        let first = passes.first().map(Vec::as_slice).unwrap_or_default();
+        let by_id: HashMap<&str, usize> =
+            first.iter().enumerate().map(|(at, said)| (said.id.as_str(), at)).collect();
+        let rows = analysis::rows(rules, dataset, |entry| {
+            let said = by_id.get(entry.question.id.as_str()).and_then(|&at| first.get(at));
+            said.map(|said| tune::given(&said.best, said.null_odds)).unwrap_or_default()
+        });
+        let confidences: Vec<Confidences> = (rows.iter())
+            .map(|row| {
+                let at = by_id.get(row.entry.question.id.as_str()).copied().unwrap_or(0);
+                let of = |value: fn(&Prediction) -> f32| {
+                    let passes = passes.iter();
+                    passes.map(|pass| pass.get(at).map_or(0.0, |said| f64::from(value(said)))).collect()
+                };
+                Confidences { best: of(|said| said.score), no_answer: of(|said| said.no_answer_score) }
+            })
+            .collect();
+        let tuning = tune::tune(dataset, &rows, &confidences, in_force, self.folds, self.data.seed)?;
+        Ok(Tuned { tuning, trade_off: trade_off(&rows) })
+    }
+
     /// What the model says at every temperature. It computes only once: the reader remembers.
     fn passes(
         &self,
         reader: &Reader,
-        dataset: &Dataset,
+        (dataset, about): (&Dataset, About),
         temperatures: &[f64],
         mut options: Options,
+        shown: bool,
     ) -> Result<Vec<Vec<Prediction>>> {
         let mut passes = Vec::with_capacity(temperatures.len());
-        let mut bar = QuestionBar::new(dataset.len(), 0, self.quiet);
+        let mut bar = QuestionBar::new(dataset.len(), 0, self.quiet || !shown);
         for &temperature in temperatures {
             if let Scoring::Joint(joint) = &mut options.decoding.scoring {
                 joint.temperature = temperature;
             }
             let first = passes.is_empty();
-            passes.push(run::all(reader, dataset, &Arc::new(options.clone()), &mut |progress| {
+            passes.push(run::all(reader, dataset, about, &Arc::new(options.clone()), &mut |progress| {
                 if first {
                     bar.update(progress);
                 }
@@ -148,12 +204,19 @@ impl Args {
         Ok(passes)
     }
 
-    fn profile(&self, identity: &Identity, model: &str, dataset: &Dataset, tuning: &Tuning) -> Profile {
+    fn profile(
+        &self,
+        identity: &Identity,
+        model: &str,
+        dataset: &Dataset,
+        (tuning, rank_weight): (&Tuning, f64),
+    ) -> Profile {
         Profile {
             model: model.into(),
             model_digest: Some(identity.digest.clone()),
             null_threshold: tuning.choice.null_threshold as f32,
             temperature: tuning.choice.temperature,
+            rank_weight,
             tuned_on: Some(TunedOn {
                 data: dataset.name.clone(),
                 questions: dataset.len(),
@@ -186,6 +249,8 @@ struct Summary<'a> {
     model: &'a str,
     data: &'a str,
     folds: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rank_weight: Option<f64>,
     #[serde(flatten)]
     tuning: &'a Tuning,
     trade_off: Vec<Point>,
@@ -196,7 +261,8 @@ impl Summary<'_> {
         let Tuning { choice, per_fold, held_out, before, untuned, on_itself } = self.tuning;
         writeln!(out, "{} on {}\n", self.model, self.data)?;
         let Choice { null_threshold, temperature } = choice;
-        writeln!(out, "threshold {null_threshold:.3}, temperature {temperature}")?;
+        let weight = self.rank_weight.map_or(String::new(), |weight| format!(", rank weight {weight}"));
+        writeln!(out, "threshold {null_threshold:.3}, temperature {temperature}{weight}")?;
         let thresholds: Vec<String> =
             per_fold.iter().map(|fold| format!("{:.3}", fold.null_threshold)).collect();
         writeln!(out, "thresholds without each fold: {}\n", thresholds.join(", "))?;

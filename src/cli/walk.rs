@@ -10,29 +10,27 @@ use ignore::{DirEntry, WalkBuilder};
 use super::Usage;
 
 /// What is read below folders.
-#[derive(clap::Args, Debug, Clone)]
+#[derive(clap::Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Files")]
 pub struct WalkArgs {
-    /// Read the text files below folders, the current one if none is named; .gitignore counts, and hidden files are left out
-    #[arg(short, long, help_heading = "Files")]
-    pub recursive: bool,
-    /// With -r: only files whose path matches, as it is printed or from the named folder on, or with ! in front none that does; may be
+    /// Below folders: only files whose path matches, as it is printed or from the named folder on, or with ! in front none that does; may be
     /// repeated, the last match counts
-    #[arg(short, long, value_name = "GLOB", requires = "recursive", help_heading = "Files")]
+    #[arg(short, long, value_name = "GLOB")]
     glob: Vec<String>,
-    /// With -r: only files of a type, such as md or py; may be repeated
-    #[arg(long = "type", value_name = "TYPE", requires = "recursive", help_heading = "Files")]
+    /// Below folders: only files of a type, such as md or py; may be repeated
+    #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
     /// List the types and the names that belong to them
-    #[arg(long, help_heading = "Files")]
+    #[arg(long)]
     pub type_list: bool,
-    /// With -r: how many folders deep to go
-    #[arg(long, value_name = "N", requires = "recursive", help_heading = "Files")]
+    /// How many folders deep to go
+    #[arg(long, value_name = "N")]
     max_depth: Option<usize>,
-    /// With -r: read hidden files and folders, too
-    #[arg(long, requires = "recursive", help_heading = "Files")]
+    /// Below folders: read hidden files and folders, too
+    #[arg(long)]
     hidden: bool,
-    /// With -r: read what .gitignore and .ignore leave out, too
-    #[arg(long, requires = "recursive", help_heading = "Files")]
+    /// Below folders: read what .gitignore and .ignore leave out, too
+    #[arg(long)]
     no_ignore: bool,
 }
 
@@ -74,6 +72,30 @@ impl WalkArgs {
             Ok(entry) => is_file(&entry).then(|| Ok(entry.into_path())),
             Err(error) => Some(Err(error.to_string())),
         }))
+    }
+
+    /// Flags that are about folders would change nothing, in silence, where no folder is read.
+    pub fn refuse_without_folders(&self, recursive: bool) -> Result<()> {
+        let given = [
+            ("--glob", !self.glob.is_empty()),
+            ("--type", !self.types.is_empty()),
+            ("--max-depth", self.max_depth.is_some()),
+            ("--hidden", self.hidden),
+            ("--no-ignore", self.no_ignore),
+        ];
+        match given.into_iter().find(|(_, given)| *given && !recursive) {
+            Some((flag, _)) => {
+                Err(Usage::new(format!("{flag} is about folders"), "add `-r` to read the files below them")
+                    .into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What the flags say, as a text: other flags, another text.
+    pub fn spelled(&self) -> String {
+        let Self { glob, types, type_list: _, max_depth, hidden, no_ignore } = self;
+        format!("{glob:?} {types:?} {max_depth:?} {hidden} {no_ignore}")
     }
 
     /// Whether flags leave out a part of what is below a folder.

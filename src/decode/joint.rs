@@ -58,14 +58,15 @@ pub(super) fn rank(decoding: &Decoding, joint: &Joint, documents: &[Document]) -
     for (index, document) in documents.iter().enumerate().filter(|(_, document)| !document.windows.is_empty())
     {
         let null = document.null();
+        let prior = |window| joint.rank_weight * document.prior(window);
         let mut sum = LogSum::default();
         for (number, window) in document.windows.iter().enumerate() {
-            sum.merge(window.log_sum.times(document.prior(number) / joint.temperature));
+            sum.merge(window.log_sum.times(prior(number) / joint.temperature));
         }
         total.add(sum.ln() - f64::from(null) / joint.temperature);
         spans.extend(document.ranked(index, null).filter_map(|span| {
             let bytes = tidy(document.text, span.bytes.clone())?;
-            let margin = span.margin + document.prior(span.window) as f32;
+            let margin = span.margin + prior(span.window) as f32;
             Some(Ranked { bytes, margin, ..span })
         }));
     }

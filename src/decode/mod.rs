@@ -103,11 +103,13 @@ pub struct Joint {
     pub temperature: f64,
     /// Which similar candidates are dropped.
     pub dedup: Dedup,
+    /// How much it counts which windows promised most before they were read: 1 as it is, 0 not at all.
+    pub rank_weight: f64,
 }
 
 impl Default for Joint {
     fn default() -> Self {
-        Self { null_threshold: 0.0, perhaps: 2.0, temperature: 1.0, dedup: Dedup::Span }
+        Self { null_threshold: 0.0, perhaps: 2.0, temperature: 1.0, dedup: Dedup::Span, rank_weight: 1.0 }
     }
 }
 

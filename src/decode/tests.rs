@@ -143,6 +143,12 @@ fn a_window_that_promises_more_goes_before_one_that_looks_a_little_better() {
     let windows = sample.decode(&decoding);
     let with = |priors| decoding.rank(&[Document { priors, ..sample.document(&windows) }]);
     let (plain, told) = (with(&[]), with(&[-1.0, 0.0]));
+    let weighed = |rank_weight| {
+        let decoding = Decoding { top_k: 2, ..joint(Joint { rank_weight, ..Joint::default() }) };
+        decoding.rank(&[Document { priors: &[-1.0, 0.0], ..sample.document(&windows) }])
+    };
+    assert_eq!(weighed(0.0), plain);
+    assert_eq!(weighed(2.0), with(&[-2.0, 0.0]));
     assert_eq!((plain.spans[0].start, told.spans[0].start), (0, 2));
     assert_eq!((told.spans[0].margin, told.spans[1].margin), (2.5, 2.0));
     let sum = |ranking: &Ranking| {

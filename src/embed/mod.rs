@@ -42,6 +42,7 @@ pub struct Embedder {
     template: SingleTemplate,
     model: EmbeddingModel,
     name: String,
+    files: ModelFiles,
     max_tokens: usize,
     batch_tokens: Option<usize>,
 }
@@ -106,7 +107,8 @@ impl Embedder {
             return Err(Error::NoRoom { limit: max_tokens, special: template.special_tokens() });
         }
         let name = files.name.clone();
-        Ok(Self { tokenizer, template, model, name, max_tokens, batch_tokens: None })
+        let files = files.clone();
+        Ok(Self { tokenizer, template, model, name, files, max_tokens, batch_tokens: None })
     }
 
     /// Sets how many tokens go through the model together, if not what suits the model. Vectors do not depend on it.
@@ -130,6 +132,12 @@ impl Embedder {
     /// What the model is called.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Which model it is, beyond its name. Reads all its files.
+    pub fn digest(&self) -> Result<String> {
+        let identity = self.files.identity().map_err(encoder::Error::from)?;
+        Ok(identity.digest)
     }
 
     /// How hidden states become a vector.

@@ -26,6 +26,8 @@ pub struct Answers {
     pub pace: Option<Pace>,
     /// The type that the model computed in, and on what.
     pub computed: Option<String>,
+    /// How many texts and passages were searched, if any were.
+    pub pool: Option<(usize, usize)>,
 }
 
 /// What was done in how long. Questions that were answered before are not in it.
@@ -43,7 +45,17 @@ impl Answers {
     /// Answers from a file.
     pub fn from_file(source: String, predictions: Predictions) -> Self {
         let (run, by_id) = (Vec::new(), HashMap::new());
-        Self { source, threshold: None, predictions, na_probs: None, run, by_id, pace: None, computed: None }
+        Self {
+            source,
+            threshold: None,
+            predictions,
+            na_probs: None,
+            run,
+            by_id,
+            pace: None,
+            computed: None,
+            pool: None,
+        }
     }
 
     /// Answers of a model, in any order.
@@ -59,7 +71,17 @@ impl Answers {
         for prediction in &run {
             predictions.insert(prediction.id.clone(), prediction.answer.clone());
         }
-        Self { source, threshold: None, predictions, na_probs: None, run, by_id, pace: None, computed: None }
+        Self {
+            source,
+            threshold: None,
+            predictions,
+            na_probs: None,
+            run,
+            by_id,
+            pace: None,
+            computed: None,
+            pool: None,
+        }
     }
 
     /// What is known of the answer to a question.

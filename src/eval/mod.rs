@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! data       the formats in which extractive questions are published
-//!   -> run        puts them to a model; journal remembers, files leaves what run_qa leaves
+//!   -> run        puts them to a model, about their own paragraph or, with open, about what is found; journal remembers, files leaves what run_qa leaves
 //!   -> score      the rules of the official scripts, to the last digit
 //!   -> analysis   what those scripts do not say: intervals, thresholds, calibration, losses
 //!   -> results, page with lost, compare, tune
@@ -16,6 +16,7 @@ pub mod error;
 pub mod files;
 pub mod journal;
 mod lost;
+pub mod open;
 pub mod page;
 pub mod profile;
 pub mod results;

@@ -4,6 +4,7 @@ use crate::eval::analysis::losses::Loss;
 use crate::eval::analysis::stats::{BINS, Calibration, RESAMPLES};
 use crate::eval::analysis::{Breakdown, Estimate, Group, Part, Point, Row, Sweep};
 use crate::eval::lost;
+use crate::eval::open::{Retrieval, Stage};
 use crate::report::html::{Page, Table, with_remark};
 use crate::report::svg::{Chart, Series};
 use crate::report::text::escape;
@@ -23,6 +24,8 @@ pub struct Report<'a> {
     pub threshold: Option<f64>,
     /// Whether probabilities can be trusted.
     pub calibration: Option<&'a Calibration>,
+    /// How often the paragraph of a question was found, if paragraphs were searched.
+    pub retrieval: Option<&'a Retrieval>,
     /// Where points are lost.
     pub groups: &'a Breakdown,
     /// Which questions lose them.
@@ -41,6 +44,9 @@ impl Report<'_> {
         let mut page = Page::new(self.title);
         self.about.iter().for_each(|line| page.remark(line));
         self.scores(&mut page);
+        if let Some(retrieval) = self.retrieval {
+            found(&mut page, retrieval);
+        }
         page.heading("Charts");
         page.charts(&self.charts());
         for (title, groups) in [
@@ -80,6 +86,7 @@ impl Report<'_> {
         if let Some(calibration) = self.calibration {
             charts.push(reliability(calibration));
         }
+        charts.extend(self.retrieval.map(hits));
         charts.push(lengths("F1 by words of the shortest gold answer", &self.groups.answer_words));
         charts.push(lengths("F1 by words of the context", &self.groups.context_words));
         charts
@@ -157,6 +164,44 @@ impl Report<'_> {
         };
         (chart, "The less the two overlap, the better the model knows what it does not know.".into())
     }
+}
+
+/// How often the paragraph of a question was found.
+fn found(page: &mut Page, retrieval: &Retrieval) {
+    page.heading("Retrieval");
+    let head = ["paragraphs ordered by", "first", "of 5", "of 20", "MRR"];
+    let row = |stage: &Stage| {
+        let percent = |share: f64| format!("{share:.1}");
+        let (first, five) = (percent(stage.hit_1), percent(stage.hit_5));
+        [stage.by.into(), first, five, percent(stage.hit_20), format!("{:.3}", stage.mrr)]
+    };
+    page.table(Table::Numbers, &head, retrieval.stages.iter().map(row));
+    let Retrieval { texts, passages, questions, .. } = retrieval;
+    page.remark(&format!(
+        "The share of {questions} questions with an answer whose own paragraph is among the first of {texts} ({passages} passages)."
+    ));
+}
+
+fn hits(retrieval: &Retrieval) -> (Chart, String) {
+    let at = |index: usize| index as f64 + 0.5;
+    let series = retrieval.stages.iter().map(|stage| {
+        let points = stage.hits.iter().enumerate().map(|(index, (_, share))| (at(index), *share));
+        (stage.by.to_owned(), Series::Dotted(points.collect()))
+    });
+    let names: Vec<String> = retrieval
+        .stages
+        .first()
+        .map_or_else(Vec::new, |stage| stage.hits.iter().map(|(most, _)| most.to_string()).collect());
+    let chart = Chart {
+        title: "Questions whose paragraph is found".into(),
+        x_label: "among the first".into(),
+        y_label: "percent".into(),
+        x: (0.0, names.len().max(1) as f64),
+        y: (0.0, 100.0),
+        series: series.collect(),
+        names,
+    };
+    (chart, "The reader's line ends where its reply has no more spans.".into())
 }
 
 fn curve(sweep: &Sweep) -> (Chart, String) {

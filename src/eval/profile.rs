@@ -22,6 +22,9 @@ pub struct Profile {
     /// What divides logits before they become probabilities.
     #[serde(default = "one")]
     pub temperature: f64,
+    /// How much it counts which windows promised most before they were read.
+    #[serde(default = "one")]
+    pub rank_weight: f64,
     /// What it was tuned on, for whoever reads it.
     #[serde(default)]
     pub tuned_on: Option<TunedOn>,
@@ -71,6 +74,9 @@ impl Profile {
         if !(profile.temperature.is_finite() && profile.temperature > 0.0) {
             return Err(bad("its temperature is not above 0".into()));
         }
+        if !(profile.rank_weight.is_finite() && profile.rank_weight >= 0.0) {
+            return Err(bad("its rank_weight is below 0".into()));
+        }
         Ok(profile)
     }
 
@@ -104,6 +110,9 @@ impl Profile {
             "null_threshold = {:?}\ntemperature = {:?}\n",
             self.null_threshold, self.temperature
         ));
+        if self.rank_weight != 1.0 {
+            text.push_str(&format!("rank_weight = {:?}\n", self.rank_weight));
+        }
         if let Some(on) = &self.tuned_on {
             text.push_str(&format!(
                 "\n# Scores are of cross-validation by article: each question was judged by settings that were chosen without its article.\n\
@@ -143,6 +152,7 @@ mod tests {
                 model_digest: null_threshold.is_finite().then(|| "0123456789abcdef".into()),
                 null_threshold,
                 temperature: 1.15,
+                rank_weight: if null_threshold == 0.0 { 1.0 } else { 0.5 },
                 tuned_on: Some(tuned_on.clone()),
             };
             assert_eq!(Profile::parse("p", &profile.toml()).unwrap(), profile);
@@ -156,6 +166,7 @@ mod tests {
             ("model = 1", "model"),
             ("model = \"m\"\nnull_threshold = nan", "null_threshold is not a number"),
             ("model = \"m\"\nnull_threshold = 1\ntemperature = 0", "temperature is not above 0"),
+            ("model = \"m\"\nnull_threshold = 1\nrank_weight = -1", "rank_weight is below 0"),
             ("model = \"m\"\nnull_threshold = 1\nnul_treshold = 2", "unknown field"),
         ] {
             let error = Profile::parse("p", text).unwrap_err();

@@ -9,6 +9,7 @@ use crate::eval::analysis::stats::Calibration;
 use crate::eval::analysis::{self, Row};
 use crate::eval::answers::{Answers, Pace};
 use crate::eval::data::Dataset;
+use crate::eval::open::Retrieval;
 use crate::eval::page::Report;
 use crate::eval::score::metrics::{Official, Rules};
 
@@ -37,6 +38,9 @@ pub struct Evaluation<'a> {
     /// What came of the questions as a person counts it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<analysis::OutcomeTable>,
+    /// How often the paragraph of a question was found, if paragraphs were searched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retrieval: Option<Retrieval>,
     /// Where points are lost.
     pub groups: analysis::Breakdown,
     /// How fast the model was in this run.
@@ -107,6 +111,7 @@ impl<'a> Evaluation<'a> {
             thresholds: (rules == Rules::Squad2).then(|| analysis::sweep(rows)).flatten(),
             calibration: analysis::calibration(rows),
             outcomes: known.then(|| analysis::outcomes(rows)),
+            retrieval: answers.pool.and_then(|pool| Retrieval::of(pool, dataset, &answers.run)),
             groups: analysis::breakdown(rows),
             speed: answers.pace.filter(|pace| pace.tokens > 0).map(|Pace { seconds, questions, tokens }| {
                 Speed {
@@ -153,6 +158,7 @@ impl<'a> Evaluation<'a> {
             sweep: self.thresholds.as_ref(),
             threshold: answers.threshold,
             calibration: self.calibration.as_ref(),
+            retrieval: self.retrieval.as_ref(),
             groups: &self.groups,
             losses,
             rows,

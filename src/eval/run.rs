@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::eval::data::{Dataset, Paragraph, Question};
 use crate::eval::error::Result;
-use crate::reader::{self, Document, Event, Reader};
+use crate::eval::open::{Asked, Pool, Ranks};
+use crate::reader::{self, Event, Reader};
 use crate::request::Options;
 use crate::request::reply::{DocumentId, Reply, Why};
 use crate::text::BYTES_PER_TOKEN;
@@ -38,6 +39,9 @@ pub struct Prediction {
     /// The candidates, best first, if they were asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
+    /// Where the question's own paragraph came, if paragraphs were searched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<Ranks>,
 }
 
 impl Prediction {
@@ -76,6 +80,7 @@ type Open<'a> = (&'a Paragraph, Vec<&'a Question>);
 pub fn all(
     reader: &Reader,
     dataset: &Dataset,
+    about: About,
     options: &Arc<Options>,
     progress: &mut dyn FnMut(RunProgress),
 ) -> Result<Vec<Prediction>> {
@@ -88,8 +93,57 @@ pub fn all(
         progress(now);
         ControlFlow::Continue(())
     };
-    let _ = run(reader, dataset, options, &HashSet::new(), &mut finished, &mut watch)?;
+    let _ = run(reader, dataset, about, options, &HashSet::new(), &mut finished, &mut watch)?;
     Ok(all)
+}
+
+/// What questions are about.
+#[derive(Clone, Copy)]
+pub enum About<'a> {
+    /// Their own paragraph.
+    Own,
+    /// What is found for them in a pool.
+    Found(&'a Pool),
+}
+
+/// A question that is ready to be asked, and in a pool what was found.
+struct Ready {
+    question: reader::Question,
+    asked: Option<Asked>,
+}
+
+impl About<'_> {
+    /// Questions about some paragraphs, in order.
+    fn ready(self, reader: &Reader, stretch: &[Open], options: &Arc<Options>) -> reader::Result<Vec<Ready>> {
+        let about = stretch.par_iter().enumerate().map(|(index, (paragraph, questions))| match self {
+            About::Own => {
+                let document = reader.prepare(DocumentId::Index(index), paragraph.context.clone())?;
+                let document = Arc::new(document);
+                let ready = questions.iter().map(|question| {
+                    let (id, text) = (question.id.as_str(), question.text.clone());
+                    let question = reader::Question::new(id, text, vec![document.clone()]).with(options);
+                    Ready { question, asked: None }
+                });
+                Ok(ready.collect())
+            }
+            About::Found(pool) => (questions.par_iter())
+                .map(|question| {
+                    let asked = pool.question(reader, paragraph, question, options)?;
+                    Ok(Ready { question: asked.question.clone(), asked: Some(asked) })
+                })
+                .collect(),
+        });
+        let about: reader::Result<Vec<Vec<Ready>>> = about.collect();
+        Ok(about?.into_iter().flatten().collect())
+    }
+
+    /// About how many tokens are read for the questions of a paragraph.
+    fn weight(self, (paragraph, questions): &Open, options: &Options) -> usize {
+        match self {
+            About::Own => questions.len() * paragraph.context.len() / BYTES_PER_TOKEN,
+            About::Found(_) => questions.len() * options.read.unwrap_or(1) * options.limits.max_tokens,
+        }
+    }
 }
 
 /// Asks every question that is not in `done`. `finished` gets the predictions of one stretch after another, in order. `watch` may break
@@ -97,6 +151,7 @@ pub fn all(
 pub fn run(
     reader: &Reader,
     dataset: &Dataset,
+    about: About,
     options: &Arc<Options>,
     done: &HashSet<&str>,
     finished: &mut dyn FnMut(Vec<Prediction>) -> Result<()>,
@@ -114,29 +169,18 @@ pub fn run(
     std::thread::scope(|scope| {
         // While one stretch is answered the next one is tokenised.
         let (give, given) = mpsc::sync_channel(0);
-        let stretches = stretches(&open, reader.group_tokens());
+        let stretches = stretches(&open, reader.group_tokens(), |open| about.weight(open, options));
         scope.spawn(move || {
             for stretch in stretches {
-                let documents: reader::Result<Vec<Arc<Document>>> = (stretch.par_iter().enumerate())
-                    .map(|(index, (paragraph, _))| {
-                        reader.prepare(DocumentId::Index(index), paragraph.context.clone()).map(Arc::new)
-                    })
-                    .collect();
-                if give.send((stretch, documents)).is_err() {
+                if give.send(about.ready(reader, stretch, options)).is_err() {
                     break;
                 }
             }
         });
         // Taken along, so that the other thread ends whichever way this closure is left.
-        for (stretch, documents) in given {
-            let questions: Vec<reader::Question> = (stretch.iter().zip(documents?))
-                .flat_map(|((_, questions), document)| {
-                    questions.iter().map(move |question| {
-                        let (id, text) = (question.id.as_str(), question.text.clone());
-                        reader::Question::new(id, text, vec![document.clone()]).with(options)
-                    })
-                })
-                .collect();
+        for ready in given {
+            let (questions, asked): (Vec<reader::Question>, Vec<Option<Asked>>) =
+                ready?.into_iter().map(|Ready { question, asked }| (question, asked)).unzip();
             let before = total;
             let mut flow = ControlFlow::Continue(());
             let mut predictions: Vec<Option<Prediction>> = questions.iter().map(|_| None).collect();
@@ -151,7 +195,10 @@ pub fn run(
                     }
                     Event::Reply(at, reply) => {
                         predictions[at] = Some(match reply {
-                            Ok(reply) => prediction(reply),
+                            Ok(reply) => {
+                                let ranks = asked[at].as_ref().map(|asked| asked.ranks(&reply));
+                                Prediction { ranks, ..prediction(reply) }
+                            }
                             Err(error) => failed(questions[at].id.to_string(), &error.to_string()),
                         });
                     }
@@ -170,13 +217,17 @@ pub fn run(
 }
 
 /// Cuts paragraphs into stretches of about so many tokens to read.
-fn stretches<'a, 'b>(open: &'b [Open<'a>], tokens: usize) -> Vec<&'b [Open<'a>]> {
+fn stretches<'a, 'b>(
+    open: &'b [Open<'a>],
+    tokens: usize,
+    weight: impl Fn(&Open) -> usize,
+) -> Vec<&'b [Open<'a>]> {
     let mut stretches = Vec::new();
     let mut rest = open;
     while !rest.is_empty() {
         let mut sum = 0;
-        let fits = |(paragraph, questions): &&Open| {
-            sum += questions.len() * paragraph.context.len() / BYTES_PER_TOKEN;
+        let fits = |open: &&Open| {
+            sum += weight(open);
             sum <= tokens
         };
         let count = rest.iter().take_while(fits).count().max(1);
@@ -198,6 +249,7 @@ fn failed(id: String, reason: &str) -> Prediction {
         windows: 0,
         failure: Some(reason.into()),
         candidates: Vec::new(),
+        ranks: None,
     }
 }
 
@@ -214,6 +266,7 @@ fn prediction(reply: Reply) -> Prediction {
         windows: reply.windows,
         failure: None,
         candidates,
+        ranks: None,
         id: reply.id.to_string(),
     }
 }

@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use memmap2::Mmap;
 use serde::Serialize;
 
 pub use error::{Error, Result};
@@ -107,6 +108,18 @@ fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     // Some files are larger than they say, and some grow while they are read.
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit { Err(too_large()) } else { Ok(bytes) }
+}
+
+/// The content of a file without copying it: large files are read where they lie.
+pub fn map(path: &Path) -> Result<Mmap> {
+    let map = || {
+        let file = open_regular(path)?;
+        // SAFETY: the map is only read. Another process that truncates the file while we read it can
+        // kill this process (SIGBUS), as with every program that maps its inputs; downloads and indexes are
+        // renamed into place whole, so we never do that to ourselves.
+        unsafe { Mmap::map(&file) }
+    };
+    map().map_err(|source| Error::Read { path: path.to_owned(), source })
 }
 
 /// Opens a file if it is a regular one.

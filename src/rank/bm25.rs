@@ -9,6 +9,14 @@ const K1: f64 = 1.2;
 /// How much longer passages are held back.
 const B: f64 = 0.75;
 
+/// What is added to places before they are inverted: how little the first ones differ (Cormack, Clarke and Büttcher 2009).
+const DAMPING: usize = 60;
+
+/// What a place in one of several orders is worth, from 1: what orders are fused by.
+pub fn worth(place: usize) -> f64 {
+    1.0 / (DAMPING + place) as f64
+}
+
 /// Passages with the words of each, wherever they lie.
 pub trait Words {
     /// The passages are numbered from 0 to this. Not every number needs to be a passage.
@@ -50,19 +58,19 @@ pub fn rank(question: &str, documents: &[&impl Words]) -> Vec<Hit> {
     hits
 }
 
-/// The `most` passages that [`rank`] would put first, of those that have a word of the question.
+/// The passages that [`rank`] would put first, of those that have a word of the question: `most` of them, and as many more as are as good as
+/// the last of these.
 pub fn best(question: &str, documents: &[&impl Words], most: usize) -> Vec<Hit> {
     let mut hits: Vec<Hit> = Vec::new();
     for (document, scores) in scores(question, documents).iter().enumerate() {
         let found = scores.iter().enumerate().filter(|(_, score)| **score > 0.0);
         hits.extend(found.map(|(passage, &score)| Hit { document, passage, score }));
     }
-    let order = |a: &Hit, b: &Hit| order(a, b).then((a.document, a.passage).cmp(&(b.document, b.passage)));
-    if most < hits.len() {
-        hits.select_nth_unstable_by(most, order);
-        hits.truncate(most);
+    if let Some(last) = most.checked_sub(1).filter(|last| *last < hits.len()) {
+        let least = hits.select_nth_unstable_by(last, order).1.score;
+        hits.retain(|hit| hit.score >= least);
     }
-    hits.sort_unstable_by(order);
+    hits.sort_unstable_by(|a, b| order(a, b).then((a.document, a.passage).cmp(&(b.document, b.passage))));
     hits
 }
 
@@ -127,8 +135,13 @@ mod tests {
         let passages: Vec<&Passages> = passages.iter().collect();
         let hits = rank(question, &passages);
         let matching: Vec<Hit> = hits.iter().filter(|hit| hit.score > 0.0).copied().collect();
-        for most in [0, 1, 3, passages.len()] {
-            assert_eq!(best(question, &passages, most), matching[..most.min(matching.len())]);
+        for most in [1, 3, passages.len()] {
+            let best = best(question, &passages, most);
+            assert_eq!(best, matching[..best.len()]);
+            assert!(best.len() == matching.len() || best.len() >= most);
+            let as_good = |pair: &[Hit]| pair[0].score == pair[1].score;
+            assert!(best.len() <= most || best[most - 1..].windows(2).all(as_good));
+            assert!(matching.get(best.len()).is_none_or(|next| next.score < best[best.len() - 1].score));
         }
         let mut scores = vec![0.0; hits.len()];
         hits.iter().for_each(|hit| scores[hit.document] = hit.score);

@@ -10,6 +10,6 @@ mod bm25;
 mod passages;
 mod terms;
 
-pub use self::bm25::{Hit, Words, best, rank};
+pub use self::bm25::{Hit, Words, best, rank, worth};
 pub use self::passages::Passages;
 pub use self::terms::Analyser;

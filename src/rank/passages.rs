@@ -90,7 +90,7 @@ impl Passages {
     }
 
     /// Every term with the passages it stands in, in no order.
-    pub fn terms(&self) -> impl Iterator<Item = (&str, &[(u32, u32)])> {
+    pub fn lists(&self) -> impl Iterator<Item = (&str, &[(u32, u32)])> {
         self.postings.iter().map(|(term, list)| (term.as_str(), list.as_slice()))
     }
 

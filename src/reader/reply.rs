@@ -52,7 +52,10 @@ impl Reader {
             passages_searched: question.search.as_ref().map(|search| search.passages),
             model: self.name.clone(),
             question_truncated: job.truncated,
-            reason: windows.iter().all(Vec::is_empty).then_some(Reason::EmptyContext),
+            reason: windows.iter().all(Vec::is_empty).then_some(match question.search {
+                Some(_) => Reason::NothingFound,
+                None => Reason::EmptyContext,
+            }),
             why: options.why.then(|| explain(question, job, &ranking.spans, self.identity().cloned()).into()),
             notes: notes(options, job, self.model.usable_positions()),
         }

@@ -96,13 +96,19 @@ pub enum Error {
     #[error("a quotation mark is not closed")]
     OpenQuote,
     /// It names a file, and whoever reads the requests does not allow that.
-    #[error("requests may not name files here")]
+    #[error("requests may not name files or folders here")]
     FilesForbidden,
     /// What is named in a request is a folder, a pipe or a device.
     #[error("{path} is not a file")]
     NotAFile {
         /// The path.
         path: String,
+    },
+    /// What a request wants searched cannot be.
+    #[error("{reason}")]
+    NotSearched {
+        /// What cannot be searched, and why.
+        reason: String,
     },
     /// An input holds neither lines nor rows.
     #[error("{input} is {}, not {}", kind.describe(), if kind.is_text() { "UTF-8" } else { "JSON lines or a table" })]
@@ -140,6 +146,7 @@ impl Error {
             Self::BadParameters { .. } => "bad_parameters",
             Self::FilesForbidden => "files_forbidden",
             Self::NotAFile { .. } => "not_a_file",
+            Self::NotSearched { .. } => "not_searched",
             Self::NoRequests { .. } => "no_requests",
             Self::Unreadable { .. } => "input_unreadable",
         }
@@ -162,6 +169,7 @@ impl Error {
             | Self::BadParameters { .. }
             | Self::FilesForbidden
             | Self::NotAFile { .. }
+            | Self::NotSearched { .. }
             | Self::NoRequests { .. } => ErrorClass::Caller,
             Self::Unreadable { .. } => ErrorClass::Machine,
         }

@@ -21,10 +21,27 @@ pub struct Options {
     pub why: bool,
 }
 
+/// What is read of long documents, and of what a search has found, unless somebody says otherwise: about a second's work.
+pub const PROMISING: usize = 24;
+
 /// Options by name, as texts: JSON has no infinities, and two runs are to be compared.
 pub type Settings = BTreeMap<String, String>;
 
 impl Options {
+    /// The same for what a search has found: of that never everything is read.
+    pub fn searching(&self) -> Self {
+        if self.read.is_some() {
+            return self.clone();
+        }
+        let max_question_tokens = self.limits.max_question_tokens;
+        let usual = Limits { max_question_tokens, ..Limits::default() };
+        let limits = match self.limits == usual {
+            true => Limits { max_question_tokens, ..Limits::AROUND_PASSAGES },
+            false => self.limits.clone(),
+        };
+        Self { read: Some(PROMISING), limits, ..self.clone() }
+    }
+
     /// Everything that replies depend on, by the names that it has on the command line.
     pub fn settings(&self) -> Settings {
         let Self { decoding, limits, read, unit, why } = self;
@@ -46,6 +63,9 @@ impl Options {
                 settings.insert("perhaps", joint.perhaps.to_string());
                 settings.insert("temperature", joint.temperature.to_string());
                 settings.insert("dedup", joint.dedup.to_string());
+                if joint.rank_weight != 1.0 {
+                    settings.insert("rank-weight", joint.rank_weight.to_string());
+                }
             }
             Scoring::Squad { null_threshold } => {
                 settings.insert("null-threshold", null_threshold.to_string());

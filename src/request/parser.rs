@@ -201,6 +201,7 @@ fn fingerprint(item: &Item, documents: &[DocumentRef], parameters: &Parameters) 
                 add(path.as_os_str().as_encoded_bytes());
                 add(format!("{:?} {changed:?}", about.map(|about| about.len())).as_bytes());
             }
+            DocumentRef::Search(path) => add(format!("search {path:?}").as_bytes()),
         }
     }
     add(format!("{parameters:?}").as_bytes());

@@ -180,6 +180,8 @@ impl fmt::Display for Note {
 pub enum Reason {
     /// There was nothing but white space to read.
     EmptyContext,
+    /// The search found no passage to read.
+    NothingFound,
 }
 
 /// A quotation.

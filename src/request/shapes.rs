@@ -6,6 +6,7 @@
 //! {"id"?, "question", "context"}                one text; rows of SQuAD and Hugging Face data sets look like this, too
 //! {"id"?, "question", "contexts": [..]}         several texts that are read as one
 //! {"id"?, "question", "file"} or "files": [..]  the same from files
+//! {"id"?, "question", "search": DIR}            the same from what is found below a folder, or in a corpus
 //! {"id"?, "questions": [..], ...}               several questions about the same texts
 //! {"id"?, "inputs": {"question", "context"}}    as transformers' pipeline and its servers take it, lists included
 //! ```
@@ -32,10 +33,12 @@ pub struct Fields {
     pub context: String,
     /// The caller's name for the request.
     pub id: String,
-    /// Whether a request may name files to read.
+    /// Whether a request may name files to read and folders to search.
     pub files: bool,
     /// Whether `parameters` mean something beside a question, too, and not only beside `inputs`.
     pub parameters: bool,
+    /// Whether a request that names no text is about what is searched anyway.
+    pub search: bool,
 }
 
 impl Default for Fields {
@@ -46,6 +49,7 @@ impl Default for Fields {
             id: "id".into(),
             files: true,
             parameters: false,
+            search: false,
         }
     }
 }
@@ -86,6 +90,8 @@ pub enum DocumentRef {
     Text(String),
     /// A file that holds it.
     File(PathBuf),
+    /// What is found below a folder or in a corpus, or where the caller searches anyway.
+    Search(Option<PathBuf>),
 }
 
 /// A request that cannot be worked on, with what could be read of it.
@@ -375,11 +381,16 @@ impl<'a> Reading<'a> {
                 (None, Some(files)) => {
                     files.texts("files")?.into_iter().map(|file| DocumentRef::File(file.into())).collect()
                 }
-                (None, None) => return Err(self.missing(&fields.context)),
+                (None, None) => match self.object.take("search") {
+                    Some(folder) => vec![DocumentRef::Search(Some(folder.text("search")?.into()))],
+                    None if fields.search => vec![DocumentRef::Search(None)],
+                    None => return Err(self.missing(&fields.context)),
+                },
             },
-            (None, None) if self.object.has("file") || self.object.has("files") => {
+            (None, None) if ["file", "files", "search"].iter().any(|name| self.object.has(name)) => {
                 return Err(Error::FilesForbidden);
             }
+            (None, None) if fields.search => vec![DocumentRef::Search(None)],
             (None, None) => return Err(self.missing(&fields.context)),
         };
         self.request.documents = documents;

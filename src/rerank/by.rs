@@ -71,6 +71,8 @@ pub enum Ranker {
     Both(Box<Embedder>),
     /// See [`By::CrossEncoder`].
     CrossEncoder(Box<PairModel>),
+    /// A search has put them in order already, with the vectors of this model.
+    Found(By, String),
 }
 
 /// A question and the passages to put in order for it.
@@ -106,6 +108,15 @@ impl Ranker {
             Ranker::Embedding(_) => By::Embedding,
             Ranker::Both(_) => By::Both,
             Ranker::CrossEncoder(_) => By::CrossEncoder,
+            Ranker::Found(by, _) => *by,
+        }
+    }
+
+    /// The model that makes its vectors, if it has any.
+    pub fn embedder(&self) -> Option<&Embedder> {
+        match self {
+            Ranker::Embedding(embedder) | Ranker::Both(embedder) => Some(embedder),
+            _ => None,
         }
     }
 
@@ -116,13 +127,14 @@ impl Ranker {
             Ranker::Reader(reader, _) => Some(reader.name()),
             Ranker::Embedding(embedder) | Ranker::Both(embedder) => Some(embedder.name()),
             Ranker::CrossEncoder(model) => Some(model.name()),
+            Ranker::Found(_, model) => Some(model),
         }
     }
 
     /// Where its model runs.
     pub fn device(&self) -> Option<DeviceChoice> {
         match self {
-            Ranker::Words => None,
+            Ranker::Words | Ranker::Found(..) => None,
             Ranker::Reader(reader, _) => Some(reader.device()),
             Ranker::Embedding(embedder) | Ranker::Both(embedder) => Some(embedder.device()),
             Ranker::CrossEncoder(model) => Some(model.device()),
@@ -132,7 +144,7 @@ impl Ranker {
     /// What a person should know about how its model ran so far.
     pub fn model_notes(&self) -> Vec<String> {
         match self {
-            Ranker::Words => Vec::new(),
+            Ranker::Words | Ranker::Found(..) => Vec::new(),
             Ranker::Reader(reader, _) => reader.model_notes(),
             Ranker::Embedding(embedder) | Ranker::Both(embedder) => embedder.notes(),
             Ranker::CrossEncoder(model) => model.notes(),
@@ -142,7 +154,7 @@ impl Ranker {
     /// How long each kind of computation has taken so far; empty if nobody counts.
     pub fn model_times(&self) -> Vec<(&'static str, Duration)> {
         match self {
-            Ranker::Words => Vec::new(),
+            Ranker::Words | Ranker::Found(..) => Vec::new(),
             Ranker::Reader(reader, _) => reader.model_times(),
             Ranker::Embedding(embedder) | Ranker::Both(embedder) => embedder.times(),
             Ranker::CrossEncoder(model) => model.times(),
@@ -154,7 +166,7 @@ impl Ranker {
         /// Words need no company: it is about having work for all cores.
         const WORDS: usize = 1 << 16;
         match self {
-            Ranker::Words => WORDS,
+            Ranker::Words | Ranker::Found(..) => WORDS,
             Ranker::Reader(reader, _) => reader.group_tokens(),
             Ranker::Embedding(embedder) | Ranker::Both(embedder) => embedder.group_tokens(),
             Ranker::CrossEncoder(model) => model.batch_tokens().saturating_mul(16),
@@ -169,10 +181,13 @@ impl Ranker {
         wanted: &Wanted,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<Result<Ranking>>> {
-        let most = if self.by() == By::Words { usize::MAX } else { wanted.read };
+        let is_read = !matches!(self, Ranker::Words | Ranker::Found(..));
+        let most = if is_read { wanted.read } else { usize::MAX };
         let chosen: Vec<Result<Vec<Scored>>> = tasks.par_iter().map(|task| by_words(task, most)).collect();
         let rankings = match self {
-            Ranker::Words => chosen.into_iter().map(|chosen| Ok(Ranking::of(chosen?))).collect(),
+            Ranker::Words | Ranker::Found(..) => {
+                chosen.into_iter().map(|chosen| Ok(Ranking::of(chosen?))).collect()
+            }
             Ranker::Reader(reader, options) => {
                 spans::rank(reader, options, tasks, chosen, wanted.unit, progress)?
             }
@@ -195,8 +210,8 @@ impl Ranker {
         let finished = rankings.into_iter().zip(tasks).map(|(found, task): (Result<Ranking>, _)| {
             let mut ranking = found?;
             ranking.passages = task.corpus.len();
-            ranking.read = (self.by() != By::Words).then_some(ranking.scored.len());
-            if self.by() != By::Words {
+            ranking.read = is_read.then_some(ranking.scored.len());
+            if is_read {
                 ranking.pass_over_blank(task.corpus);
             }
             ranking.keep(wanted, self.by());

@@ -17,14 +17,29 @@ pub struct Source {
     pub text: Text,
 }
 
-/// Passages of some documents, with the words of each.
+/// Passages of some documents.
 #[derive(Debug, Clone, Default)]
 pub struct Corpus {
     pub(super) sources: Vec<Source>,
-    pub(super) passages: Vec<Passages>,
+    pub(super) passages: Passing,
     /// How many passages there are before those of each document.
     before: Vec<usize>,
     count: usize,
+}
+
+/// The passages of each document.
+#[derive(Debug, Clone)]
+pub(super) enum Passing {
+    /// All of them, with the words of each.
+    All(Vec<Passages>),
+    /// Those that a search has found: the bytes and the score of each.
+    Found(Vec<Vec<(Range<usize>, f64)>>),
+}
+
+impl Default for Passing {
+    fn default() -> Self {
+        Self::All(Vec::new())
+    }
 }
 
 impl Corpus {
@@ -46,7 +61,17 @@ impl Corpus {
             count - passages.len()
         });
         let before = before.collect();
-        Self { sources, passages, before, count }
+        Self { sources, passages: Passing::All(passages), before, count }
+    }
+
+    /// What a search has found in documents, of which it looked through `count` passages: the document, the bytes and the score of each
+    /// passage.
+    pub fn found(sources: Vec<Source>, passages: &[(usize, Range<usize>, f64)], count: usize) -> Self {
+        let mut found = vec![Vec::new(); sources.len()];
+        for (document, bytes, score) in passages {
+            found[*document].push((bytes.clone(), *score));
+        }
+        Self { sources, passages: Passing::Found(found), before: Vec::new(), count }
     }
 
     /// How many documents there are.
@@ -64,14 +89,17 @@ impl Corpus {
         self.count == 0
     }
 
-    /// The place of a passage among all of them, from 0.
-    pub fn index(&self, document: usize, passage: usize) -> usize {
-        self.before[document] + passage
+    /// The place of a passage among all of them, from 0; `None` for what a search has found.
+    pub fn index(&self, document: usize, passage: usize) -> Option<usize> {
+        Some(self.before.get(document)? + passage)
     }
 
     /// The bytes of a passage in its document.
     pub fn range(&self, document: usize, passage: usize) -> Range<usize> {
-        self.passages[document].range(passage)
+        match &self.passages {
+            Passing::All(passages) => passages[document].range(passage),
+            Passing::Found(found) => found[document][passage].0.clone(),
+        }
     }
 
     /// What a passage says.

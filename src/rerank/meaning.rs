@@ -7,10 +7,8 @@ use rayon::prelude::*;
 
 use super::{Ranking, Result, Scored, Task};
 use crate::embed::{self, Embedder, Event, Tokenised};
+use crate::rank as orders;
 use crate::reader::Progress;
-
-/// What is added to ranks before they are inverted: how little the first places differ (Cormack, Clarke and Büttcher 2009).
-const DAMPING: usize = 60;
 
 /// Replaces the scores of chosen passages by cosines with the question.
 pub(super) fn rank(
@@ -90,16 +88,16 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 /// One order made of two: the sum of what each place is worth (reciprocal rank fusion). `words` are the same passages in the same order,
 /// scored by shared words; those that share none have no place there.
 pub(super) fn fuse(words: &[Scored], ranking: &mut Ranking) {
-    let worth = |scored: &[Scored], counts: &dyn Fn(f64) -> bool| -> Vec<f64> {
+    let worths = |scored: &[Scored], counts: &dyn Fn(f64) -> bool| -> Vec<f64> {
         let score = |at: &usize| scored[*at].score.unwrap_or(f64::NEG_INFINITY);
         let mut order: Vec<usize> = (0..scored.len()).filter(|at| counts(score(at))).collect();
         order.sort_by(|a, b| score(b).total_cmp(&score(a)));
         let mut worth = vec![0.0; scored.len()];
-        order.iter().zip(1..).for_each(|(&at, place)| worth[at] = 1.0 / (DAMPING + place) as f64);
+        order.iter().zip(1..).for_each(|(&at, place)| worth[at] = orders::worth(place));
         worth
     };
-    let by_words = worth(words, &|score| score > 0.0);
-    let by_meaning = worth(&ranking.scored, &|score| score > f64::NEG_INFINITY);
+    let by_words = worths(words, &|score| score > 0.0);
+    let by_meaning = worths(&ranking.scored, &|score| score > f64::NEG_INFINITY);
     for ((scored, a), b) in ranking.scored.iter_mut().zip(by_words).zip(by_meaning) {
         scored.score = Some(a + b);
     }

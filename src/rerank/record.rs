@@ -38,8 +38,9 @@ pub struct Record<'a> {
 pub struct Item<'a> {
     /// Its place in the order, from 1.
     pub rank: usize,
-    /// Its place among all passages as they came, from 0.
-    pub index: usize,
+    /// Its place among all passages as they came, from 0, unless a search has found it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<usize>,
     /// The caller's name for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<&'a Id>,
@@ -121,7 +122,7 @@ impl<'a> Item<'a> {
         let index = corpus.index(scored.document, scored.passage);
         let source = &corpus.sources[scored.document];
         let (id, place) = match spelling {
-            Spelling::Ids(ids) => (ids.get(index).and_then(Option::as_ref), None),
+            Spelling::Ids(ids) => (index.and_then(|index| ids.get(index)?.as_ref()), None),
             Spelling::Places(unit) => {
                 let at = place(&source.text.text, &bytes, unit);
                 let place = Place {

@@ -44,7 +44,8 @@ pub async fn ask(
 ) -> Result<Replies, Problem> {
     let deadline = Instant::now() + shared.config.bounds.request;
     require_few(body.items.len(), shared)?;
-    if let Some(documents) = body.documents.iter().find(|document| matches!(document, DocumentRef::File(_))) {
+    if let Some(documents) = body.documents.iter().find(|document| !matches!(document, DocumentRef::Text(_)))
+    {
         // Nobody who understands requests here lets them name files; this is what makes sure of it.
         debug_assert!(false, "{documents:?}");
         return Err(Problem::of_request(Error::FilesForbidden, shared.config.hint));
@@ -119,7 +120,7 @@ pub fn require_few(questions: usize, shared: &Shared) -> Result<(), Problem> {
 pub fn expected_tokens(body: &Body) -> usize {
     let length = |document: &DocumentRef| match document {
         DocumentRef::Text(text) => text.len(),
-        DocumentRef::File(_) => 0,
+        DocumentRef::File(_) | DocumentRef::Search(_) => 0,
     };
     let bytes = body.items.iter().map(|item| {
         item.question.len() + body.documents[item.documents.clone()].iter().map(length).sum::<usize>()

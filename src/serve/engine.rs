@@ -18,7 +18,7 @@ use crate::reader::{Cancel, Reader};
 use crate::request::Options;
 use crate::request::parser::Body;
 use crate::request::reply::{Id, Reply};
-use crate::stream::{self, Done, Questions, Queue, Work, answer_stream, answer_waiting};
+use crate::stream::{self, Done, Questions, Queue, Work, answer_stream, answer_waiting, nothing_is_searched};
 
 /// A loaded model, and how its replies are made unless a request says otherwise.
 pub struct Opened {
@@ -116,8 +116,13 @@ impl Engine {
     ) {
         let tickets: Vec<(usize, Id)> = names.into_iter().enumerate().collect();
         let questions = self.questions(manner, body.parameters.score);
-        let queued =
-            questions.each(&self.reader, Ok(body), tickets, &|(_, id)| id.clone(), &mut |own, question| {
+        let queued = questions.each(
+            &self.reader,
+            &nothing_is_searched,
+            Ok(body),
+            tickets,
+            &|(_, id)| id.clone(),
+            &mut |own, question| {
                 let (place, _) = own;
                 let asked = Instant::now();
                 let mut question = match question {
@@ -140,7 +145,8 @@ impl Engine {
                         self.work.push(work.weight(), work).map_err(|_| Unwanted)
                     }
                 }
-            });
+            },
+        );
         // Whoever asked has gone, and so has the need to say it.
         drop(queued);
     }

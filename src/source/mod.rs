@@ -3,7 +3,7 @@
 //! The order is fixed: what is on this machine is taken first, and the network is asked only when a file is missing
 //! and nobody forbade it. A branch that was fetched once stays as it was; `refresh` asks the hub what it is now.
 
-mod builtin;
+pub mod builtin;
 mod cache;
 mod disk;
 pub mod error;

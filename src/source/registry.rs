@@ -372,7 +372,7 @@ mod tests {
         .unwrap();
         let first = Registry::with_files([one.as_path()]).unwrap();
         assert_eq!(first.find("mine").unwrap().path, Some(dir.path().join("here")));
-        assert_eq!(first.entries().len(), 8);
+        assert_eq!(first.entries().len(), 9);
         let both = Registry::with_files([one.as_path(), two.as_path()]).unwrap();
         let mine = both.find("mine").unwrap();
         assert_eq!((mine.repo.as_deref(), mine.null_threshold), (Some("c/d"), 1.5));

@@ -1,7 +1,7 @@
 //! What can go wrong with a question of a stream.
 
 use crate::class::ErrorClass;
-use crate::{document, embed, fs, reader, request};
+use crate::{document, embed, fs, reader, request, retrieve};
 
 /// A [`std::result::Result`] with this room's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -25,6 +25,15 @@ pub enum Error {
     /// Texts and their vectors.
     #[error(transparent)]
     Embed(#[from] embed::Error),
+}
+
+impl From<retrieve::Error> for Error {
+    fn from(error: retrieve::Error) -> Self {
+        match error {
+            retrieve::Error::Reader(error) => error.into(),
+            retrieve::Error::Embed(error) => error.into(),
+        }
+    }
 }
 
 impl Error {

@@ -25,7 +25,7 @@ use crate::text::BYTES_PER_TOKEN;
 
 pub use error::{Error, Result};
 pub use prepare::Preparing;
-pub use questions::Questions;
+pub use questions::{Libraries, Questions, nothing_is_searched};
 pub use queue::Queue;
 pub use shelf::Shelf;
 pub use texts::{Embedded, Incoming, TextSource, TextWork, embed_stream, tokenise_each};

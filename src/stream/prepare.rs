@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::questions::Questions;
+use super::questions::{Libraries, Questions, nothing_is_searched};
 use super::turn::{Over, Turn};
 use super::{Queue, Result, Work};
 use crate::reader::{Question, Reader};
@@ -16,6 +16,7 @@ pub struct Preparing<'a> {
     questions: Questions,
     queue: &'a Queue<Work<Ticket>>,
     turn: Turn,
+    libraries: &'a Libraries<'a>,
 }
 
 /// Tokens of work that a thread prepares before its turn to hand them on.
@@ -29,7 +30,18 @@ impl<'a> Preparing<'a> {
         limit: usize,
         queue: &'a Queue<Work<Ticket>>,
     ) -> Self {
-        Self { reader, questions: Questions::new(options, limit), queue, turn: Turn::default() }
+        Self {
+            reader,
+            questions: Questions::new(options, limit),
+            queue,
+            turn: Turn::default(),
+            libraries: &nothing_is_searched,
+        }
+    }
+
+    /// The same, for requests that are about what a search finds.
+    pub fn with_libraries(self, libraries: &'a Libraries<'a>) -> Self {
+        Self { libraries, ..self }
     }
 
     /// Prepares requests until they end or nobody wants them.
@@ -57,6 +69,7 @@ impl<'a> Preparing<'a> {
         };
         self.questions.each(
             self.reader,
+            self.libraries,
             request.request,
             request.tickets,
             &Ticket::name,
@@ -82,6 +95,7 @@ fn bytes(request: &Parsed) -> usize {
     let size = |document: &DocumentRef| match document {
         DocumentRef::Text(text) => text.len(),
         DocumentRef::File(path) => path.metadata().map_or(0, |about| about.len() as usize),
+        DocumentRef::Search(_) => 0,
     };
     request.request.as_ref().map_or(0, |body| body.documents.iter().map(size).sum())
 }

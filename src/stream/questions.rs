@@ -11,6 +11,7 @@ use crate::reader::{Document, Question, Reader};
 use crate::request::parser::Body;
 use crate::request::reply::{DocumentId, Id};
 use crate::request::{DocumentRef, Error, Options};
+use crate::retrieve::Library;
 
 /// Makes questions under the same options, and remembers documents that were tokenised lately.
 pub struct Questions {
@@ -19,6 +20,20 @@ pub struct Questions {
     shelf: Shelf,
     /// Bytes that a file named in a request may have.
     limit: usize,
+}
+
+/// Opens what a request wants searched: what it names, or what is searched anyway.
+pub type Libraries<'a> = dyn Fn(Option<&Path>) -> Result<Arc<Library>, Error> + Sync + 'a;
+
+/// For those who have nothing to search.
+pub fn nothing_is_searched(path: Option<&Path>) -> Result<Arc<Library>, Error> {
+    Err(not_searched(path))
+}
+
+/// Why nothing is found where nobody has said what to search.
+fn not_searched(path: Option<&Path>) -> Error {
+    let path = path.map_or_else(|| "anything".to_owned(), |path| path.display().to_string());
+    Error::NotSearched { reason: format!("cannot search {path}: nothing is searched here") }
 }
 
 /// Bytes of documents and their tokens that are kept in case the next request is about them, too.
@@ -35,6 +50,7 @@ impl Questions {
     pub fn each<T, E>(
         &self,
         reader: &Reader,
+        libraries: &Libraries,
         request: Result<Body, Error>,
         tickets: Vec<T>,
         name: &dyn Fn(&T) -> Id,
@@ -51,8 +67,20 @@ impl Questions {
                 }
             }
             Ok((Body { mut documents, items, .. }, options)) => {
+                let library = match documents.as_slice() {
+                    [DocumentRef::Search(path)] => Some(libraries(path.as_deref())),
+                    _ => None,
+                };
                 let mut known: Vec<Option<Arc<Document>>> = vec![None; documents.len()];
                 for (ticket, item) in tickets.into_iter().zip(items) {
+                    if let Some(library) = &library {
+                        let found = library.clone().map_err(Into::into).and_then(|library| {
+                            let name = name(&ticket);
+                            Ok(library.question(reader, name, &item.question, &options)?.question)
+                        });
+                        hand_on(ticket, found)?;
+                        continue;
+                    }
                     let range = item.documents;
                     let mut load = |index: usize| -> Result<Arc<Document>> {
                         if let Some(loaded) = &known[index] {
@@ -78,6 +106,7 @@ impl Questions {
             DocumentRef::Text(text) => {
                 Ok(self.shelf.document(reader, DocumentId::Index(index), std::mem::take(text).into())?)
             }
+            DocumentRef::Search(path) => Err(not_searched(path.as_deref()).into()),
             DocumentRef::File(path) => {
                 let text = read_file(path, self.limit)?;
                 Ok(self.shelf.document(reader, DocumentId::Path(path.display().to_string()), text)?)

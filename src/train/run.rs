@@ -255,6 +255,7 @@ impl Dev<'_> {
         let flow = run::run(
             &reader,
             self.dataset,
+            run::About::Own,
             &Arc::new(options),
             &HashSet::new(),
             &mut |said| {

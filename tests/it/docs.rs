@@ -75,7 +75,10 @@ fn output(example: &Example, folder: &Path) -> Result<String, String> {
     };
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(command).current_dir(folder);
-    let done = isolated(shell).env("PATH", path).output().unwrap();
+    let mut shell = isolated(shell);
+    // Hidden, so that no example reads it.
+    shell.env("PATH", path).env("SPANQA_INDEX", folder.join(".index"));
+    let done = shell.output().unwrap();
     let (stdout, stderr) = (String::from_utf8(done.stdout).unwrap(), String::from_utf8(done.stderr).unwrap());
     let wrong = with_errors || stdout.contains("\"error\"");
     match done.status.code() {
@@ -184,6 +187,8 @@ fn every_command_and_every_flag_exists() {
         "embed",
         "serve",
         "mcp",
+        "index",
+        "search",
         "models list",
         "models show",
         "doctor",

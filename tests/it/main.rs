@@ -27,7 +27,9 @@ mod models;
 mod pty;
 mod rank;
 mod reader;
+mod retrieval;
 mod rooms;
+mod search;
 #[cfg(feature = "serve")]
 mod serve;
 mod support;

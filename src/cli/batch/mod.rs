@@ -11,6 +11,7 @@
 //! ```
 
 pub(super) mod input;
+mod libraries;
 mod output;
 mod report;
 mod resume;
@@ -35,8 +36,10 @@ use spanqa::text::offsets::OffsetUnit;
 use super::inputs::DEFAULT_MAX_BYTES;
 use super::meter::ProgressArg;
 use super::options::{CareArgs, Read, ReaderArgs, UNITS, choice, size};
+use super::searching::FindArgs;
 use super::{Outcome, Usage, is_broken_pipe, notice, signals, terminal};
 use input::{Inputs, require_readable};
+use libraries::Libraries;
 use output::Partial;
 use report::Report;
 use resume::{Earlier, Start, Trace};
@@ -53,7 +56,7 @@ const FORMATS: &[(&str, &str)] = &[
 /// Answer a stream of requests: JSON lines or a table in, a record for each question out
 ///
 /// A request is a line such as {"id": 7, "question": "...", "context": "..."}. Instead of "context" it may have "contexts" (a list
-/// that is read as one), "file" or "files"; instead of "question" it may have "questions" (a list, one record each, told apart by
+/// that is read as one), "file", "files", or "search" (a folder or a corpus, see `spanqa search`); instead of "question" it may have "questions" (a list, one record each, told apart by
 /// "question_index"). Rows of SQuAD and Hugging Face data sets and transformers' {"inputs": {...}} are understood, too. Halves of
 /// surrogate pairs in JSON strings become U+FFFD. Blank lines are skipped. "parameters" beside "inputs" mean what they meant there.
 ///
@@ -81,9 +84,14 @@ pub struct Args {
     /// Bytes that a request, or a file that it names, may have; 10k, 5M and 1G are powers of 1024
     #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MAX_BYTES, value_parser = size, help_heading = "Requests")]
     max_bytes: u64,
-    /// Do not read files that requests name
+    /// Neither read files nor search folders that requests name
     #[arg(long, help_heading = "Requests")]
     no_files: bool,
+    /// Search a folder, or a corpus of JSON lines, for each request that has no text; may be repeated. See spanqa search
+    #[arg(long, value_name = "DIR", help_heading = "Search")]
+    search: Vec<PathBuf>,
+    #[command(flatten)]
+    searching: FindArgs,
     /// Stop at the first request that cannot be answered
     #[arg(long, help_heading = "Requests")]
     fail_fast: bool,
@@ -164,6 +172,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         report.note(&note);
     }
     let limit = usize::try_from(args.max_bytes).unwrap_or(usize::MAX);
+    let libraries = Libraries::open(&args.search, &args.searching, &args.reader, args.max_bytes, args.quiet)?;
     let run = Run::new(limit, opened.reader.group_tokens());
     // It may wait for input when everything else has ended, so nobody waits for it.
     std::thread::spawn({
@@ -217,7 +226,14 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
             notes: Vec::new(),
             left_out: HashSet::new(),
         };
-        run.stages(&opened.reader, &opened.options, parser, start.first, &mut writer)
+        run.stages(
+            &opened.reader,
+            &opened.options,
+            &|path| libraries.of(path),
+            parser,
+            start.first,
+            &mut writer,
+        )
     };
     drop(file);
     args.close(ended, run.stopped(), &opened, output, &mut report)
@@ -302,6 +318,7 @@ impl Args {
             id: self.id_field.clone(),
             files: !self.no_files,
             parameters: false,
+            search: !self.search.is_empty(),
         }
     }
 
@@ -344,6 +361,9 @@ impl Args {
         settings.extend(own.map(|(flag, value)| (flag.to_owned(), value)));
         if self.flat {
             settings.insert("flat".into(), "true".into());
+        }
+        if !self.search.is_empty() {
+            settings.insert("search".into(), format!("{:?}", self.search));
         }
         Ok(settings)
     }

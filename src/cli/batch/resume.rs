@@ -243,8 +243,11 @@ impl Earlier<'_> {
                 _ => return false,
             },
             Some(DocumentId::Path(path)) => {
-                let named = |document: &DocumentRef| matches!(document, DocumentRef::File(file) if file.display().to_string() == *path);
-                return documents.iter().any(named);
+                return documents.iter().any(|document| match document {
+                    DocumentRef::File(file) => file.display().to_string() == *path,
+                    DocumentRef::Search(_) => true,
+                    DocumentRef::Text(_) => false,
+                });
             }
             // The columns of the table do not say which document it is.
             None => match documents {

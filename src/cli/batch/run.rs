@@ -7,7 +7,7 @@ use spanqa::reader::Reader;
 use spanqa::request::Options;
 use spanqa::request::lines::Line;
 use spanqa::request::parser::{Parsed, Parser, Ticket};
-use spanqa::stream::{Done, Preparing, Queue, Work, answer_stream};
+use spanqa::stream::{Done, Libraries, Preparing, Queue, Work, answer_stream};
 
 use super::writer::Writer;
 use crate::cli::stages::Stages;
@@ -44,6 +44,7 @@ impl Run {
         &self,
         reader: &Reader,
         options: &Arc<Options>,
+        libraries: &Libraries,
         mut parser: Parser,
         first: Option<Parsed>,
         writer: &mut Writer,
@@ -52,6 +53,7 @@ impl Run {
         let prepare = || {
             let lines = std::iter::from_fn(|| next_request(&self.lines, &mut parser));
             Preparing::new(reader, options.clone(), self.limit, work)
+                .with_libraries(libraries)
                 .run(first.into_iter().chain(lines), rayon::current_num_threads());
         };
         self.stages.run(
@@ -145,7 +147,7 @@ mod tests {
                 left_out: HashSet::new(),
             };
             let ended = catch_unwind(AssertUnwindSafe(|| {
-                run.stages(&reader, &Arc::default(), parser, None, &mut writer)
+                run.stages(&reader, &Arc::default(), &|_| unreachable!(), parser, None, &mut writer)
             }));
             assert!(ended.is_err(), "{lanes} lanes");
         }

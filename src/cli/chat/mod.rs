@@ -38,7 +38,7 @@ pub struct Args {
 const GOODBYES: [&str; 2] = ["exit", "quit"];
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
-    if args.session.inputs.walk.type_list {
+    if args.session.inputs.files.walk.type_list {
         out.write_all(walk::type_list().as_bytes())?;
         return Ok(Outcome::Success);
     }
@@ -90,19 +90,14 @@ fn ask_all(
 }
 
 fn welcome(session: &Session) -> String {
-    let tokens: usize = session.documents.iter().map(|document| document.tokens()).sum();
-    let documents = match session.documents.len() {
-        1 => "1 document".to_owned(),
-        several => format!("{several} documents"),
-    };
-    format!("{documents}, {tokens} tokens; Ctrl-C takes a question back, Ctrl-D leaves")
+    format!("{}; Ctrl-C takes a question back, Ctrl-D leaves", session.extent())
 }
 
 impl Args {
     /// Questions come from there, so documents cannot.
     fn refuse_standard_input(&self) -> Result<()> {
-        let InputArgs { contexts, walk, .. } = &self.session.inputs;
-        let named = !self.files.is_empty() || !contexts.is_empty() || walk.recursive;
+        let InputArgs { contexts, recursive, .. } = &self.session.inputs;
+        let named = !self.files.is_empty() || !contexts.is_empty() || *recursive || self.session.search;
         if named && self.files.iter().all(|file| file.as_os_str() != "-") {
             return Ok(());
         }

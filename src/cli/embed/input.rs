@@ -51,11 +51,12 @@ pub struct Inputs {
 impl Inputs {
     /// Finds the files, and refuses what cannot be read. `note` is told what a person should know.
     pub fn plan(args: &Args, note: &mut dyn FnMut(String)) -> Result<Self> {
-        let Reading { read_as, limit, .. } = args.inputs.ways()?.of(None);
+        args.inputs.files.walk.refuse_without_folders(args.inputs.recursive)?;
+        let Reading { read_as, limit, .. } = args.inputs.files.ways()?.of(None);
         let reading = Reading { read_as, limit, pre: None };
         let mut planned = Self { contexts: args.inputs.contexts.clone(), inputs: Vec::new(), reading };
         let mut files = args.files.clone();
-        if files.is_empty() && args.inputs.walk.recursive {
+        if files.is_empty() && args.inputs.recursive {
             files.push(".".into());
         } else if files.is_empty() && planned.contexts.is_empty() {
             files.push("-".into());
@@ -93,19 +94,19 @@ impl Inputs {
     fn folder(&mut self, args: &Args, folder: &Path, note: &mut dyn FnMut(String)) -> Result<()> {
         let name = folder.display().to_string();
         let name = terminal::name(&name);
-        if !args.inputs.walk.recursive {
+        if !args.inputs.recursive {
             let hint = format!("`-r` reads the text files below it: spanqa embed -r {name}");
             return Err(Usage::new(format!("{name} is a folder"), hint).into());
         }
         let before = self.inputs.len();
-        for found in args.inputs.walk.files(folder)? {
+        for found in args.inputs.files.walk.files(folder)? {
             match found {
                 Ok(path) => self.push(args, path, true),
                 Err(error) => note(format!("skipped: {error}")),
             }
         }
         if self.inputs.len() == before {
-            return Err(args.inputs.walk.nothing_below(folder, &name)?.into());
+            return Err(args.inputs.files.walk.nothing_below(folder, &name)?.into());
         }
         Ok(())
     }

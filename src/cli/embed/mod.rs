@@ -86,12 +86,12 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
-    if args.inputs.walk.type_list {
+    if args.inputs.files.walk.type_list {
         out.write_all(walk::type_list().as_bytes())?;
         return Ok(Outcome::Success);
     }
     // What can be wrong with the command itself is said before a model is loaded.
-    let ways = args.inputs.ways()?;
+    let ways = args.inputs.files.ways()?;
     let inputs = Inputs::plan(args, &mut |note| args.note(&note))?;
     args.refuse_output_that_is_read(&inputs)?;
     let mut output = args.output(out)?;
@@ -107,10 +107,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         move || inputs.read(&queue)
     });
     signals::watch(stages.stopper()).context("cannot watch for interrupts")?;
-    let read = |path: &Path| {
-        let name = path.display().to_string();
-        ways.of(Some(path)).file(path, &terminal::name(&name))
-    };
+    let read = |path: &Path| ways.read(path);
     let mut writer = Writer::new(&mut output, &mut report, &embedder);
     let ended = run_stages(&stages, &embedder, &read, &mut writer);
     args.close(ended, stages.stopped(), &embedder, output, &report)

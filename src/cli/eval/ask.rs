@@ -11,9 +11,10 @@ use spanqa::encoder::Precision;
 use spanqa::eval::Dataset;
 use spanqa::eval::answers::{Answers, Pace};
 use spanqa::eval::journal::{self, Header, Journal};
-use spanqa::eval::run::{self, RunProgress};
+use spanqa::eval::open::Pool;
+use spanqa::eval::run::{self, About, RunProgress};
 use spanqa::eval::score::metrics::Rules;
-use spanqa::request::Options;
+use spanqa::request::{Options, PROMISING};
 
 use super::Args;
 use crate::cli::options::Read;
@@ -28,17 +29,22 @@ const CANDIDATES: usize = 20;
 
 impl Args {
     /// Puts the questions to the model, those that an interrupted run has answered left out.
-    pub(super) fn ask(&self, dataset: &Dataset, rules: Rules) -> Result<Answers> {
+    pub(super) fn ask(&self, dataset: &Dataset, pool: Option<&Pool>, rules: Rules) -> Result<Answers> {
         let resolved = self.reader.resolve(self.quiet)?;
-        let read = self.reader.read(Read::All);
+        // Of several passages only one distribution over all their spans makes sense.
+        let (usual, read) = match pool {
+            Some(_) => (ScoringRules::Joint, self.reader.read(Read::Best(PROMISING))),
+            None => (ScoringRules::Squad, self.reader.read(Read::All)),
+        };
         let mut options = Options {
-            decoding: self.reader.decoding.decoding_by(ScoringRules::Squad, &resolved, false)?,
+            decoding: self.reader.decoding.decoding_by(usual, &resolved, false)?,
             limits: self.reader.limits.limits(read)?,
             read,
             why: self.report.is_some(),
             ..Options::default()
         };
-        if self.report.is_some() && options.decoding.top_k == 1 {
+        // In a pool the paragraphs of its spans are what the reader has found.
+        if (self.report.is_some() || pool.is_some()) && options.decoding.top_k == 1 {
             options.decoding.top_k = CANDIDATES;
         }
         // The scripts for data sets of this kind know no empty answer.
@@ -47,6 +53,9 @@ impl Args {
         let mut settings = options.settings();
         let dtype = self.reader.runtime.device.dtype;
         settings.insert("dtype".into(), dtype.map_or("default", Precision::name).into());
+        if let Some(pool) = pool {
+            settings.insert("open".into(), format!("{} texts", pool.texts()));
+        }
         let options = Arc::new(options);
         let reader = self.reader.open(&resolved, self.quiet)?;
 
@@ -73,6 +82,7 @@ impl Args {
         let finished = run::run(
             &reader,
             dataset,
+            pool.map_or(About::Own, About::Found),
             &options,
             &done,
             &mut |predictions| {
@@ -118,6 +128,7 @@ impl Args {
         }
         answers.threshold = (!options.decoding.always_answer)
             .then(|| f64::from(options.decoding.null_threshold().unwrap_or(0.0)));
+        answers.pool = pool.map(|pool| (pool.texts(), pool.passages()));
         answers.pace = Some(pace);
         answers.computed = Some(format!("{} on {}", reader.dtype(), reader.device()));
         Ok(answers)

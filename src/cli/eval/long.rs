@@ -109,7 +109,7 @@ impl Args {
         scoring: &'static str,
     ) -> Result<Measured> {
         let mut bar = QuestionBar::new(dataset.len(), 0, self.quiet);
-        let said = run::all(reader, dataset, options, &mut |progress| bar.update(progress))?;
+        let said = run::all(reader, dataset, run::About::Own, options, &mut |progress| bar.update(progress))?;
         bar.finish();
         let by_id: HashMap<&str, &Prediction> = said.iter().map(|said| (said.id.as_str(), said)).collect();
         let rows = analysis::rows(rules, dataset, |entry| match by_id.get(entry.question.id.as_str()) {

@@ -8,9 +8,10 @@ use spanqa::eval::analysis;
 use spanqa::eval::analysis::losses::losses;
 use spanqa::eval::answers::Answers;
 use spanqa::eval::files;
+use spanqa::eval::open::Pool;
 use spanqa::eval::results::{Evaluation, Speed};
 use spanqa::eval::score::metrics::{NoAnswer, Official, official};
-use spanqa::fs;
+use spanqa::{fs, index};
 
 mod ask;
 mod long;
@@ -66,6 +67,15 @@ pub struct Args {
         conflicts_with_all = ["predictions", "report", "official", "fail_under"]
     )]
     pub(super) long: Vec<usize>,
+    /// Ask of all paragraphs of the file instead of each question's own: search them, then read what is found
+    ///
+    /// Spans of all passages compete as with `spanqa ask --search`, unless --score says otherwise. Beside the scores it is counted how
+    /// often a question's own paragraph is found.
+    #[arg(long, conflicts_with_all = ["predictions", "long"])]
+    open: bool,
+    /// With --open: search among these texts, too, a corpus of JSON lines
+    #[arg(long, value_name = "FILE", requires = "open")]
+    corpus: Option<PathBuf>,
     /// Continue the run that was interrupted in the report's folder
     #[arg(long, requires = "report", conflicts_with = "predictions")]
     resume: bool,
@@ -107,7 +117,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     }
     let answers = match &args.predictions {
         Some(path) => args.read(path, &dataset)?,
-        None => args.ask(&dataset, rules)?,
+        None => args.ask(&dataset, args.pool()?.as_ref(), rules)?,
     };
     let no_answer = answers.na_probs.as_ref().map(|scores| NoAnswer {
         scores,
@@ -165,6 +175,16 @@ fn facts(result: &Evaluation, answers: &Answers) -> Vec<(String, String)> {
 }
 
 impl Args {
+    /// What is searched: the paragraphs of the whole file, whatever part of it is asked.
+    fn pool(&self) -> Result<Option<Pool>> {
+        if !self.open {
+            return Ok(None);
+        }
+        let others = self.corpus.as_deref().map(index::corpus_texts).transpose()?.unwrap_or_default();
+        let (whole, _) = self.data.open_whole(true)?;
+        Ok(Some(Pool::new(&whole, others)?))
+    }
+
     /// The goals that were not reached.
     fn missed(&self, official: &Official) -> Result<Vec<(&Goal, f64)>> {
         let mut missed = Vec::new();

@@ -5,6 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use spanqa::eval::analysis::stats::Calibration;
 use spanqa::eval::analysis::{Estimate, OutcomeTable, Outcomes, Point};
+use spanqa::eval::open::{Retrieval, Stage};
 use spanqa::eval::results::{About, AlwaysAnswering, Evaluation, Speed};
 
 pub(super) fn print(found: &Evaluation, out: &mut dyn Write) -> Result<()> {
@@ -27,6 +28,19 @@ pub(super) fn print(found: &Evaluation, out: &mut dyn Write) -> Result<()> {
             out,
             "made to answer: exact {has_answer_exact:.2}, F1 {has_answer_f1:.2} where there is an answer"
         )?;
+    }
+    if let Some(retrieval) = &found.retrieval {
+        let Retrieval { texts, passages, .. } = retrieval;
+        writeln!(
+            out,
+            "{:<30}{:>8}{:>8}{:>8}{:>8}",
+            "its own paragraph, by", "first", "of 5", "of 20", "MRR"
+        )?;
+        for stage in &retrieval.stages {
+            let Stage { by, hit_1, hit_5, hit_20, mrr, .. } = stage;
+            writeln!(out, "{by:<30}{hit_1:>8.1}{hit_5:>8.1}{hit_20:>8.1}{mrr:>8.3}")?;
+        }
+        writeln!(out, "in percent, of {texts} texts with {passages} passages\n")?;
     }
     if let Some(sweep) = &found.thresholds {
         let point = |point: &Point| match point.threshold {

@@ -143,7 +143,13 @@ impl Page<'_> {
 
     /// How much was read, where that was not everything. Fewer windows may well cover it: those around passages overlap less.
     fn unread(&self) -> Option<String> {
-        let Reply { windows, windows_total, .. } = self.reply;
+        let Reply { windows, windows_total, passages_searched, .. } = self.reply;
+        if let Some(passages) = passages_searched {
+            return Some(match windows {
+                0 => format!("{passages} passages, none of which has a word of it"),
+                _ => format!("the best {windows} windows of {passages} passages"),
+            });
+        }
         (windows < windows_total && self.reply.unread)
             .then(|| format!("{windows} of {windows_total} windows; `--read all` reads the rest"))
     }

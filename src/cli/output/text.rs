@@ -4,7 +4,7 @@ use std::io::Write;
 use std::ops::Range;
 
 use anyhow::Result;
-use spanqa::request::reply::{Answer, Reply, Why};
+use spanqa::request::reply::{Answer, Reason, Reply, Why};
 use spanqa::text::sentences::Surroundings;
 
 use super::color::Palette;
@@ -116,6 +116,7 @@ impl Printer {
 /// then its number would read as the opposite.
 fn why_none(reply: &Reply) -> String {
     match reply.reason {
+        Some(Reason::NothingFound) => "nothing was found".into(),
         Some(_) => "there is nothing to read".into(),
         None if reply.no_answer_score >= 0.5 => format!("probability {:.2}", reply.no_answer_score),
         None => "no place is likely enough".into(),

@@ -25,7 +25,9 @@ mod setup;
 
 use self::describe::scores_of_base;
 use super::folders::make_folder;
-use super::options::{DeviceArgs, LimitArgs, SourceArgs, at_least_one, choice, positive, share};
+use super::options::{
+    DeviceArgs, LimitArgs, SourceArgs, at_least_one, choice, not_negative, positive, share,
+};
 use super::output::color::ColorArg;
 use super::output::json;
 use super::progress::TrainBar;
@@ -180,11 +182,6 @@ const OBJECTIVES: &[(&str, &str)] = &[
         "The most promising windows of a document together, as `ask` reads them: one distribution over all spans and \"no answer\"",
     ),
 ];
-
-fn not_negative(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
-    number.ok_or_else(|| "it must be a number, and not below 0".into())
-}
 
 fn below_one(text: &str) -> Result<f64, String> {
     share(text).ok().filter(|number| *number < 1.0).ok_or_else(|| "it must be from 0 to below 1".into())

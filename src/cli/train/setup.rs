@@ -17,7 +17,6 @@ use spanqa::train::recipe::{Laying, Objective, Recipe, Teaching};
 use spanqa::train::run::Dev;
 
 use super::{Args, Usage};
-use crate::cli::options::PROMISING;
 use crate::cli::terminal;
 
 /// What sets the draw of held-out articles apart from other draws with the same seed.
@@ -117,7 +116,7 @@ impl Args {
     pub(super) fn examination<'a>(&self, dataset: &'a Dataset, limits: Limits, runtime: Runtime) -> Dev<'a> {
         let (scoring, read) = match self.objective {
             Objective::Window => (ScoringRules::Squad, None),
-            Objective::Joint => (ScoringRules::Joint, Some(PROMISING)),
+            Objective::Joint => (ScoringRules::Joint, Some(spanqa::request::PROMISING)),
         };
         Dev { dataset, rules: Rules::of(dataset), limits, scoring, read, runtime }
     }
