@@ -5,6 +5,10 @@
 //! [`Error::class`] says who has to do something about it.
 
 use crate::class::ErrorClass;
+#[cfg(feature = "mcp")]
+use crate::mcp;
+#[cfg(feature = "serve")]
+use crate::serve;
 use crate::{
     checkpoint, document, embed, encoder, eval, fs, index, reader, request, rerank, source, stream, text,
     train,
@@ -47,6 +51,14 @@ pub enum Error {
     /// Models by reference, the hub and its cache.
     #[error(transparent)]
     Source(source::Error),
+    /// A session with an agent.
+    #[cfg(feature = "mcp")]
+    #[error(transparent)]
+    Mcp(#[from] mcp::Error),
+    /// A server.
+    #[cfg(feature = "serve")]
+    #[error(transparent)]
+    Serve(#[from] serve::Error),
     /// Data sets, predictions and their scores.
     #[error(transparent)]
     Eval(eval::Error),
@@ -69,6 +81,10 @@ impl Error {
             Error::Index(error) => error.code(),
             Error::Request(error) => error.code(),
             Error::Source(error) => error.code(),
+            #[cfg(feature = "mcp")]
+            Error::Mcp(error) => error.code(),
+            #[cfg(feature = "serve")]
+            Error::Serve(error) => error.code(),
             Error::Eval(error) => error.code(),
             Error::Train(error) => error.code(),
         }
@@ -87,6 +103,10 @@ impl Error {
             Error::Index(error) => error.class(),
             Error::Request(error) => error.class(),
             Error::Source(error) => error.class(),
+            #[cfg(feature = "mcp")]
+            Error::Mcp(error) => error.class(),
+            #[cfg(feature = "serve")]
+            Error::Serve(error) => error.class(),
             Error::Eval(error) => error.class(),
             Error::Train(error) => error.class(),
         }
@@ -220,7 +240,7 @@ impl From<train::Error> for Error {
 #[cfg(test)]
 mod tests {
     /// The rooms' errors as they are written.
-    const ROOMS: [&str; 14] = [
+    const ROOMS: [&str; 16] = [
         include_str!("fs/error.rs"),
         include_str!("checkpoint/error.rs"),
         include_str!("document/error.rs"),
@@ -232,6 +252,8 @@ mod tests {
         include_str!("request/error.rs"),
         include_str!("rerank/error.rs"),
         include_str!("stream/error.rs"),
+        include_str!("mcp/error.rs"),
+        include_str!("serve/error.rs"),
         include_str!("source/error.rs"),
         include_str!("eval/error.rs"),
         include_str!("train/error.rs"),

@@ -47,6 +47,8 @@ pub mod fs;
 pub mod heads;
 pub mod index;
 pub mod journal;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 pub mod random;
 pub mod rank;
 pub mod reader;
@@ -54,6 +56,8 @@ pub mod report;
 pub mod request;
 pub mod rerank;
 pub mod retrieve;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod source;
 pub mod stream;
 pub mod text;

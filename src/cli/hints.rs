@@ -24,6 +24,10 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Index(error) => index(error),
         Error::Request(error) => request(error),
         Error::Source(error) => source(error),
+        #[cfg(feature = "mcp")]
+        Error::Mcp(error) => mcp(error),
+        #[cfg(feature = "serve")]
+        Error::Serve(error) => serve(error),
         Error::Eval(error) => eval(error),
         Error::Train(error) => train(error),
         _ => None,
@@ -62,6 +66,61 @@ pub fn advice(cause: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| look(cause, source::Error::class, source))
         .or_else(|| look(cause, eval::Error::class, eval))
         .or_else(|| look(cause, train::Error::class, train))
+        .or_else(|| look_at_session(cause))
+        .or_else(|| look_at_server(cause))
+}
+
+#[cfg(feature = "serve")]
+fn look_at_server(cause: &(dyn StdError + 'static)) -> Option<Advice> {
+    cause
+        .downcast_ref::<spanqa::serve::Error>()
+        .map(|error| Advice { class: error.class(), hint: serve(error) })
+}
+
+#[cfg(not(feature = "serve"))]
+fn look_at_server(_: &(dyn StdError + 'static)) -> Option<Advice> {
+    None
+}
+
+#[cfg(feature = "mcp")]
+fn look_at_session(cause: &(dyn StdError + 'static)) -> Option<Advice> {
+    cause.downcast_ref::<spanqa::mcp::Error>().map(|error| Advice { class: error.class(), hint: mcp(error) })
+}
+
+#[cfg(not(feature = "mcp"))]
+fn look_at_session(_: &(dyn StdError + 'static)) -> Option<Advice> {
+    None
+}
+
+#[cfg(feature = "mcp")]
+fn mcp(error: &spanqa::mcp::Error) -> Option<String> {
+    use spanqa::mcp::Error;
+    let hint = match error {
+        Error::BadRoot { .. } => "give a folder that exists and that you may read",
+        Error::Session { .. } => {
+            "agents start this program themselves: docs/agents.md shows what they want in their configuration"
+        }
+        _ => return None,
+    };
+    Some(hint.into())
+}
+
+#[cfg(feature = "serve")]
+fn serve(error: &spanqa::serve::Error) -> Option<String> {
+    use spanqa::serve::Error;
+    let hint = match error {
+        Error::Listen { .. } => {
+            "another program may have it: try another `--port`, or `--port 0` for any that is free"
+        }
+        Error::Unprotected { .. } => {
+            "put a key into SPANQA_API_KEY or a file for `--api-key-file`, or add `--insecure` where something else keeps \
+             others out"
+        }
+        Error::SameName { .. } => "write NAME=MODEL to tell them apart",
+        Error::BadRoute { .. } => "correct AIP_PREDICT_ROUTE and AIP_HEALTH_ROUTE",
+        _ => return None,
+    };
+    Some(hint.into())
 }
 
 pub(super) fn fs(error: &fs::Error) -> Option<String> {

@@ -13,6 +13,8 @@ mod folders;
 mod hints;
 mod index;
 mod inputs;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod meter;
 mod models;
 mod notice;
@@ -23,6 +25,8 @@ mod provenance;
 mod rank;
 mod search;
 mod searching;
+#[cfg(feature = "serve")]
+mod serve;
 mod session;
 mod shell;
 mod signals;
@@ -76,6 +80,12 @@ enum Command {
     Batch(Box<batch::Args>),
     /// Make vectors of texts, to compare them by meaning
     Embed(Box<embed::Args>),
+    /// Answer requests over HTTP
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::Args>),
+    /// Give agents exact quotations: the Model Context Protocol
+    #[cfg(feature = "mcp")]
+    Mcp(Box<mcp::Args>),
     /// Score a model, or predictions, on a data set of questions with known answers
     Eval(Box<eval::Args>),
     /// Compare two sets of answers question by question
@@ -139,6 +149,10 @@ fn run_command(command: Command, out: &mut dyn Write) -> Result<Outcome> {
         Command::Rank(args) => rank::run(&args, out),
         Command::Batch(args) => batch::run(&args, out),
         Command::Embed(args) => embed::run(&args, out),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(&args, out),
+        #[cfg(feature = "mcp")]
+        Command::Mcp(args) => mcp::run(&args, out),
         Command::Eval(args) => eval::run(&args, out),
         Command::Compare(args) => compare::run(&args, out),
         Command::Tune(args) => tune::run(&args, out),

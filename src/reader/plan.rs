@@ -8,6 +8,7 @@ use crate::decode::{self, Decoded, Decoding, ScoringRules};
 use crate::heads::WindowLogits;
 use crate::rank::Passages;
 use crate::reader::error::Result;
+use crate::text::BYTES_PER_TOKEN;
 use crate::text::window::WindowShape;
 
 /// A question on its way.
@@ -129,6 +130,20 @@ pub(super) fn read_ahead(windows: &[Window], tokens: usize) -> impl Iterator<Ite
 }
 
 impl Reader {
+    /// About how many tokens the windows of a question have together: what it costs to answer it. Its documents have been tokenised, it
+    /// itself has not.
+    pub fn cost(&self, question: &Question) -> usize {
+        let (options, template) = (&question.options, self.tokenizer.template());
+        let asked = (question.text.len() / BYTES_PER_TOKEN).max(1);
+        let (special, positions) = (template.special_tokens(), self.model.usable_positions());
+        let Ok(shape) = WindowShape::fit(asked, special, positions, &options.limits) else { return 0 };
+        let last = options.decoding.scoring.rules().last_window();
+        let windows =
+            question.documents.iter().flat_map(|document| shape.windows(document.tokens.len(), last));
+        let most = options.read.unwrap_or(usize::MAX);
+        windows.take(most).map(|window| window.len() + shape.question + special).sum()
+    }
+
     /// Tokenises the question and lays windows over its documents.
     pub(super) fn plan(&self, question: &Question) -> Result<Job> {
         let options = &question.options;

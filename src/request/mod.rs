@@ -9,11 +9,13 @@
 //! options      how replies are made
 //! parameters   what a request asks of its own replies
 //! reply        what a question gets back
+//! hf           the same as transformers' pipeline returned it
 //! record       a reply or an error as it is written down
 //! rows         the same as rows of cells
 //! ```
 
 pub mod error;
+pub mod hf;
 pub mod lines;
 mod options;
 pub mod parameters;

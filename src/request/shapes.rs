@@ -35,6 +35,8 @@ pub struct Fields {
     pub id: String,
     /// Whether a request may name files to read and folders to search.
     pub files: bool,
+    /// Whether `parameters` mean something beside a question, too, and not only beside `inputs`.
+    pub parameters: bool,
     /// Whether a request that names no text is about what is searched anyway.
     pub search: bool,
 }
@@ -46,6 +48,7 @@ impl Default for Fields {
             context: "context".into(),
             id: "id".into(),
             files: true,
+            parameters: false,
             search: false,
         }
     }
@@ -326,12 +329,7 @@ impl<'a> Reading<'a> {
         }
         let asks = self.object.has(&fields.question) || self.object.has("questions");
         if !asks && let Some(inputs) = self.object.take("inputs") {
-            if let Some(parameters) = self.object.take("parameters") {
-                self.request.parameters = match parameters {
-                    Value::Json(raw) if parameters.kind() == "an object" => Parameters::from_json(raw)?,
-                    other => return Err(other.wrong("parameters", "an object")),
-                };
-            }
+            self.parameters()?;
             return self.inputs(inputs);
         }
         let (texts, listed) = match (self.object.take(&fields.question), self.object.take("questions")) {
@@ -344,10 +342,23 @@ impl<'a> Reading<'a> {
             (None, None) => return Err(self.missing(&fields.question)),
         };
         self.documents(fields)?;
+        if fields.parameters {
+            self.parameters()?;
+        }
         let documents = 0..self.request.documents.len();
         let items = texts.into_iter().map(|question| Item { question, documents: documents.clone() });
         self.request.items = items.collect();
         self.request.listed = listed;
+        Ok(())
+    }
+
+    fn parameters(&mut self) -> Result<()> {
+        if let Some(parameters) = self.object.take("parameters") {
+            self.request.parameters = match parameters {
+                Value::Json(raw) if parameters.kind() == "an object" => Parameters::from_json(raw)?,
+                other => return Err(other.wrong("parameters", "an object")),
+            };
+        }
         Ok(())
     }
 

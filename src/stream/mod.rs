@@ -7,6 +7,7 @@
 
 pub mod error;
 mod prepare;
+mod questions;
 mod queue;
 mod shelf;
 mod texts;
@@ -23,7 +24,8 @@ use crate::request::reply::{Id, Reply};
 use crate::text::BYTES_PER_TOKEN;
 
 pub use error::{Error, Result};
-pub use prepare::{Libraries, Preparing};
+pub use prepare::Preparing;
+pub use questions::{Libraries, Questions, nothing_is_searched};
 pub use queue::Queue;
 pub use shelf::Shelf;
 pub use texts::{Embedded, Incoming, TextSource, TextWork, embed_stream, tokenise_each};
@@ -58,6 +60,11 @@ impl<T> Work<T> {
 pub enum Done<T, R = Reply> {
     /// What came of a piece of work.
     Reply(T, Result<R, Arc<Error>>),
+    /// So many pieces of work were taken together and are on their way now. Their replies come before anybody else's.
+    Began {
+        /// Pieces of work.
+        work: usize,
+    },
     /// Windows and tokens that have been read, and the time that took, since the last time.
     Read {
         /// Windows.
@@ -86,16 +93,34 @@ pub fn answer_stream<T>(
     Ok(())
 }
 
+/// Answers what is waiting at this moment, as far as it weighs no more than `group` together: for whoever has a large question under
+/// way, between two of its batches. Says whether `emit` broke off.
+pub fn answer_waiting<T>(
+    reader: &Reader,
+    work: &Queue<Work<T>>,
+    group: usize,
+    emit: &mut dyn FnMut(Done<T>) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>> {
+    match work.pop_waiting(group) {
+        Some(first) => answer_group(reader, gather_with(first, work, group, Work::weight), emit),
+        None => Ok(ControlFlow::Continue(())),
+    }
+}
+
 /// Waits for work, and takes with it what else is waiting, up to a weight. `None` once there will be no more.
 fn gather<W>(work: &Queue<W>, most: usize, weight: impl Fn(&W) -> usize) -> Option<Vec<W>> {
-    let first = work.pop()?;
+    Some(gather_with(work.pop()?, work, most, weight))
+}
+
+/// Takes what else is waiting with something, up to a weight.
+fn gather_with<W>(first: W, work: &Queue<W>, most: usize, weight: impl Fn(&W) -> usize) -> Vec<W> {
     let mut room = most.saturating_sub(weight(&first));
     let mut gathered = vec![first];
     while let Some(next) = work.pop_waiting(room) {
         room -= weight(&next).min(room);
         gathered.push(next);
     }
-    Some(gathered)
+    gathered
 }
 
 fn answer_group<T>(
@@ -103,6 +128,9 @@ fn answer_group<T>(
     gathered: Vec<Work<T>>,
     emit: &mut dyn FnMut(Done<T>) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>> {
+    if emit(Done::Began { work: gathered.len() }).is_break() {
+        return Ok(ControlFlow::Break(()));
+    }
     let mut questions: Vec<Question> = Vec::new();
     let mut waiting: Vec<Vec<(T, Id)>> = Vec::new();
     let mut known: HashMap<Same, usize> = HashMap::new();

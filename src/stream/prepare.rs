@@ -1,44 +1,23 @@
 //! From requests to questions that are ready to be asked: documents are read and tokenised on all cores.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use super::shelf::Shelf;
+use super::questions::{Libraries, Questions, nothing_is_searched};
 use super::turn::{Over, Turn};
 use super::{Queue, Result, Work};
-use crate::document::{ReadAs, Reading, Text};
-use crate::fs;
-use crate::reader::{Document, Question, Reader};
-use crate::request::parser::{Body, Parsed, Ticket};
-use crate::request::reply::DocumentId;
-use crate::request::{DocumentRef, Error, Options};
-use crate::retrieve::Library;
+use crate::reader::{Question, Reader};
+use crate::request::parser::{Parsed, Ticket};
+use crate::request::{DocumentRef, Options};
 use crate::text::BYTES_PER_TOKEN;
 
 /// Turns requests into work, on several threads and in the order of the requests.
 pub struct Preparing<'a> {
     reader: &'a Reader,
-    /// How replies are made, unless a request says otherwise.
-    options: Arc<Options>,
-    shelf: Shelf,
-    /// Bytes that a file named in a request may have.
-    limit: usize,
+    questions: Questions,
     queue: &'a Queue<Work<Ticket>>,
     turn: Turn,
     libraries: &'a Libraries<'a>,
 }
-
-/// Opens what a request wants searched: what it names, or what is searched anyway.
-pub type Libraries<'a> = dyn Fn(Option<&Path>) -> Result<Arc<Library>, Error> + Sync + 'a;
-
-/// Why nothing is found where nobody has said what to search.
-fn not_searched(path: Option<&Path>) -> Error {
-    let path = path.map_or_else(|| "anything".to_owned(), |path| path.display().to_string());
-    Error::NotSearched { reason: format!("cannot search {path}: nothing is searched here") }
-}
-
-/// Bytes of documents and their tokens that are kept in case the next request is about them, too.
-const SHELF: usize = 4 << 20;
 
 /// Tokens of work that a thread prepares before its turn to hand them on.
 pub(super) const AHEAD: usize = 1 << 16;
@@ -53,12 +32,10 @@ impl<'a> Preparing<'a> {
     ) -> Self {
         Self {
             reader,
-            options,
-            shelf: Shelf::new(SHELF),
-            limit,
+            questions: Questions::new(options, limit),
             queue,
             turn: Turn::default(),
-            libraries: &|path| Err(not_searched(path)),
+            libraries: &nothing_is_searched,
         }
     }
 
@@ -90,48 +67,14 @@ impl<'a> Preparing<'a> {
             *weight = 0;
             self.deliver(held, number)
         };
-        let asked = request.request.and_then(|body| {
-            let options = body.parameters.apply(&self.options)?;
-            Ok((body, options))
-        });
-        match asked {
-            Err(problem) => {
-                for ticket in request.tickets {
-                    hand_on(work(ticket, Err(problem.clone().into())))?;
-                }
-            }
-            Ok((Body { mut documents, items, .. }, options)) => {
-                let library = match documents.as_slice() {
-                    [DocumentRef::Search(path)] => Some((self.libraries)(path.as_deref())),
-                    _ => None,
-                };
-                let mut known: Vec<Option<Arc<Document>>> = vec![None; documents.len()];
-                for (ticket, item) in request.tickets.into_iter().zip(items) {
-                    if let Some(library) = &library {
-                        let found = library.clone().map_err(Into::into).and_then(|library| {
-                            let name = ticket.name();
-                            Ok(library.question(self.reader, name, &item.question, &options)?.question)
-                        });
-                        hand_on(work(ticket, found))?;
-                        continue;
-                    }
-                    let range = item.documents;
-                    let mut load = |index: usize| -> Result<Arc<Document>> {
-                        if let Some(loaded) = &known[index] {
-                            return Ok(loaded.clone());
-                        }
-                        // A document that fails does so for each question that needs it.
-                        let loaded = self.load(&mut documents[index], index - range.start)?;
-                        known[index] = Some(loaded.clone());
-                        Ok(loaded)
-                    };
-                    let loaded: Result<Vec<Arc<Document>>> = range.clone().map(&mut load).collect();
-                    let question = loaded
-                        .map(|loaded| Question::new(ticket.name(), item.question, loaded).with(&options));
-                    hand_on(work(ticket, question))?;
-                }
-            }
-        }
+        self.questions.each(
+            self.reader,
+            self.libraries,
+            request.request,
+            request.tickets,
+            &Ticket::name,
+            &mut |ticket, question| hand_on(work(ticket, question)),
+        )?;
         self.deliver(&mut ahead.0, number)?;
         self.turn.pass();
         Ok(())
@@ -144,19 +87,6 @@ impl<'a> Preparing<'a> {
             self.queue.push(work.weight(), work).map_err(|_| Over)?;
         }
         Ok(())
-    }
-
-    fn load(&self, document: &mut DocumentRef, index: usize) -> Result<Arc<Document>> {
-        match document {
-            DocumentRef::Text(text) => {
-                Ok(self.shelf.document(self.reader, DocumentId::Index(index), std::mem::take(text).into())?)
-            }
-            DocumentRef::Search(path) => Err(not_searched(path.as_deref()).into()),
-            DocumentRef::File(path) => {
-                let text = read_file(path, self.limit)?;
-                Ok(self.shelf.document(self.reader, DocumentId::Path(path.display().to_string()), text)?)
-            }
-        }
     }
 }
 
@@ -172,16 +102,6 @@ fn bytes(request: &Parsed) -> usize {
 
 fn work(ticket: Ticket, question: Result<Question>) -> Work<Ticket> {
     Work { ticket_bytes: ticket.bytes(), ticket, question }
-}
-
-/// Reads a file that a request names. A pipe would be waited for, with everybody behind it; a device may never end.
-fn read_file(path: &Path, limit: usize) -> Result<Text> {
-    let about = path.metadata().map_err(|source| fs::Error::Read { path: path.to_owned(), source })?;
-    if !about.is_file() {
-        return Err(Error::NotAFile { path: path.display().to_string() }.into());
-    }
-    let reading = Reading { read_as: ReadAs::Auto, limit: limit as u64, pre: None };
-    Ok(reading.file(path, &path.display().to_string())?)
 }
 
 #[cfg(test)]

@@ -145,6 +145,9 @@ fn embed_group<T>(
     gathered: Vec<TextWork<T>>,
     emit: &mut dyn FnMut(Done<T, Embedded>) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>> {
+    if emit(Done::Began { work: gathered.len() }).is_break() {
+        return Ok(ControlFlow::Break(()));
+    }
     let (mut texts, mut places) = (Vec::new(), Vec::new());
     let mut held: Vec<Option<Held<T>>> = Vec::with_capacity(gathered.len());
     for (place, TextWork { ticket, text }) in gathered.into_iter().enumerate() {

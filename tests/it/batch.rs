@@ -1251,6 +1251,7 @@ fn shared_work_is_done_once() {
     let mut replies = vec![None; asks.len() + 1];
     answer_stream(&reader, &work, usize::MAX, &mut |done| {
         match done {
+            Done::Began { .. } => {}
             Done::Read { windows, .. } => read += windows,
             Done::Reply(ticket, reply) => replies[ticket] = Some(reply.map_err(|error| error.code())),
         }

@@ -18,6 +18,8 @@ mod heads;
 mod help;
 mod hints;
 mod hub;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod metrics;
 mod model;
 mod models;
@@ -28,6 +30,8 @@ mod reader;
 mod retrieval;
 mod rooms;
 mod search;
+#[cfg(feature = "serve")]
+mod serve;
 mod support;
 mod terminal;
 mod tokenizers;

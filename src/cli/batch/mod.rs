@@ -317,6 +317,7 @@ impl Args {
             context: self.context_field.clone(),
             id: self.id_field.clone(),
             files: !self.no_files,
+            parameters: false,
             search: !self.search.is_empty(),
         }
     }

@@ -77,7 +77,7 @@ fn weight(done: &Done<Ticket>) -> usize {
         + match done {
             Done::Reply(ticket, Ok(reply)) => ticket.bytes() + reply.question.len(),
             Done::Reply(ticket, Err(_)) => ticket.bytes(),
-            Done::Read { .. } => 0,
+            Done::Began { .. } | Done::Read { .. } => 0,
         }
 }
 

@@ -70,6 +70,7 @@ impl Writer<'_> {
     pub fn write_all(&mut self, done: &Queue<Done<Ticket>>) -> Result<()> {
         while let Some(next) = done.pop() {
             match next {
+                Done::Began { .. } => {}
                 Done::Read { windows, tokens, model } => {
                     self.report.tally.windows += windows as u64;
                     self.report.tally.tokens += tokens as u64;

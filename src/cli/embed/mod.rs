@@ -138,7 +138,7 @@ fn weight(done: &Done<Ticket, Embedded>) -> usize {
     OVERHEAD
         + match done {
             Done::Reply(_, Ok(embedded)) => size_of::<f32>() * embedded.vector.len(),
-            Done::Reply(_, Err(_)) | Done::Read { .. } => 0,
+            Done::Reply(_, Err(_)) | Done::Began { .. } | Done::Read { .. } => 0,
         }
 }
 

@@ -37,6 +37,7 @@ impl<'a, 'o> Writer<'a, 'o> {
     pub fn write_all(&mut self, done: &Queue<Done<Ticket, Embedded>>) -> Result<()> {
         while let Some(next) = done.pop() {
             match next {
+                Done::Began { .. } => {}
                 Done::Read { tokens, model, .. } => {
                     self.report.tally.tokens += tokens as u64;
                     self.report.tally.model += model;

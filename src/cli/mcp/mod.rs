@@ -1,0 +1,52 @@
+//! `spanqa mcp`: the library's session for agents, with folders and a model.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use spanqa::mcp::{Loading, Ready, Roots, serve};
+use spanqa::request::Options;
+
+use super::Outcome;
+use super::options::{CareArgs, ReaderArgs};
+
+/// Give agents exact quotations: a session of the Model Context Protocol on standard input and output
+///
+/// An agent, or an editor that holds one, starts this program and calls its tools: find_quotes answers a question with the words of a file,
+/// read_lines shows what stands around them, verify_quote says whether a quotation is exact, status says what can be read. Nothing
+/// is written, nothing is fetched, and nothing outside the folders is read.
+///
+/// The session begins at once; the model is loaded behind it. It ends when the input ends.
+#[derive(clap::Args, Clone)]
+pub struct Args {
+    /// A folder below which files may be read; may be repeated
+    #[arg(long, value_name = "DIR", required = true, num_args = 1.., help_heading = "Files")]
+    root: Vec<PathBuf>,
+    #[command(flatten)]
+    care: CareArgs,
+    #[command(flatten)]
+    reader: ReaderArgs,
+}
+
+pub fn run(args: &Args, _: &mut dyn Write) -> Result<Outcome> {
+    let roots = Roots::new(&args.root)?;
+    let model = Loading::default();
+    std::thread::spawn({
+        let (args, model) = (args.clone(), model.clone());
+        // Standard output belongs to the session; the reason goes to whoever calls.
+        move || model.done(args.open().map_err(|error| super::message(&error)))
+    });
+    serve(roots, model)?;
+    Ok(Outcome::Success)
+}
+
+impl Args {
+    fn open(&self) -> Result<Ready> {
+        let read = self.reader.read(self.reader.decoding.reads());
+        let limits = self.reader.limits.limits(read)?;
+        let resolved = self.reader.resolve(true)?;
+        let decoding = self.care.decoding(&self.reader.decoding, &resolved, true)?;
+        let options = Options { decoding, limits, read, ..Options::default() };
+        Ok(Ready { reader: self.reader.open(&resolved, true)?, options })
+    }
+}

@@ -1,0 +1,162 @@
+//! Who may wait: work is counted in tokens of windows, because one request may be worth a thousand others.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+/// Tokens that wait or are in the model, and how many may.
+pub struct Admission {
+    capacity: usize,
+    held: AtomicUsize,
+    freed: Notify,
+    /// Tokens a second that go through the model; 0 until something was measured.
+    rate: Mutex<f64>,
+}
+
+/// There is too much work already.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Full {
+    /// Seconds after which it is worth asking again.
+    pub retry_after: u64,
+}
+
+/// How much the latest measurement counts.
+const LATEST: f64 = 0.2;
+
+/// Nobody is sent away for longer, in seconds.
+const LONGEST: f64 = 60.0;
+
+impl Admission {
+    /// Lets so many tokens wait.
+    pub fn new(capacity: usize) -> Arc<Self> {
+        Arc::new(Self {
+            capacity: capacity.max(1),
+            held: AtomicUsize::new(0),
+            freed: Notify::new(),
+            rate: Mutex::new(0.0),
+        })
+    }
+
+    /// Takes work on if there is any room. The last one that is let in may need more than is left: of a large request nobody could say
+    /// when to come again.
+    pub fn admit(self: &Arc<Self>, tokens: usize) -> Result<Held, Full> {
+        let room = |held: usize| (held < self.capacity).then(|| held.saturating_add(tokens));
+        match self.held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, room) {
+            Ok(_) => Ok(Held { admission: self.clone(), tokens }),
+            Err(_) => Err(Full { retry_after: self.retry_after() }),
+        }
+    }
+
+    /// Takes work on as soon as there is room.
+    pub async fn wait(self: &Arc<Self>, tokens: usize) -> Held {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            // Before looking, so that nothing is missed between the two.
+            freed.as_mut().enable();
+            if let Ok(held) = self.admit(tokens) {
+                return held;
+            }
+            freed.await;
+        }
+    }
+
+    /// Counts work that was let in as a part of something else.
+    pub fn hold(self: &Arc<Self>, tokens: usize) -> Held {
+        self.held.fetch_add(tokens, Ordering::SeqCst);
+        Held { admission: self.clone(), tokens }
+    }
+
+    /// Tokens that wait or are in the model.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    /// Notes how long the model took for some tokens.
+    pub fn measured(&self, tokens: usize, time: Duration) {
+        if tokens == 0 || time.is_zero() {
+            return;
+        }
+        let now = tokens as f64 / time.as_secs_f64();
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        *rate = if *rate > 0.0 { *rate + LATEST * (now - *rate) } else { now };
+    }
+
+    /// Seconds until what waits now is done, at least 1.
+    pub fn retry_after(&self) -> u64 {
+        let rate = *self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        let seconds = if rate > 0.0 { self.held() as f64 / rate } else { 1.0 };
+        seconds.ceil().clamp(1.0, LONGEST) as u64
+    }
+}
+
+/// Some work that was let in; dropped when it is done.
+pub struct Held {
+    admission: Arc<Admission>,
+    tokens: usize,
+}
+
+impl Held {
+    /// How many tokens it is.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.admission.held.fetch_sub(self.tokens, Ordering::SeqCst);
+        self.admission.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_until_too_much_waits() {
+        let admission = Admission::new(100);
+        let small = admission.admit(99).unwrap();
+        // However large, once there is room.
+        let large = admission.admit(1_000_000).unwrap();
+        assert_eq!((admission.held(), large.tokens()), (1_000_099, 1_000_000));
+        assert!(admission.admit(1).is_err());
+        drop(large);
+        assert!(admission.admit(0).is_ok());
+        drop(small);
+        assert_eq!(admission.held(), 0);
+    }
+
+    #[test]
+    fn the_time_to_wait_is_what_waits_by_what_was_measured() {
+        let admission = Admission::new(10);
+        let _held = admission.admit(5000).unwrap();
+        assert_eq!(admission.admit(1).err(), Some(Full { retry_after: 1 }));
+        admission.measured(100, Duration::from_secs(1));
+        assert_eq!(admission.retry_after(), 50);
+        admission.measured(1_000_000, Duration::from_secs(1));
+        assert_eq!(admission.retry_after(), 1);
+        let _more = admission.hold(1_000_000_000_000);
+        assert_eq!(admission.retry_after(), 60);
+    }
+
+    #[test]
+    fn who_waits_is_let_in_when_something_is_done() {
+        let admission = Admission::new(10);
+        let first = admission.admit(10).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let waits = tokio::spawn({
+                let admission = admission.clone();
+                async move { admission.wait(7).await.tokens() }
+            });
+            tokio::task::yield_now().await;
+            assert!(!waits.is_finished());
+            drop(first);
+            assert_eq!(waits.await.unwrap(), 7);
+        });
+    }
+}

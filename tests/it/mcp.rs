@@ -1,0 +1,240 @@
+//! `spanqa mcp`: scripted sessions of both eras of the protocol.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::{run, spanqa};
+
+const TEXT: &str = "The lighthouse stands on a rock.\nIt was built by Ingrid Dahl in 1871.\n\nThe keeper said: “It’s over”.\n";
+
+/// A session from the agent's side.
+struct Agent {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    /// What every request carries, in the newer era.
+    meta: Option<Value>,
+    id: u64,
+}
+
+impl Agent {
+    fn start(folder: &Path) -> Self {
+        let mut child = spanqa(&["mcp", "--root", &folder.display().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
+        Self { child, input, output, meta: None, id: 0 }
+    }
+
+    fn send(&mut self, message: &Value) {
+        writeln!(self.input.as_mut().unwrap(), "{message}").unwrap();
+    }
+
+    /// Sends a request and reads its response, whatever is said in between.
+    fn ask(&mut self, method: &str, params: Value) -> Value {
+        self.id += 1;
+        let mut params = params;
+        if let Some(meta) = &self.meta {
+            params["_meta"] = meta.clone();
+        }
+        self.send(&json!({"jsonrpc": "2.0", "id": self.id, "method": method, "params": params}));
+        loop {
+            let mut line = String::new();
+            assert!(self.output.read_line(&mut line).unwrap() > 0, "the session ended at {method}");
+            // Nothing but the protocol is on standard output.
+            let message: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(message["jsonrpc"], "2.0", "{message}");
+            if message["id"] == self.id {
+                return message;
+            }
+        }
+    }
+
+    /// As clients before 2026 begin.
+    fn initialize(&mut self) -> Value {
+        let client = json!({"name": "test", "version": "1"});
+        let asked = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": client});
+        let answer = self.ask("initialize", asked);
+        self.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+        answer["result"].clone()
+    }
+
+    /// As later ones do, who begin with any request.
+    fn discover(&mut self) -> Value {
+        self.meta = Some(json!({
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }));
+        self.ask("server/discover", json!({}))["result"].clone()
+    }
+
+    fn call(&mut self, tool: &str, arguments: Value) -> Value {
+        self.ask("tools/call", json!({"name": tool, "arguments": arguments}))["result"].clone()
+    }
+
+    /// What a tool found.
+    fn found(&mut self, tool: &str, arguments: Value) -> Value {
+        let result = self.call(tool, arguments);
+        assert_ne!(result["isError"], true, "{result}");
+        // For agents that read texts only.
+        let text: Value = serde_json::from_str(result["content"][0]["text"].as_str().unwrap()).unwrap();
+        assert_eq!(text, result["structuredContent"]);
+        text
+    }
+
+    /// What a tool says when it cannot do what it was asked.
+    fn refused(&mut self, tool: &str, arguments: Value) -> String {
+        let result = self.call(tool, arguments);
+        assert_eq!(result["isError"], true, "{result}");
+        result["content"][0]["text"].as_str().unwrap().to_owned()
+    }
+
+    /// The end of the input is the end of the process.
+    fn end(mut self) {
+        drop(self.input.take());
+        let ended = self.child.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+        assert!(ended.stderr.is_empty(), "{ended:?}");
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("light house.txt"), TEXT).unwrap();
+    std::fs::write(folder.path().join("other.txt"), "Ferries leave at noon.\n").unwrap();
+    std::fs::write(folder.path().join("picture.png"), b"\x89PNG\r\n\x1a\n\0\0").unwrap();
+    folder
+}
+
+fn use_tools(agent: &mut Agent) {
+    let tools = agent.ask("tools/list", json!({}))["result"]["tools"].clone();
+    let names: Vec<&str> =
+        tools.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["find_quotes", "read_lines", "verify_quote", "status"]);
+    for tool in tools.as_array().unwrap() {
+        assert_eq!(tool["annotations"]["readOnlyHint"], true);
+        assert_eq!(tool["inputSchema"]["additionalProperties"], false);
+        assert!(
+            tool["outputSchema"].is_object() && tool["description"].as_str().unwrap().len() > 40,
+            "{tool}"
+        );
+    }
+
+    let found = agent.found("find_quotes", json!({"question": "Who built the lighthouse?"}));
+    let answer = &found["answers"][0];
+    assert_eq!((&found["answered"], &answer["text"]), (&json!(true), &json!("Ingrid Dahl")), "{found}");
+    assert_eq!((&answer["document"], &answer["line"]), (&json!("light house.txt"), &json!(2)));
+    assert_eq!(answer["sentence"].as_str().unwrap().trim(), "It was built by Ingrid Dahl in 1871.");
+    let uri = answer["uri"].as_str().unwrap();
+    assert!(uri.starts_with("file:///") && uri.ends_with("/light%20house.txt"), "{uri}");
+    // No answer is a result.
+    let none =
+        agent.found("find_quotes", json!({"question": "Who is the mayor of Oslo?", "paths": ["other.txt"]}));
+    assert_eq!(none["answered"], false, "{none}");
+    let strict = json!({"question": "Who built the lighthouse?", "min_margin": 1000});
+    assert_eq!(agent.found("find_quotes", strict)["answered"], false);
+
+    let lines = agent.found("read_lines", json!({"path": "light house.txt", "from": 2, "count": 2}));
+    assert_eq!(lines["lines"][0], json!({"line": 2, "text": "It was built by Ingrid Dahl in 1871."}));
+    assert_eq!((&lines["total"], &lines["next"]), (&json!(4), &json!(4)));
+    assert_eq!(agent.found("read_lines", json!({"path": "light house.txt", "from": 4}))["next"], Value::Null);
+
+    let verdict = |found: &Value| (found["verdict"].as_str().unwrap().to_owned(), found["line"].as_u64());
+    let quoted =
+        agent.found("verify_quote", json!({"quote": "built by Ingrid Dahl", "path": "light house.txt"}));
+    assert_eq!(verdict(&quoted), ("exact".into(), Some(2)));
+    let quoted = agent.found("verify_quote", json!({"quote": "\"it's OVER\""}));
+    assert_eq!((verdict(&quoted), &quoted["text"]), (("normalised".into(), Some(4)), &json!("“It’s over”")));
+    let quoted = agent.found("verify_quote", json!({"quote": "It was built by Ingrid Berg in 1871"}));
+    assert_eq!(verdict(&quoted), ("near".into(), Some(2)), "{quoted}");
+    assert!(quoted["differences"].to_string().contains("Berg"), "{quoted}");
+    let quoted = agent.found("verify_quote", json!({"quote": "Nobody ever wrote this sentence here"}));
+    assert_eq!(verdict(&quoted), ("absent".into(), None));
+
+    let status = agent.found("status", json!({}));
+    assert_eq!((&status["model"]["state"], &status["model"]["name"]), (&json!("ready"), &json!("builtin")));
+
+    for (tool, arguments, said) in [
+        ("find_quotes", json!({"question": "who?", "folder": "x"}), "unknown field `folder`"),
+        ("find_quotes", json!({"question": " "}), "the question is empty"),
+        ("find_quotes", json!({}), "missing field `question`"),
+        ("find_quotes", json!({"question": "who?", "paths": ["picture.png"]}), "picture.png"),
+        ("read_lines", json!({"path": "../secret.txt"}), "there is no file ../secret.txt below the roots"),
+        ("read_lines", json!({"path": "/etc/hostname"}), "there is no file /etc/hostname below the roots"),
+        ("verify_quote", json!({"quote": ""}), "the quotation is empty"),
+        ("status", json!({"verbose": true}), "unknown field `verbose`"),
+    ] {
+        let reason = agent.refused(tool, arguments);
+        assert!(reason.contains(said), "{said}: {reason}");
+    }
+    assert_eq!(
+        agent.ask("tools/call", json!({"name": "write_file", "arguments": {}}))["error"]["code"],
+        -32602
+    );
+    assert_eq!(agent.ask("resources/nothing", json!({}))["error"]["code"], -32601);
+}
+
+#[test]
+fn sessions_that_begin_with_initialize() {
+    let folder = folder();
+    let mut agent = Agent::start(folder.path());
+    let hello = agent.initialize();
+    assert_eq!(
+        (&hello["protocolVersion"], &hello["serverInfo"]["name"]),
+        (&json!("2025-06-18"), &json!("spanqa"))
+    );
+    assert!(hello["instructions"].as_str().unwrap().contains("find_quotes"));
+    use_tools(&mut agent);
+    assert_eq!(agent.call("status", json!({}))["resultType"], Value::Null);
+    agent.end();
+}
+
+#[test]
+fn sessions_without_a_beginning() {
+    let folder = folder();
+    let mut agent = Agent::start(folder.path());
+    let hello = agent.discover();
+    assert!(hello["supportedVersions"].to_string().contains("2026-07-28"), "{hello}");
+    use_tools(&mut agent);
+    assert_eq!(agent.call("status", json!({}))["resultType"], "complete");
+    agent.end();
+}
+
+/// A file that has changed is read again.
+#[test]
+fn files_are_as_they_are_now() {
+    let folder = folder();
+    let mut agent = Agent::start(folder.path());
+    agent.initialize();
+    let asked = json!({"path": "other.txt"});
+    assert_eq!(agent.found("read_lines", asked.clone())["total"], 1);
+    std::fs::write(folder.path().join("other.txt"), "Ferries leave at noon.\nNot on Sundays.\n").unwrap();
+    assert_eq!(agent.found("read_lines", asked.clone())["total"], 2);
+    std::fs::remove_file(folder.path().join("other.txt")).unwrap();
+    agent.refused("read_lines", asked);
+    agent.end();
+}
+
+#[test]
+fn a_model_that_is_not_there_is_told_to_whoever_needs_it() {
+    let folder = folder();
+    let mut child = spanqa(&["mcp", "--root", &folder.path().display().to_string(), "--model", "./none"]);
+    let mut child =
+        child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
+    let mut agent = Agent { child, input, output, meta: None, id: 0 };
+    agent.initialize();
+    let reason = agent.refused("find_quotes", json!({"question": "who?"}));
+    assert!(reason.contains("none"), "{reason}");
+    // What needs no model works all the same.
+    assert_eq!(agent.found("verify_quote", json!({"quote": "Ferries leave"}))["verdict"], "exact");
+    agent.end();
+    run(&["mcp", "--root", "./no-such-folder"]).fails_with("no-such-folder is no folder that can be read");
+}
