@@ -241,7 +241,7 @@ fn a_corpus_has_ids_titles_and_bad_lines() {
     let place = ["document", "text", "start", "end", "line"].map(|field| result[field].clone());
     assert_eq!(place, [json!("7"), json!(text), json!(0), json!(text.chars().count()), json!(1)]);
     let again = desk.run(&["ask", "--search", "Who sells the tickets?", &corpus, "--always-answer"]);
-    assert_eq!((again.code, again.stderr.contains("skipped")), (Some(0), false), "{again:?}");
+    assert_eq!(again.code, Some(0), "{again:?}");
     let answer = &again.records()[0]["answers"][0];
     let [start, end] = ["start", "end"].map(|field| answer[field].as_u64().unwrap() as usize);
     let quoted: String = text.chars().take(end).skip(start).collect();
@@ -339,11 +339,14 @@ fn a_file_that_two_folders_hold_is_found_once() {
 
 #[test]
 fn an_index_inside_the_folder_is_no_text_of_it() {
-    let desk = Desk::new();
-    desk.write("a.txt", "lamp");
-    for index in [format!("{}/indexes", desk.root()), desk.root().to_owned()] {
+    for inside in ["indexes", ""] {
+        let desk = Desk::new();
+        // A folder whose name is not hidden: its index has that name, too.
+        desk.write("pages/a.txt", "lamp");
+        let pages = format!("{}/pages", desk.root());
+        let index = format!("{pages}/{inside}");
         for _ in 0..2 {
-            let made = run(&["index", desk.root(), "--index", &index]);
+            let made = run(&["index", &pages, "--index", &index]);
             assert_eq!((&made.records()[0]["texts"], made.stderr.as_str()), (&json!(1), ""), "{made:?}");
         }
     }
