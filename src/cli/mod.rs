@@ -136,6 +136,11 @@ pub fn parse() -> Cli {
 
 /// Runs the command that was typed.
 pub fn run(cli: Cli) -> Result<Outcome> {
+    // Its session writes to standard output itself, which would wait for the lock that is taken below.
+    #[cfg(feature = "mcp")]
+    if let Command::Mcp(args) = &cli.command {
+        return mcp::run(args);
+    }
     let mut out = stdout::Stdout::new();
     run_command(cli.command, &mut out).map_err(|error| out.refused().map_or(error, anyhow::Error::from))
 }
@@ -152,7 +157,7 @@ fn run_command(command: Command, out: &mut dyn Write) -> Result<Outcome> {
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(&args, out),
         #[cfg(feature = "mcp")]
-        Command::Mcp(args) => mcp::run(&args, out),
+        Command::Mcp(args) => mcp::run(&args),
         Command::Eval(args) => eval::run(&args, out),
         Command::Compare(args) => compare::run(&args, out),
         Command::Tune(args) => tune::run(&args, out),

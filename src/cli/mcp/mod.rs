@@ -1,6 +1,5 @@
 //! `spanqa mcp`: the library's session for agents, with folders and a model.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -28,7 +27,7 @@ pub struct Args {
     reader: ReaderArgs,
 }
 
-pub fn run(args: &Args, _: &mut dyn Write) -> Result<Outcome> {
+pub fn run(args: &Args) -> Result<Outcome> {
     let roots = Roots::new(&args.root)?;
     let model = Loading::default();
     std::thread::spawn({
