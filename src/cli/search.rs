@@ -10,7 +10,7 @@ use spanqa::rerank::{By, Corpus, Ranker, Source, Wanted};
 use spanqa::retrieve::SearchBy;
 
 use super::inputs::FileArgs;
-use super::rank::order::OrderArgs;
+use super::rank::order::{OrderArgs, READ};
 use super::searching::SearchArgs;
 use super::{Outcome, Usage, terminal, walk};
 
@@ -55,7 +55,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let mut library = args.search.open(&paths, &args.files, args.order.quiet, &mut note)?;
     let model = args.search.place.embedder(&paths, &args.files)?;
     let mut opened = args.order.open(model.as_deref())?;
-    let wanted = Wanted { matching: true, ..args.order.wanted(SHOWN) };
+    let mut wanted = Wanted { matching: true, ..args.order.wanted(SHOWN) };
+    if args.order.read.is_none() {
+        // Of a large folder all passages that share a word are too many for any model.
+        wanted.read = READ;
+    }
     let mut vector = None;
     if let Some((embedder, model)) = opened.ranker.embedder().zip(model) {
         // What is new has no vector yet.

@@ -295,7 +295,7 @@ impl SearchArgs {
                 if error.is::<Usage>() || is_hopeless || !is_there(&place) {
                     return Err(error);
                 }
-                note(format!("{error:#}; searching what is there"));
+                note(format!("{}; searching what is there", super::message(&error)));
             }
             match Index::open(&place.folder, &place.root)? {
                 Some(index) => indexes.push(index),

@@ -8,12 +8,8 @@ use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 use super::Cli;
 
-/// The error with what was probably meant: another command, or a flag that is missing.
+/// The error with what was probably meant.
 pub fn nearer(mut error: Error, words: impl Iterator<Item = String>) -> Error {
-    if lacks_recursive(&error) {
-        suggest(&mut error, WITH_RECURSIVE);
-        return error;
-    }
     if error.kind() != ErrorKind::InvalidSubcommand || error.get(ContextKind::SuggestedSubcommand).is_some() {
         return error;
     }
@@ -34,15 +30,6 @@ fn suggest(error: &mut Error, text: &str) {
     let mut tip = StyledStr::new();
     tip.push_str(text);
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
-}
-
-const WITH_RECURSIVE: &str = "-g, --type, --max-depth, --hidden and --no-ignore choose among the files below folders: add -r to read those";
-
-/// Whether flags were given that mean something only beside `-r`.
-fn lacks_recursive(error: &Error) -> bool {
-    error.kind() == ErrorKind::MissingRequiredArgument
-        && matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::Strings(missing))
-            if missing.iter().any(|flag| flag == "--recursive"))
 }
 
 /// The commands that could have stood where the mistyped one does.
@@ -90,14 +77,6 @@ mod tests {
     fn what_is_like_nothing_is_not_guessed_at() {
         let message = message(&["zzz"]);
         assert!(message.contains("zzz") && !message.contains("tip:"), "{message}");
-    }
-
-    #[test]
-    fn what_needs_another_flag_says_which() {
-        for flag in ["-g=*.md", "--type=md", "--hidden"] {
-            let message = message(&["ask", "who", "notes", flag]);
-            assert!(message.contains("add -r"), "{message}");
-        }
     }
 
     #[test]

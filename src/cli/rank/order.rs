@@ -27,7 +27,7 @@ const ORDERS: &[(&str, &str)] = &[
 ];
 
 /// How many passages a model reads unless more are asked for.
-const READ: usize = 100;
+pub const READ: usize = 100;
 
 /// How passages are put in order and printed.
 #[derive(clap::Args)]
@@ -43,7 +43,7 @@ pub struct OrderArgs {
     min_score: Option<f64>,
     /// With a model: read only these many passages that share most words with the question, or all [default: 100; all for embeddings]
     #[arg(long, value_name = "N|all", help_heading = "Order")]
-    read: Option<Read>,
+    pub read: Option<Read>,
     /// How to print passages; SPANQA_FORMAT sets it for good [default: json]
     #[arg(short, long, value_enum)]
     pub format: Option<Format>,
