@@ -314,6 +314,8 @@ fn a_request_is_not_waited_for_beyond_its_time() {
     local.gate.close();
     let late = local.at.post("/v1/answer", &question());
     assert_eq!(late.code(), (504, "deadline_exceeded".into()));
+    let behind = local.at.post("/v1/answer", &question());
+    assert_eq!(behind.code(), (504, "deadline_exceeded".into()));
     local.gate.open();
     local.at.until(|at| at.metric("spanqa_queue_tokens") == 0.0);
     // What nobody waited for any more while it was queued is not read.
@@ -367,6 +369,11 @@ fn bodies_have_bounds() {
     let long = format!("{{\"question\": \"who?\", \"context\": \"{}\"}}", "king ".repeat(100_000));
     let refused = local.at.ask("POST", "/v1/answer", &[json], long.as_bytes());
     assert_eq!(refused.code(), (413, "request_too_long".into()));
+    // One that is announced is refused before anything is made ready for it.
+    let announced = ("content-length", "1000000000000000");
+    let mut refused = [0; 12];
+    local.at.send("POST", "/v1/answer", &[json, announced], b"{").read_exact(&mut refused).unwrap();
+    assert_eq!(&refused, b"HTTP/1.1 413");
     // Without a length nobody knows before.
     let chunked = format!("{:x}\r\n{long}\r\n0\r\n\r\n", long.len());
     let refused =
@@ -482,6 +489,18 @@ fn a_model_folder_may_vanish() {
 }
 
 #[test]
+fn who_is_one_too_many_waits() {
+    let local = Local::start(bounds(|bounds| bounds.connections = 1));
+    let first = local.at.connect();
+    let mut second = local.at.send("GET", "/health", &[], b"");
+    second.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(second.read(&mut [0]).is_err());
+    drop(first);
+    second.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    assert_eq!(Response::read(&mut second).status, 200);
+}
+
+#[test]
 fn a_panic_of_the_model_is_an_answer_and_the_server_lives() {
     for lanes in [0, 2] {
         let local = Local::loading(Config::default());
@@ -577,7 +596,10 @@ fn the_end_has_two_steps_and_loses_nothing() {
     let mut first = local.at.send("POST", "/v1/answer", &[], body.as_bytes());
     local.at.until(|at| at.metric("spanqa_batch_current_size") == 1.0);
     local.control.leave();
-    let ready = local.at.get("/ready");
+    // It asks for no more over this connection, and ends it.
+    let mut stream = local.at.connect();
+    stream.write_all(b"GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let ready = Response::read(&mut stream);
     assert_eq!((ready.status, ready.header("connection")), (503, Some("close")));
     // It still takes requests.
     let mut second = local.at.send("POST", "/v1/answer", &[], body.as_bytes());
@@ -586,6 +608,9 @@ fn the_end_has_two_steps_and_loses_nothing() {
     let _idle = local.at.connect();
     local.control.drain();
     local.at.until(|at| TcpStream::connect(at.0).is_err());
+    // Longer than it waits for what has arrived at the last moment.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!local.running.as_ref().unwrap().is_finished());
     local.gate.open();
     assert_eq!(Response::read(&mut first).status, 200);
     assert_eq!(Response::read(&mut second).status, 200);
