@@ -11,9 +11,6 @@ use super::simd::{Codes, Kernel, Simd};
 /// Rows that one thread encodes at a time.
 const BLOCK_ROWS: usize = 16;
 
-/// The largest code of a weight.
-const LARGEST_CODE: f32 = 127.0;
-
 const ROUNDER: f32 = 12_582_912.0;
 
 impl Codes {
@@ -24,7 +21,8 @@ impl Codes {
         words: impl Iterator<Item = &'a mut i32>,
     ) -> (f32, f32) {
         let largest = weights.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
-        let inverse = if largest > 0.0 { LARGEST_CODE / largest } else { 0.0 };
+        let largest_code = self.largest_weight() as f32;
+        let inverse = if largest > 0.0 { largest_code / largest } else { 0.0 };
         let mut total = 0;
         let bits = 8 * self.bytes();
         for (word, weights) in words.zip(weights.chunks(self.per_word())) {
@@ -38,7 +36,7 @@ impl Codes {
         }
         // A weight that is not a number must not become one.
         let poison: f32 = weights.iter().map(|weight| weight * 0.0).sum();
-        (largest / LARGEST_CODE + poison, total as f32)
+        (largest / largest_code + poison, total as f32)
     }
 }
 

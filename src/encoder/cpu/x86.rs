@@ -59,7 +59,7 @@ impl Avx512Vnni {
 impl Simd for Avx2 {
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6;
-    const CODES: Codes = Codes::Signed16;
+    const CODES: Codes = Codes::Unsigned8By7;
     type Floats = __m256;
     type Words = __m256i;
 
@@ -163,15 +163,50 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn transpose(self, (from, from_stride): (*const f32, usize), (to, to_stride): (*mut f32, usize)) {
+        unsafe {
+            let mut rows = [_mm256_setzero_ps(); 8];
+            for (row, numbers) in rows.iter_mut().enumerate() {
+                *numbers = _mm256_loadu_ps(from.add(row * from_stride));
+            }
+            // Pairs of rows, number by number.
+            let mut pairs = rows;
+            for place in 0..4 {
+                let (a, b) = (rows[2 * place], rows[2 * place + 1]);
+                pairs[2 * place] = _mm256_unpacklo_ps(a, b);
+                pairs[2 * place + 1] = _mm256_unpackhi_ps(a, b);
+            }
+            // Fours of rows: half `h` of `fours[4 * f + c]` is column `4 * h + c` of rows `4 * f` to `4 * f + 3`.
+            let mut fours = pairs;
+            for four in 0..2 {
+                for half in 0..2 {
+                    let (a, b) = (pairs[4 * four + half], pairs[4 * four + half + 2]);
+                    fours[4 * four + 2 * half] = _mm256_shuffle_ps::<0x44>(a, b);
+                    fours[4 * four + 2 * half + 1] = _mm256_shuffle_ps::<0xee>(a, b);
+                }
+            }
+            for column in 0..4 {
+                let (a, b) = (fours[column], fours[4 + column]);
+                _mm256_storeu_ps(to.add(column * to_stride), _mm256_permute2f128_ps::<0x20>(a, b));
+                _mm256_storeu_ps(to.add((4 + column) * to_stride), _mm256_permute2f128_ps::<0x31>(a, b));
+            }
+        }
+    }
+
+    #[inline(always)]
     fn dot(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)) }
+        unsafe {
+            let pairs = _mm256_maddubs_epi16(a, b);
+            _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        }
     }
 
     #[inline(always)]
     unsafe fn store_codes(self, to: *mut u8, value: __m256i) {
         unsafe {
-            let halves = _mm_packs_epi32(_mm256_castsi256_si128(value), _mm256_extracti128_si256::<1>(value));
-            _mm_storeu_si128(to.cast(), halves);
+            let halves =
+                _mm_packus_epi32(_mm256_castsi256_si128(value), _mm256_extracti128_si256::<1>(value));
+            _mm_storel_epi64(to.cast(), _mm_packus_epi16(halves, halves));
         }
     }
 }
@@ -198,18 +233,14 @@ impl Simd for AvxVnni {
 
     #[inline(always)]
     unsafe fn store_codes(self, to: *mut u8, value: __m256i) {
-        unsafe {
-            let halves =
-                _mm_packus_epi32(_mm256_castsi256_si128(value), _mm256_extracti128_si256::<1>(value));
-            _mm_storel_epi64(to.cast(), _mm_packus_epi16(halves, halves));
-        }
+        unsafe { self.0.store_codes(to, value) }
     }
 }
 
 impl Simd for Avx512 {
     const LANES: usize = 16;
     const TILE_ROWS: usize = 12;
-    const CODES: Codes = Codes::Signed16;
+    const CODES: Codes = Codes::Unsigned8By7;
     type Floats = __m512;
     type Words = __m512i;
 
@@ -355,12 +386,15 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn dot(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
-        unsafe { _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)) }
+        unsafe {
+            let pairs = _mm512_maddubs_epi16(a, b);
+            _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+        }
     }
 
     #[inline(always)]
     unsafe fn store_codes(self, to: *mut u8, value: __m512i) {
-        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtsepi32_epi16(value)) }
+        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(value)) }
     }
 }
 
@@ -386,6 +420,6 @@ impl Simd for Avx512Vnni {
 
     #[inline(always)]
     unsafe fn store_codes(self, to: *mut u8, value: __m512i) {
-        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(value)) }
+        unsafe { self.0.store_codes(to, value) }
     }
 }
