@@ -82,7 +82,8 @@ impl Default for Bounds {
             header: Duration::from_secs(30),
             body_read: Duration::from_secs(30),
             shutdown_delay: Duration::from_secs(5),
-            drain: Duration::from_secs(25),
+            // With the delay below the 30 s that Kubernetes gives.
+            drain: Duration::from_secs(20),
         }
     }
 }

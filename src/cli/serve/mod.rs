@@ -128,7 +128,7 @@ pub struct Args {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time, env = "SPANQA_SHUTDOWN_DELAY", help_heading = "Bounds")]
     shutdown_delay: Duration,
     /// How long requests may take that were begun by then
-    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = time, env = "SPANQA_DRAIN_TIMEOUT", help_heading = "Bounds")]
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = time, env = "SPANQA_DRAIN_TIMEOUT", help_heading = "Bounds")]
     drain_timeout: Duration,
     /// Start no server: exit 0 if the one on this machine at --port is ready, 1 if it is not; for health checks of containers
     #[arg(long)]
