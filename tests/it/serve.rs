@@ -334,7 +334,7 @@ fn a_stream_shuts_nobody_out() {
         let mut stream = stream.try_clone().unwrap();
         move || drop(stream.write_all(lines.as_bytes()))
     });
-    local.at.until(|at| at.metric("spanqa_queue_size") > 20.0);
+    local.at.until(|at| at.metric("spanqa_queue_size") > 0.0);
     std::thread::sleep(Duration::from_millis(300));
     let waiting = local.at.metric("spanqa_queue_tokens");
     assert!(waiting < 50_000.0, "{waiting}");
