@@ -46,9 +46,10 @@ impl Admission {
     }
 
     fn hold_below(self: &Arc<Self>, most: usize, tokens: usize) -> Option<Held> {
-        let room = |held: usize| (held < most).then(|| held.saturating_add(tokens));
+        let counted = self.counted(tokens);
+        let room = |held: usize| (held < most).then(|| held.saturating_add(counted));
         let held = self.held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, room);
-        held.is_ok().then(|| Held { admission: self.clone(), tokens })
+        held.is_ok().then(|| Held { admission: self.clone(), tokens, counted })
     }
 
     /// Takes work on as soon as less than `most` waits, and there is room.
@@ -67,8 +68,15 @@ impl Admission {
 
     /// Counts work that was let in as a part of something else.
     pub fn hold(self: &Arc<Self>, tokens: usize) -> Held {
-        self.held.fetch_add(tokens, Ordering::SeqCst);
-        Held { admission: self.clone(), tokens }
+        let counted = self.counted(tokens);
+        self.held.fetch_add(counted, Ordering::SeqCst);
+        Held { admission: self.clone(), tokens, counted }
+    }
+
+    /// What some work takes of the room: never more than half of it, as others have their turn between its batches. A single long document
+    /// would have all others sent away for as long as it is read.
+    fn counted(&self, tokens: usize) -> usize {
+        tokens.min(self.capacity.div_ceil(2))
     }
 
     /// Tokens that wait or are in the model.
@@ -98,6 +106,7 @@ impl Admission {
 pub struct Held {
     admission: Arc<Admission>,
     tokens: usize,
+    counted: usize,
 }
 
 impl Held {
@@ -109,7 +118,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.admission.held.fetch_sub(self.tokens, Ordering::SeqCst);
+        self.admission.held.fetch_sub(self.counted, Ordering::SeqCst);
         self.admission.freed.notify_waiters();
     }
 }
@@ -121,27 +130,30 @@ mod tests {
     #[test]
     fn there_is_room_until_too_much_waits() {
         let admission = Admission::new(100);
-        let small = admission.admit(99).unwrap();
-        // However large, once there is room.
+        // However large, and there is room left for others.
         let large = admission.admit(1_000_000).unwrap();
-        assert_eq!((admission.held(), large.tokens()), (1_000_099, 1_000_000));
+        assert_eq!((admission.held(), large.tokens()), (50, 1_000_000));
+        let (small, other) = (admission.admit(49).unwrap(), admission.admit(50).unwrap());
+        assert_eq!(admission.held(), 149);
         assert!(admission.admit(1).is_err());
-        drop(large);
+        drop(other);
         assert!(admission.admit(0).is_ok());
-        drop(small);
+        drop((large, small));
         assert_eq!(admission.held(), 0);
     }
 
     #[test]
     fn the_time_to_wait_is_what_waits_by_what_was_measured() {
-        let admission = Admission::new(10);
-        let _held = admission.admit(5000).unwrap();
+        let admission = Admission::new(10_000);
+        let _held = [(); 2].map(|()| admission.admit(5000).unwrap());
         assert_eq!(admission.admit(1).err(), Some(Full { retry_after: 1 }));
-        admission.measured(100, Duration::from_secs(1));
+        admission.measured(200, Duration::from_secs(1));
         assert_eq!(admission.retry_after(), 50);
         admission.measured(1_000_000, Duration::from_secs(1));
         assert_eq!(admission.retry_after(), 1);
-        let _more = admission.hold(1_000_000_000_000);
+        for _ in 0..20_000 {
+            std::mem::forget(admission.hold(5000));
+        }
         assert_eq!(admission.retry_after(), 60);
     }
 
