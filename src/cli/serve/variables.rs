@@ -26,7 +26,6 @@ pub fn give(arg: Arg) -> Arg {
 mod tests {
     use clap::CommandFactory;
 
-    use super::*;
     use crate::cli::Cli;
 
     #[test]
