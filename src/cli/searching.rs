@@ -71,6 +71,7 @@ impl FindArgs {
     }
 
     /// Opens the indexes of some folders and corpora if all of them have one.
+    #[cfg(feature = "mcp")]
     pub fn open_if_there(
         &self,
         paths: &[PathBuf],
