@@ -160,13 +160,8 @@ mod tests {
     #[test]
     fn who_waits_is_let_in_when_something_is_done() {
         let admission = Admission::new(10);
-<<<<<<< HEAD
-        let first = admission.admit(10).unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-=======
         let first = [(); 2].map(|()| admission.admit(10).unwrap());
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
->>>>>>> main
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let waits = tokio::spawn({
                 let admission = admission.clone();

@@ -320,12 +320,9 @@ fn a_request_is_not_waited_for_beyond_its_time() {
     local.at.until(|_| local.gate.windows.load(Ordering::SeqCst) == 1);
     let late = local.at.post("/v1/answer", &question());
     assert_eq!(late.code(), (504, "deadline_exceeded".into()));
-<<<<<<< HEAD
     assert_eq!(Response::read(&mut first).status, 504);
-=======
     let behind = local.at.post("/v1/answer", &question());
     assert_eq!(behind.code(), (504, "deadline_exceeded".into()));
->>>>>>> main
     local.gate.open();
     local.at.until(|at| at.metric("spanqa_queue_tokens") == 0.0);
     // What nobody waited for any more while it was queued is not read.
