@@ -519,7 +519,7 @@ fn what_is_wrong_with_a_request_is_said() {
     let lines = br#"{"questions": ["q", "q", "q", "q"], "context": "c"}"#;
     let lines = local.at.ask("POST", "/v1/answer/stream", &[("content-type", "application/x-ndjson")], lines);
     assert_eq!((lines.status, lines.text().lines().count()), (200, 1));
-    assert_eq!(lines.json()["code"], "batch_too_large");
+    assert_eq!(lines.json()["error"]["code"], "batch_too_large");
     assert_eq!(local.at.post("/v1/answer", &question()).status, 200);
 }
 
