@@ -15,8 +15,8 @@ use super::searching::FindArgs;
 ///
 /// An agent, or an editor that holds one, starts this program and calls its tools: find_quotes answers a question with the words of a file,
 /// search_passages shows the passages that say most about something, read_lines what stands around them, verify_quote says whether a quotation
-/// is exact, status what can be read. Nothing outside the folders is read, and nothing
-/// leaves the machine; but a model of the hub that --model names is fetched if it is not there.
+/// is exact, status what can be read. Nothing outside the folders is read, and nothing leaves the machine; only a model of the hub that --model
+/// names is fetched, if it is not there yet and unless --offline is given.
 ///
 /// Folders that `spanqa index` has indexed are searched by that index, which is brought up to date with each call; those that have none are
 /// read file by file, and nothing is written.
