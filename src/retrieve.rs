@@ -141,21 +141,39 @@ impl Library {
             Some(_) => options.clone(),
             None => Arc::new(options.searching()),
         };
-        let most = options.read.unwrap_or(PROMISING).saturating_mul(PASSAGES_A_WINDOW);
-        let Texts { documents, passages, missing } = self.find(text, most)?;
-        let mut of_each: Vec<Vec<Range<usize>>> = vec![Vec::new(); documents.len()];
-        for (document, bytes, _) in &passages {
-            of_each[*document].push(bytes.clone());
-        }
-        let texts: Vec<_> = documents.into_iter().zip(of_each).collect();
-        let documents: reader::Result<Vec<Arc<Document>>> = (texts.into_par_iter())
-            .map(|((id, text), passages)| {
-                Ok(reader.prepare_around(id, text, &passages, options.limits.max_tokens)?.into())
-            })
-            .collect();
-        let found = passages.into_iter().map(|(document, bytes, score)| Found { document, bytes, score });
-        let search = Search { found: found.collect(), passages: self.passages() };
-        let question = Question::new(id, text, documents?).with(options);
-        Ok(Retrieved { question: Question { search: Some(search.into()), ..question }, missing })
+        let found = self.find(text, passages_for(options))?;
+        question_about(reader, id, text, options, found, self.passages())
     }
+}
+
+/// How many passages are looked for to be read under some options.
+pub fn passages_for(options: &Options) -> usize {
+    options.read.unwrap_or(PROMISING).saturating_mul(PASSAGES_A_WINDOW)
+}
+
+/// A question about passages that were found, of so many that were searched. The options are those of a search: see
+/// [`Options::searching`].
+pub fn question_about(
+    reader: &Reader,
+    id: impl Into<Id>,
+    text: &str,
+    options: &Arc<Options>,
+    found: Texts,
+    searched: usize,
+) -> Result<Retrieved> {
+    let Texts { documents, passages, missing } = found;
+    let mut of_each: Vec<Vec<Range<usize>>> = vec![Vec::new(); documents.len()];
+    for (document, bytes, _) in &passages {
+        of_each[*document].push(bytes.clone());
+    }
+    let texts: Vec<_> = documents.into_iter().zip(of_each).collect();
+    let documents: reader::Result<Vec<Arc<Document>>> = (texts.into_par_iter())
+        .map(|((id, text), passages)| {
+            Ok(reader.prepare_around(id, text, &passages, options.limits.max_tokens)?.into())
+        })
+        .collect();
+    let found = passages.into_iter().map(|(document, bytes, score)| Found { document, bytes, score });
+    let search = Search { found: found.collect(), passages: searched };
+    let question = Question::new(id, text, documents?).with(options);
+    Ok(Retrieved { question: Question { search: Some(search.into()), ..question }, missing })
 }

@@ -1,21 +1,25 @@
 //! Quotations and passages of the files below the roots: of those that are named, of what an index finds, or without one of all.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::files::{Chosen, File};
+use super::model::Ready;
+use super::patience::Patience;
 use super::roots::{Roots, uri};
-use super::shelf::{Chosen, File, Shelf};
-use super::tools::{Loading, MOST_CHARACTERS, OpenIndex, Ready};
-use crate::decode::Scoring;
+use super::tools::{MOST_CHARACTERS, Tools, beginning};
+use crate::decode::{Decoding, Scoring};
 use crate::index::{Index, Texts};
-use crate::rank::best;
+use crate::rank::{Passages, best};
 use crate::reader::{Document, Question, Reader};
 use crate::request::Options;
 use crate::request::reply::{Answer, DocumentId};
-use crate::retrieve::{Library, Retrieved};
+use crate::retrieve::{Library, Retrieved, passages_for, question_about};
 use crate::text::offsets::{OffsetUnit, place};
 use crate::text::sentences::around;
 
@@ -23,6 +27,11 @@ use crate::text::sentences::around;
 const MOST_ANSWERS: usize = 20;
 /// Passages that one call gives at most.
 const MOST_PASSAGES: usize = 50;
+/// Characters of a quotation, and of its sentence, that are shown at most.
+const MOST_QUOTED: usize = MOST_CHARACTERS / MOST_ANSWERS / 2;
+/// Bytes of files that are read as `ask` reads them. Of more, only what stands around the best passages is tokenised, as if it had been
+/// found by an index.
+const WHOLE: usize = 256 << 10;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,29 +49,22 @@ pub struct SearchPassages {
     k: Option<usize>,
 }
 
-/// A question with the files that it is about.
+/// A question about files, which its documents are called by.
 struct Asked {
     question: Question,
-    /// Where each of its documents is.
-    paths: Vec<PathBuf>,
     looked_through: usize,
     more: bool,
     unreadable: Vec<String>,
 }
 
-pub fn find_quotes(
-    shelf: &Shelf,
-    index: &OpenIndex,
-    model: &Loading,
-    asked: FindQuotes,
-) -> Result<Value, String> {
+pub fn find_quotes(tools: &Tools, patience: &Patience, asked: FindQuotes) -> Result<Value, String> {
     let FindQuotes { question, paths, top_k, min_margin } = asked;
     if question.trim().is_empty() {
         return Err("the question is empty".into());
     }
-    let library = if paths.is_some() { None } else { index()? };
+    let library = if paths.is_some() { None } else { (tools.index)()? };
     let chosen = match &library {
-        None => Some(shelf.promising(paths.as_deref(), &question)?),
+        None => Some(tools.files.choose(paths.as_deref(), patience)?),
         Some(_) => None,
     };
     if let Some(chosen) = chosen.as_ref().filter(|chosen| chosen.files.is_empty()) {
@@ -71,34 +73,37 @@ pub fn find_quotes(
             unreadable => format!("nothing could be read: {}", unreadable.join("; ")),
         });
     }
-    let Ready { reader, options } = &*model.wait()?;
+    let Ready { reader, options } = &*tools.model.wait(patience)?;
     let mut options = options.clone();
     options.decoding.top_k = top_k.unwrap_or(3).clamp(1, MOST_ANSWERS);
     options.unit = OffsetUnit::Char;
-    if let (Scoring::Joint(joint), Some(least)) = (&mut options.decoding.scoring, min_margin) {
-        joint.null_threshold = -least;
+    if let Some(least) = min_margin {
+        require_margin(&mut options.decoding, least)?;
     }
     let asked = match (library, chosen) {
         (Some(library), _) => of_index(&library, reader, &question, options)?,
-        (None, Some(chosen)) => of_files(shelf.roots(), reader, &question, options, chosen)?,
+        (None, Some(chosen)) => of_files(reader, &question, options, chosen)?,
         (None, None) => return Err("there is no file to look in".into()),
     };
-    let Asked { question, paths, looked_through, more, unreadable } = asked;
+    let Asked { mut question, looked_through, more, unreadable } = asked;
+    question.deadline = Some(patience.deadline);
+    question.cancel = Some(patience.cancel.clone());
     let documents = question.documents.clone();
     let mut replies = reader.answer(&[question], &mut |_| {}).map_err(|error| error.to_string())?;
     let reply = match replies.pop() {
         Some(Ok(reply)) => reply,
-        Some(Err(error)) => return Err(error.to_string()),
+        Some(Err(error)) => {
+            patience.check("name fewer `paths`, or index the folders with `spanqa index`")?;
+            return Err(error.to_string());
+        }
         None => return Err("the model gave no reply".into()),
     };
     let mut record = serde_json::to_value(&reply).map_err(|error| error.to_string())?;
+    record["question"] = beginning(&reply.question, MOST_QUOTED).into();
     for (name, answers) in [("answers", &reply.answers), ("candidates", &reply.candidates)] {
         let Some(Value::Array(shown)) = record.get_mut(name) else { continue };
         for (shown, answer) in shown.iter_mut().zip(answers) {
-            let path = &paths[answer.document_index];
-            shown["document"] = shelf.roots().short(path).display().to_string().into();
-            shown["uri"] = uri(path).into();
-            shown["sentence"] = sentence(&documents[answer.document_index], answer).into();
+            show(shown, answer, &documents[answer.document_index], tools.files.roots());
         }
     }
     record["files"] = looked_through.into();
@@ -109,12 +114,41 @@ pub fn find_quotes(
     Ok(record)
 }
 
+/// Lets an answer count only if it leads "no answer" by so many logits.
+fn require_margin(decoding: &mut Decoding, least: f32) -> Result<(), String> {
+    decoding.always_answer = false;
+    match &mut decoding.scoring {
+        Scoring::Joint(joint) => joint.null_threshold = -least,
+        Scoring::Squad { null_threshold } => *null_threshold = -least,
+        scoring @ (Scoring::Hf(_) | Scoring::Haystack) => {
+            return Err(format!(
+                "min_margin says nothing to the rules `{}` that spanqa was started with: leave it out",
+                scoring.rules()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Says where an answer stands, and shortens what is too long to be shown: a text without blanks is one word.
+fn show(shown: &mut Value, answer: &Answer, document: &Document, roots: &Roots) {
+    let (path, sentence) = (path(&document.id), sentence(document, answer));
+    shown["document"] = roots.short(&path).display().to_string().into();
+    shown["uri"] = uri(&path).into();
+    for (name, text) in [("text", answer.text.as_str()), ("sentence", sentence)] {
+        let beginning = beginning(text, MOST_QUOTED);
+        shown[name] = beginning.into();
+        if beginning.len() < text.len() {
+            shown["cut"] = true.into();
+        }
+    }
+}
+
 /// About what an index finds.
 fn of_index(library: &Library, reader: &Reader, question: &str, options: Options) -> Result<Asked, String> {
     let retrieved = library.question(reader, "1", question, &Arc::new(options));
     let Retrieved { question, missing } = retrieved.map_err(|error| error.to_string())?;
     Ok(Asked {
-        paths: question.documents.iter().map(|document| path(&document.id)).collect(),
         question,
         looked_through: texts(library),
         more: false,
@@ -123,29 +157,43 @@ fn of_index(library: &Library, reader: &Reader, question: &str, options: Options
 }
 
 /// About files that were read.
-fn of_files(
-    roots: &Roots,
-    reader: &Reader,
-    question: &str,
-    options: Options,
-    chosen: Chosen,
-) -> Result<Asked, String> {
-    let prepare = |file: &Arc<File>| {
-        let id = DocumentId::Path(roots.short(&file.path).display().to_string());
-        reader.prepare_document(id, file.text.clone()).map(Arc::new)
+fn of_files(reader: &Reader, question: &str, options: Options, chosen: Chosen) -> Result<Asked, String> {
+    let Chosen { files, looked_through, more, unreadable } = chosen;
+    let question = if files.iter().map(|file| file.text.text.len()).sum::<usize>() <= WHOLE {
+        let prepare = |file: &Arc<File>| reader.prepare_document(id(file), file.text.clone()).map(Arc::new);
+        let documents: Result<Vec<_>, _> = files.iter().map(prepare).collect();
+        let documents = documents.map_err(|error| error.to_string())?;
+        Question::new("1", question, documents).with(&Arc::new(options))
+    } else {
+        let options = Arc::new(options.searching());
+        let found = best_of(&files, question, passages_for(&options));
+        let searched = files.iter().map(|file| file.passages().len()).sum();
+        let retrieved = question_about(reader, "1", question, &options, found, searched);
+        retrieved.map_err(|error| error.to_string())?.question
     };
-    let documents: Vec<_> =
-        chosen.files.iter().map(prepare).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
-    Ok(Asked {
-        question: Question::new("1", question, documents).with(&Arc::new(options)),
-        paths: chosen.files.iter().map(|file| file.path.clone()).collect(),
-        looked_through: chosen.looked_through,
-        more: chosen.more,
-        unreadable: chosen.unreadable,
-    })
+    Ok(Asked { question, looked_through, more, unreadable })
 }
 
-/// What an index calls a file is where it is.
+/// The best passages of files, as an index gives them.
+fn best_of(files: &[Arc<File>], question: &str, most: usize) -> Texts {
+    let passages: Vec<&Passages> = files.par_iter().map(|file| file.passages()).collect();
+    let (mut found, mut places) = (Texts::default(), HashMap::new());
+    for hit in best(question, &passages, most).into_iter().take(most) {
+        let file = &files[hit.document];
+        let document = *places.entry(hit.document).or_insert_with(|| {
+            found.documents.push((id(file), file.text.clone()));
+            found.documents.len() - 1
+        });
+        found.passages.push((document, file.passages().range(hit.passage), hit.score));
+    }
+    found
+}
+
+/// Files are called by where they are, as an index calls them.
+fn id(file: &File) -> DocumentId {
+    DocumentId::Path(file.path.display().to_string())
+}
+
 fn path(id: &DocumentId) -> PathBuf {
     match id {
         DocumentId::Path(path) => path.into(),
@@ -163,33 +211,27 @@ fn sentence<'a>(document: &'a Document, answer: &Answer) -> &'a str {
     text.get(around(text, &answer.bytes, 0).sentence).unwrap_or_default()
 }
 
-pub fn search_passages(shelf: &Shelf, index: &OpenIndex, asked: SearchPassages) -> Result<Value, String> {
+pub fn search_passages(tools: &Tools, patience: &Patience, asked: SearchPassages) -> Result<Value, String> {
     let SearchPassages { query, k } = asked;
     if query.trim().is_empty() {
         return Err("the query is empty".into());
     }
     let most = k.unwrap_or(10).clamp(1, MOST_PASSAGES);
-    let mut shown = Shown { roots: shelf.roots(), passages: Vec::new(), characters: 0, cut: false };
-    let (files, more) = match index()? {
+    let (found, files, more) = match (tools.index)()? {
         Some(library) => {
-            let Texts { documents, passages, .. } =
-                library.find(&query, most).map_err(|error| error.to_string())?;
-            for (document, bytes, score) in passages {
-                let (id, text) = &documents[document];
-                shown.add(path(id), &text.text, bytes, score);
-            }
-            (texts(&library), false)
+            let found = library.find(&query, most).map_err(|error| error.to_string())?;
+            (found, texts(&library), false)
         }
         None => {
-            let chosen = shelf.choose(None)?;
-            let passages: Vec<_> = chosen.files.iter().map(|file| &file.passages).collect();
-            for hit in best(&query, &passages, most).into_iter().take(most) {
-                let file = &chosen.files[hit.document];
-                shown.add(file.path.clone(), &file.text.text, file.passages.range(hit.passage), hit.score);
-            }
-            (chosen.looked_through, chosen.more)
+            let chosen = tools.files.choose(None, patience)?;
+            (best_of(&chosen.files, &query, most), chosen.looked_through, chosen.more)
         }
     };
+    let mut shown = Shown { roots: tools.files.roots(), passages: Vec::new(), characters: 0, cut: false };
+    for (document, bytes, score) in found.passages {
+        let (id, text) = &found.documents[document];
+        shown.add(path(id), &text.text, bytes, score);
+    }
     Ok(json!({"passages": shown.passages, "files": files, "more_files": more, "cut": shown.cut}))
 }
 

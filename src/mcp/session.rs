@@ -11,9 +11,11 @@ use rmcp::{ErrorData, ServerHandler, ServiceExt};
 use serde_json::Value;
 
 use super::error::{Error, Result};
+use super::files::Files;
+use super::model::Loading;
+use super::patience::Patience;
 use super::roots::Roots;
-use super::shelf::Shelf;
-use super::tools::{Described, Loading, OpenIndex, call, described};
+use super::tools::{Described, OpenIndex, Tools, described};
 
 /// What agents are told before they call anything.
 const INSTRUCTIONS: &str = "Exact quotations from the files below some folders. find_quotes answers a question with the words of a file, or says \
@@ -22,20 +24,16 @@ const INSTRUCTIONS: &str = "Exact quotations from the files below some folders. 
 
 /// One session.
 struct Session {
-    shelf: Arc<Shelf>,
-    index: Arc<OpenIndex>,
-    model: Loading,
-    tools: Vec<Tool>,
+    tools: Arc<Tools>,
+    listed: Vec<Tool>,
 }
 
 /// Speaks over standard input and output until the input ends. The model may still be on its way.
-pub fn serve(roots: Roots, index: Arc<OpenIndex>, model: Loading) -> Result<()> {
+pub fn serve(roots: Roots, index: Box<OpenIndex>, model: Loading) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
     let session = Session {
-        shelf: Arc::new(Shelf::new(roots)),
-        index,
-        model,
-        tools: described().into_iter().map(listed).collect(),
+        tools: Arc::new(Tools { files: Files::new(roots), index, model }),
+        listed: described().into_iter().map(listed).collect(),
     };
     let broken = |reason: String| Error::Session { reason };
     let ended = runtime.block_on(async {
@@ -81,21 +79,28 @@ impl ServerHandler for Session {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        Ok(ListToolsResult::with_all_items(self.tools.clone()))
+        Ok(ListToolsResult::with_all_items(self.listed.clone()))
     }
 
     async fn call_tool(
         &self,
         request: CallToolRequestParams,
-        _: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let (shelf, index, model) = (self.shelf.clone(), self.index.clone(), self.model.clone());
-        let name = request.name.clone();
+        let (name, tools, patience) = (request.name.clone(), self.tools.clone(), Patience::new());
+        let cancel = patience.cancel.clone();
         // It reads files and waits for the model; the session goes on meanwhile.
-        let called = tokio::task::spawn_blocking(move || {
-            call(&shelf, &*index, &model, &request.name, request.arguments.unwrap_or_default())
+        let mut called = tokio::task::spawn_blocking(move || {
+            tools.call(&request.name, request.arguments.unwrap_or_default(), &patience)
         });
-        let result = match called.await {
+        let called = tokio::select! {
+            called = &mut called => called,
+            () = context.ct.cancelled() => {
+                cancel.cancel();
+                called.await
+            }
+        };
+        let result = match called {
             Ok(Some(Ok(found))) => {
                 let text = ContentBlock::text(found.to_string());
                 let mut result = CallToolResult::success(vec![text]);

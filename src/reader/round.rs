@@ -154,8 +154,8 @@ impl Round<'_> {
         self.progress.model += time;
         self.progress.done += windows.len();
         self.progress.tokens += logits.iter().map(|window| window.start.len()).sum::<usize>();
-        let mut flow = (self.watch)(Event::Read(self.progress));
-        let Round { reader, questions, jobs, watch, .. } = self;
+        let mut flow = ControlFlow::Continue(());
+        let Round { reader, questions, jobs, watch, progress } = self;
         let read: Vec<(&Window, WindowLogits)> = windows.iter().copied().zip(logits).collect();
         let decoded = on_all_cores(&read, |(window, logits)| {
             let (job, question) = (jobs[window.question].as_ref()?, &questions[window.question]);
@@ -189,6 +189,10 @@ impl Round<'_> {
             if watch(Event::Reply(*question, Ok(reply))).is_break() {
                 flow = ControlFlow::Break(());
             }
+        }
+        // After the replies: whoever does something else now keeps none of them waiting.
+        if watch(Event::Read(*progress)).is_break() {
+            flow = ControlFlow::Break(());
         }
         flow
     }

@@ -42,22 +42,24 @@ impl Admission {
     /// Takes work on if there is any room. The last one that is let in may need more than is left: of a large request nobody could say
     /// when to come again.
     pub fn admit(self: &Arc<Self>, tokens: usize) -> Result<Held, Full> {
-        let counted = self.counted(tokens);
-        let room = |held: usize| (held < self.capacity).then(|| held.saturating_add(counted));
-        match self.held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, room) {
-            Ok(_) => Ok(Held { admission: self.clone(), tokens, counted }),
-            Err(_) => Err(Full { retry_after: self.retry_after() }),
-        }
+        self.hold_below(self.capacity, tokens).ok_or_else(|| Full { retry_after: self.retry_after() })
     }
 
-    /// Takes work on as soon as there is room.
-    pub async fn wait(self: &Arc<Self>, tokens: usize) -> Held {
+    fn hold_below(self: &Arc<Self>, most: usize, tokens: usize) -> Option<Held> {
+        let counted = self.counted(tokens);
+        let room = |held: usize| (held < most).then(|| held.saturating_add(counted));
+        let held = self.held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, room);
+        held.is_ok().then(|| Held { admission: self.clone(), tokens, counted })
+    }
+
+    /// Takes work on as soon as less than `most` waits, and there is room.
+    pub async fn wait(self: &Arc<Self>, most: usize, tokens: usize) -> Held {
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
             // Before looking, so that nothing is missed between the two.
             freed.as_mut().enable();
-            if let Ok(held) = self.admit(tokens) {
+            if let Some(held) = self.hold_below(most.min(self.capacity), tokens) {
                 return held;
             }
             freed.await;
@@ -159,16 +161,21 @@ mod tests {
     fn who_waits_is_let_in_when_something_is_done() {
         let admission = Admission::new(10);
         let first = [(); 2].map(|()| admission.admit(10).unwrap());
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let waits = tokio::spawn({
                 let admission = admission.clone();
-                async move { admission.wait(7).await.tokens() }
+                async move { admission.wait(20, 7).await.tokens() }
             });
             tokio::task::yield_now().await;
             assert!(!waits.is_finished());
             drop(first);
             assert_eq!(waits.await.unwrap(), 7);
+            // There is room, but more waits already than this one may have ahead of it.
+            let _some = admission.admit(5).unwrap();
+            let polite = tokio::time::timeout(Duration::ZERO, admission.wait(5, 1)).await;
+            assert!(polite.is_err());
+            admission.wait(6, 1).await;
         });
     }
 }

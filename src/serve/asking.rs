@@ -16,7 +16,6 @@ use crate::request::parser::Body;
 use crate::request::reply::{Id, Reply};
 use crate::request::{DocumentRef, Error};
 use crate::stream;
-use crate::text::BYTES_PER_TOKEN;
 
 /// Takes questions back when their sender has gone.
 pub struct TakenBack(pub Cancel);
@@ -43,7 +42,7 @@ pub async fn ask(
     names: Vec<Id>,
 ) -> Result<Replies, Problem> {
     let deadline = Instant::now() + shared.config.bounds.request;
-    require_few(body.items.len(), shared)?;
+    require_few(&body, shared)?;
     if let Some(documents) = body.documents.iter().find(|document| !matches!(document, DocumentRef::Text(_)))
     {
         // Nobody who understands requests here lets them name files; this is what makes sure of it.
@@ -52,7 +51,7 @@ pub async fn ask(
     }
     let admitted = shared
         .admission
-        .admit(expected_tokens(&body))
+        .admit(engine.expected_tokens(manner, &body))
         .map_err(|full| Problem::overloaded(full.retry_after))?;
     let asked = match shared.config.log_questions {
         true => Asked(body.items.iter().map(|item| item.question.clone()).collect()),
@@ -104,26 +103,19 @@ pub async fn ask(
     Ok(Replies { replies: answered.into_iter().map(|answered| answered.reply).collect(), timings, asked })
 }
 
-/// More questions than that are a stream.
-pub fn require_few(questions: usize, shared: &Shared) -> Result<(), Problem> {
+/// More questions, or documents, than that are a stream.
+pub fn require_few(body: &Body, shared: &Shared) -> Result<(), Problem> {
+    require_few_of(body.items.len().max(body.documents.len()), shared)
+}
+
+/// The same for whatever a request has many of.
+pub fn require_few_of(count: usize, shared: &Shared) -> Result<(), Problem> {
     let most = shared.config.bounds.questions;
-    if questions <= most {
+    if count <= most {
         return Ok(());
     }
-    let message = format!("the request has {questions} questions or texts, and {most} are allowed");
+    let message = format!("the request has more than the {most} questions or documents that are allowed");
     let status = axum::http::StatusCode::PAYLOAD_TOO_LARGE;
     Err(Problem::new(status, "validation", "batch_too_large", message)
         .hint("send several requests, or a line for each question to /v1/answer/stream"))
-}
-
-/// About how many tokens a request will be, before anything is tokenised.
-pub fn expected_tokens(body: &Body) -> usize {
-    let length = |document: &DocumentRef| match document {
-        DocumentRef::Text(text) => text.len(),
-        DocumentRef::File(_) | DocumentRef::Search(_) => 0,
-    };
-    let bytes = body.items.iter().map(|item| {
-        item.question.len() + body.documents[item.documents.clone()].iter().map(length).sum::<usize>()
-    });
-    bytes.map(|bytes| bytes / BYTES_PER_TOKEN + 1).sum()
 }

@@ -30,7 +30,7 @@ pub struct Config {
     pub health_routes: Vec<String>,
     /// What a sender can do about an error.
     pub hint: fn(&stream::Error) -> Option<String>,
-    /// Is told of every request that was answered.
+    /// Is told of every request that was answered, on the thread of the sockets: it must not wait.
     pub log: Option<Log>,
     /// Whether it is told what was asked, too.
     pub log_questions: bool,
@@ -82,7 +82,8 @@ impl Default for Bounds {
             header: Duration::from_secs(30),
             body_read: Duration::from_secs(30),
             shutdown_delay: Duration::from_secs(5),
-            drain: Duration::from_secs(25),
+            // With the delay below the 30 s that Kubernetes gives.
+            drain: Duration::from_secs(20),
         }
     }
 }
@@ -113,13 +114,15 @@ impl Default for Config {
 pub struct Key(String);
 
 impl Key {
-    /// A key; white space around it, such as the end of a file, is no part of it. `None` if nothing is left.
+    /// A key; white space around it, such as the end of a file, is no part of it. `None` if nothing is left, or if it has what no header
+    /// can carry.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
-        (!text.is_empty()).then(|| Self(text.to_owned()))
+        let possible = !text.is_empty() && text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        possible.then(|| Self(text.to_owned()))
     }
 
-    /// Whether somebody knows it, in a time that does not depend on how much of it.
+    /// Whether somebody knows it. The time that this takes tells at most how long it is.
     pub fn is(&self, given: &str) -> bool {
         self.0.as_bytes().ct_eq(given.as_bytes()).into()
     }
@@ -159,6 +162,8 @@ mod tests {
         let key = Key::new(" secret\n").unwrap();
         assert!(key.is("secret"));
         assert!(!key.is("secre") && !key.is("secrets") && !key.is(""));
-        assert!(Key::new(" \n").is_none());
+        for impossible in [" \n", "one\ntwo", "schlüssel"] {
+            assert!(Key::new(impossible).is_none(), "{impossible}");
+        }
     }
 }

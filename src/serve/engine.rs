@@ -3,7 +3,6 @@
 //! There is no second reader path here: requests become questions as those of `batch` do, and go into a queue that
 //! [`answer_stream`] takes them out of. Whatever waits while the model is busy is answered together.
 
-use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,10 +14,11 @@ use super::admission::{Admission, Held};
 use super::metrics::Metrics;
 use crate::decode::ScoringRules;
 use crate::reader::{Cancel, Reader};
-use crate::request::Options;
 use crate::request::parser::Body;
 use crate::request::reply::{Id, Reply};
+use crate::request::{DocumentRef, Options};
 use crate::stream::{self, Done, Questions, Queue, Work, answer_stream, answer_waiting, nothing_is_searched};
+use crate::text::BYTES_PER_TOKEN;
 
 /// A loaded model, and how its replies are made unless a request says otherwise.
 pub struct Opened {
@@ -86,6 +86,19 @@ pub struct Call {
 /// Nobody wants the rest of a request.
 struct Unwanted;
 
+/// The group that is in the model.
+struct UnderWay {
+    /// Questions that have no reply yet.
+    questions: usize,
+    since: Instant,
+}
+
+impl Default for UnderWay {
+    fn default() -> Self {
+        Self { questions: 0, since: Instant::now() }
+    }
+}
+
 impl Engine {
     pub fn new(name: String, opened: Opened, admission: Arc<Admission>, metrics: Arc<Metrics>) -> Self {
         // No files are read, so their limit does not matter.
@@ -151,6 +164,35 @@ impl Engine {
         drop(queued);
     }
 
+    /// About how many tokens of windows a request will be, before anything is tokenised: no more than will be read.
+    pub fn expected_tokens(&self, manner: Manner, body: &Body) -> usize {
+        let Ok(options) = self.questions(manner, body.parameters.score).options(&body.parameters) else {
+            // It will be refused.
+            return 0;
+        };
+        let most =
+            options.read.map_or(usize::MAX, |windows| windows.saturating_mul(options.limits.max_tokens));
+        let length = |document: &DocumentRef| match document {
+            DocumentRef::Text(text) => text.len(),
+            DocumentRef::File(_) | DocumentRef::Search(_) => 0,
+        };
+        let tokens = body.items.iter().map(|item| {
+            let documents: usize = body.documents[item.documents.clone()].iter().map(length).sum();
+            ((item.question.len() + documents) / BYTES_PER_TOKEN + 1).min(most)
+        });
+        tokens.sum()
+    }
+
+    /// Tokens that a stream lets wait ahead of it: enough to keep the model busy, so few that requests beside it are soon served.
+    pub fn stream_room(&self) -> usize {
+        self.group().saturating_mul(2)
+    }
+
+    /// Tokens of questions that are answered together: enough to sort windows by length. What is gathered beyond makes others wait.
+    fn group(&self) -> usize {
+        self.reader.batch_tokens().saturating_mul(2)
+    }
+
     /// How replies are made in the manner of the pipeline.
     pub fn pipeline_options(&self) -> &Options {
         &self.pipeline_options
@@ -168,16 +210,15 @@ impl Engine {
     /// Answers what is queued until [`Engine::stop`]. A panic or a failure of the model costs the questions that were in it their replies, and
     /// nobody else's.
     pub fn run(&self) {
-        // Enough to sort windows by length: what is gathered beyond makes others wait.
-        let group = self.reader.batch_tokens().saturating_mul(2);
+        let group = self.group();
         loop {
-            let began = Cell::new(Instant::now());
+            let mut under_way = UnderWay::default();
             let answered = catch_unwind(AssertUnwindSafe(|| {
                 answer_stream(&self.reader, &self.work, group, &mut |done| {
                     // A batch of a long document is through: those who came meanwhile need not wait for the rest of it.
                     let between = matches!(done, Done::Read { .. });
-                    self.note(done, &began);
-                    if between {
+                    self.note(done, &mut under_way);
+                    if between && under_way.questions > 0 {
                         self.answer_between();
                     }
                     ControlFlow::Continue(())
@@ -193,10 +234,10 @@ impl Engine {
 
     /// Answers what fits into a batch, so that what is under way gets every other one at least. If that fails, what is under way goes on.
     fn answer_between(&self) {
-        let began = Cell::new(Instant::now());
+        let mut under_way = UnderWay::default();
         let answered = catch_unwind(AssertUnwindSafe(|| {
             answer_waiting(&self.reader, &self.work, self.reader.batch_tokens(), &mut |done| {
-                self.note(done, &began);
+                self.note(done, &mut under_way);
                 ControlFlow::Continue(())
             })
         }));
@@ -206,10 +247,10 @@ impl Engine {
     }
 
     /// Notes what happens to a group, and hands out its replies.
-    fn note(&self, done: Done<Ticket>, began: &Cell<Instant>) {
+    fn note(&self, done: Done<Ticket>, under_way: &mut UnderWay) {
         match done {
             Done::Began { work } => {
-                began.set(Instant::now());
+                *under_way = UnderWay { questions: work, since: Instant::now() };
                 self.metrics.began(work);
             }
             Done::Read { tokens, model, .. } => {
@@ -217,8 +258,9 @@ impl Engine {
                 self.admission.measured(tokens, model);
             }
             Done::Reply(ticket, reply) => {
+                under_way.questions -= 1;
                 self.metrics.answered();
-                ticket.answer(reply, began.get());
+                ticket.answer(reply, under_way.since);
             }
         }
     }

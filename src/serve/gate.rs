@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::body::ToTheEnd;
 use super::config::Entry;
 use super::metrics::Timings;
 use super::problem::{Code, Problem};
@@ -24,7 +25,7 @@ pub struct Asked(pub Arc<[String]>);
 /// Paths that say nothing of anybody's questions: probes, counters, and the pages, which ask for the key themselves.
 const OPEN: [&str; 7] = ["/", "/health", "/ready", "/ping", "/metrics", "/docs", "/openapi.json"];
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Lets a request through, and notes what became of it.
 pub async fn pass(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
@@ -32,6 +33,8 @@ pub async fn pass(State(shared): State<Arc<Shared>>, request: Request, next: Nex
     let id = request_id(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
+    let request = request.map(ToTheEnd::of);
+    let passage = Passage { shared: shared.clone(), id, method, path, route, started, is_over: false };
     let mut response = match refuse(&shared, &request) {
         Some(problem) => problem.into_response(),
         None => next.run(request).await,
@@ -41,7 +44,8 @@ pub async fn pass(State(shared): State<Arc<Shared>>, request: Request, next: Nex
         ..response.extensions_mut().remove::<Timings>().unwrap_or_default()
     };
     let error = response.extensions().get::<Code>().map(|code| code.0);
-    shared.metrics.request(&route, error, &timings);
+    let asked = response.extensions_mut().remove::<Asked>().unwrap_or_default();
+    let id = passage.over(response.status(), error, &timings, asked);
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, value);
@@ -52,22 +56,64 @@ pub async fn pass(State(shared): State<Arc<Shared>>, request: Request, next: Nex
         // The next request should go elsewhere.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    if let Some(log) = &shared.config.log {
-        let asked = response.extensions_mut().remove::<Asked>().unwrap_or_default();
-        log(&Entry {
-            id,
-            method: method.to_string(),
-            path,
-            status: response.status().as_u16(),
-            error,
-            total: timings.total,
-            queue: timings.queue,
-            inference: timings.inference,
-            tokens: timings.tokens,
-            questions: if shared.config.log_questions { asked.0.to_vec() } else { Vec::new() },
-        });
-    }
     response
+}
+
+/// What is noted of a request, also if its sender leaves before it is answered.
+struct Passage {
+    shared: Arc<Shared>,
+    id: String,
+    method: Method,
+    path: String,
+    route: String,
+    started: Instant,
+    is_over: bool,
+}
+
+/// What becomes of a request whose sender has left, as nginx calls it.
+const LEFT: u16 = 499;
+
+impl Passage {
+    /// Notes what became of it, and says what it was called.
+    fn over(
+        mut self,
+        status: StatusCode,
+        error: Option<&'static str>,
+        timings: &Timings,
+        asked: Asked,
+    ) -> String {
+        self.is_over = true;
+        self.note(status.as_u16(), error, timings, asked);
+        std::mem::take(&mut self.id)
+    }
+
+    fn note(&self, status: u16, error: Option<&'static str>, timings: &Timings, asked: Asked) {
+        let Self { shared, id, method, path, route, .. } = self;
+        shared.metrics.request(route, error, timings);
+        if let Some(log) = &shared.config.log {
+            log(&Entry {
+                id: id.clone(),
+                method: method.to_string(),
+                path: path.clone(),
+                status,
+                error,
+                total: timings.total,
+                queue: timings.queue,
+                inference: timings.inference,
+                tokens: timings.tokens,
+                questions: if shared.config.log_questions { asked.0.to_vec() } else { Vec::new() },
+            });
+        }
+    }
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let timings = Timings { total: self.started.elapsed(), ..Timings::default() };
+            self.note(LEFT, Some("sender_left"), &timings, Asked::default());
+        }
+    }
 }
 
 /// Times in milliseconds. `x-compute-time` is the sum of the three below it.
@@ -112,11 +158,12 @@ fn refuse(shared: &Shared, request: &Request) -> Option<Problem> {
                 .hint("start the server with --allow-origin ORIGIN"),
         );
     }
-    let open = OPEN.contains(&request.uri().path()) && request.method() != Method::POST;
-    let health = shared.config.health_routes.iter().any(|path| path == request.uri().path());
+    let path = request.uri().path();
+    let open = OPEN.contains(&path) || shared.config.health_routes.iter().any(|health| health == path);
+    // The same path may take questions, too.
+    let open = open && matches!(*request.method(), Method::GET | Method::HEAD);
     if let Some(key) = &shared.config.key
         && !open
-        && !health
         && !bearer(headers).is_some_and(|given| key.is(given))
     {
         let message = "the key is missing or wrong";
@@ -143,15 +190,14 @@ fn host(request: &Request) -> Option<Authority> {
 }
 
 /// A page of somebody else can give its own name our address, and its browser would let it read our answers. So a server that only this
-/// machine reaches goes only by the names of this machine.
+/// machine reaches goes only by the names of this machine. An address is nobody's name: probes call by it.
 fn host_is_known(shared: &Shared, host: Option<&Authority>) -> bool {
     let listed = &shared.config.hosts;
     if !shared.local && listed.is_empty() {
         return true;
     }
     let Some(name) = host.map(|host| host.host().trim_matches(['[', ']'])) else { return false };
-    let is_own = name.eq_ignore_ascii_case("localhost")
-        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let is_own = name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok();
     is_own || listed.iter().any(|listed| listed.eq_ignore_ascii_case(name))
 }
 

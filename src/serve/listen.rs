@@ -14,8 +14,12 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 
 use super::server::{Phase, Shared};
+
+/// How long a piece of a reply may wait for its reader.
+const WRITE: Duration = Duration::from_secs(60);
 
 /// What has arrived at the last moment is read within this time.
 const LAST_MOMENT: Duration = Duration::from_millis(50);
@@ -29,18 +33,19 @@ pub async fn serve(listener: TcpListener, shared: &Arc<Shared>, router: Router) 
         // Answers are small and complete: none should wait for more.
         let _ = socket.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
+        // Who does not read its reply would hold its connection for ever.
+        let mut socket = TimeoutStream::new(socket);
+        socket.set_write_timeout(Some(WRITE));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(bounds.header)
-            .serve_connection(TokioIo::new(socket), service);
+            .serve_connection(TokioIo::new(Box::pin(socket)), service);
         let connection = graceful.watch(connection);
         let shared = shared.clone();
         tokio::spawn(async move {
-            shared.metrics.connected(1);
+            let _counted = Counted::new(shared, permit);
             // It breaks off when the other side does, which is its right.
             let _ = connection.await;
-            shared.metrics.connected(-1);
-            drop(permit);
         });
     };
     let mut ending = Box::pin(until_draining(shared.phase.subscribe(), bounds.shutdown_delay));
@@ -73,6 +78,25 @@ pub async fn serve(listener: TcpListener, shared: &Arc<Shared>, router: Router) 
     drop(listener);
     sleep(LAST_MOMENT).await;
     timeout(bounds.drain, graceful.shutdown()).await.is_ok()
+}
+
+/// A connection among the others, until it is dropped.
+struct Counted {
+    shared: Arc<Shared>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Counted {
+    fn new(shared: Arc<Shared>, permit: OwnedSemaphorePermit) -> Self {
+        shared.metrics.connected(1);
+        Self { shared, _permit: permit }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.shared.metrics.connected(-1);
+    }
 }
 
 /// Waits until nothing new is to be taken: at once when draining is asked for, after a while when leaving is.

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Request as HttpRequest, State};
 use axum::response::Response;
 
 use super::asking::{Replies, ask};
-use super::body::{self, Content};
+use super::body::{self, Content, Whole};
 use super::engine::Manner;
 use super::problem::{Problem, json_bytes};
 use super::routes::Model;
@@ -24,20 +23,15 @@ pub fn fields() -> Fields {
 }
 
 /// The body of a request as JSON that can be read.
-pub async fn json_body(shared: &Shared, request: HttpRequest) -> Result<Bytes, Problem> {
+pub async fn json_body(shared: &Shared, request: HttpRequest) -> Result<Whole, Problem> {
     let (head, body) = request.into_parts();
     match body::content(&head.headers)? {
         Content::Json => {}
-        Content::Lines | Content::Csv => {
-            let status = axum::http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
-            let message = "this path takes JSON";
-            return Err(Problem::new(status, "validation", "unsupported_media_type", message)
-                .hint("send it with the header `content-type: application/json`"));
-        }
+        Content::Lines | Content::Csv => return Err(body::unsupported("this path takes JSON")),
     }
-    let bytes = body::read(&head.headers, body, &shared.config.bounds).await?;
-    body::require_shallow(&bytes)?;
-    Ok(bytes.into())
+    let whole = body::read(shared, &head.headers, body).await?;
+    body::require_shallow(&whole.bytes)?;
+    Ok(whole)
 }
 
 /// `POST /v1/answer`: one request, the record that `ask` prints for it; with a list of questions, a list of records.
@@ -46,9 +40,12 @@ pub async fn answer(
     Model(engine): Model,
     request: HttpRequest,
 ) -> Result<Response, Problem> {
-    let body = json_body(&shared, request).await?;
-    let request = Request::from_json(&body, &fields())
-        .map_err(|rejected| Problem::of_request(rejected.problem, shared.config.hint))?;
+    let Whole { bytes, room: _room } = json_body(&shared, request).await?;
+    let request = body::understood(&shared, &bytes, |body, shared| {
+        Request::from_json(body, &fields())
+            .map_err(|rejected| Problem::of_request(rejected.problem, shared.config.hint))
+    })
+    .await?;
     let listed = request.listed;
     let tickets = tickets(&request);
     let names = tickets.iter().map(Ticket::name).collect();

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::asking::{Replies, ask};
-use super::body::{self, Content};
+use super::body::{self, Content, Whole};
 use super::engine::{Engine, Manner};
 use super::native::{fields, json_body};
 use super::problem::{Problem, json};
@@ -30,10 +30,24 @@ type Object = BTreeMap<String, Box<RawValue>>;
 /// A request of the pipeline that was understood.
 struct Asked {
     body: Body,
-    /// Whether its questions came as a list.
-    listed: bool,
-    /// Whether the answers to one question are a list, be it of one.
-    array: bool,
+    form: Form,
+}
+
+/// Whose form the reply has.
+#[derive(Clone, Copy)]
+enum Form {
+    /// Hugging Face's.
+    Hf {
+        /// Whether its questions came as a list.
+        listed: bool,
+        /// Whether the answers to one question are a list, be it of one.
+        array: bool,
+    },
+    /// Vertex: a list of predictions for a list of instances.
+    Vertex {
+        /// The same.
+        array: bool,
+    },
 }
 
 /// `POST /`, `/predict`, `/pipeline/question-answering`: Hugging Face's inference toolkit, and Vertex, whose requests have `instances`.
@@ -43,13 +57,13 @@ pub async fn predict(
     request: HttpRequest,
 ) -> Result<Response, Problem> {
     let query = request.uri().query().unwrap_or_default().to_owned();
-    let body = json_body(&shared, request).await?;
-    let mut object = object(&body, &shared)?;
-    with_query(&mut object, &query).map_err(|_| Problem::model_failed())?;
-    if object.contains_key("instances") && !object.contains_key("inputs") {
-        return instances(&shared, &engine, object).await;
-    }
-    answer(&shared, &engine, understand(&object, &shared)?, &HeaderMap::new()).await
+    let Whole { bytes, room: _room } = json_body(&shared, request).await?;
+    let asked = body::understood(&shared, &bytes, move |body, shared| {
+        let mut object = object(body, shared)?;
+        with_query(&mut object, &query).map_err(|_| Problem::model_failed())?;
+        understand(object, shared)
+    });
+    answer(&shared, &engine, asked.await?, &HeaderMap::new()).await
 }
 
 /// `POST /invocations`: SageMaker, JSON or CSV.
@@ -60,17 +74,17 @@ pub async fn invocations(
 ) -> Result<Response, Problem> {
     let headers = request.headers().clone();
     if body::content(&headers)? == Content::Csv {
-        let body = body::read(&headers, request.into_body(), &shared.config.bounds).await?;
-        let body = of_csv(body, &shared).map_err(|error| Problem::of_request(error, shared.config.hint))?;
-        let asked = Asked { body, listed: true, array: false };
+        let Whole { bytes, room: _room } = body::read(&shared, &headers, request.into_body()).await?;
+        let body = body::understood(&shared, &bytes, |body, shared| {
+            of_csv(body, shared).map_err(|error| Problem::of_request(error, shared.config.hint))
+        });
+        let asked = Asked { body: body.await?, form: Form::Hf { listed: true, array: false } };
         return answer(&shared, &engine, asked, &headers).await;
     }
-    let body = json_body(&shared, request).await?;
-    let object = object(&body, &shared)?;
-    if object.contains_key("instances") && !object.contains_key("inputs") {
-        return instances(&shared, &engine, object).await;
-    }
-    answer(&shared, &engine, understand(&object, &shared)?, &headers).await
+    let Whole { bytes, room: _room } = json_body(&shared, request).await?;
+    let asked =
+        body::understood(&shared, &bytes, |body, shared| understand(object(body, shared)?, shared)).await?;
+    answer(&shared, &engine, asked, &headers).await
 }
 
 /// `POST /score`: Azure, with `inputs` as its older samples send it or `input_data` as models of MLflow do. The reply is a list of texts.
@@ -79,40 +93,20 @@ pub async fn score(
     Model(engine): Model,
     request: HttpRequest,
 ) -> Result<Response, Problem> {
-    let body = json_body(&shared, request).await?;
-    let mut object = object(&body, &shared)?;
-    if let Some(data) = object.remove("input_data") {
-        // MLflow's name for parameters.
-        let parameters = object.remove("params").or_else(|| object.remove("parameters"));
-        object = Object::from([("inputs".to_owned(), of_frame(data))]);
-        object.extend(parameters.map(|parameters| ("parameters".to_owned(), parameters)));
-    }
-    let asked = understand(&object, &shared)?;
-    let found = pipeline(&shared, &engine, asked.body).await?;
+    let Whole { bytes, room: _room } = json_body(&shared, request).await?;
+    let asked = body::understood(&shared, &bytes, |body, shared| {
+        let mut object = object(body, shared)?;
+        if let Some(data) = object.remove("input_data") {
+            // MLflow's name for parameters.
+            let parameters = object.remove("params").or_else(|| object.remove("parameters"));
+            object = Object::from([("inputs".to_owned(), of_frame(data))]);
+            object.extend(parameters.map(|parameters| ("parameters".to_owned(), parameters)));
+        }
+        understand(object, shared)
+    });
+    let found = pipeline(&shared, &engine, asked.await?.body).await?;
     let texts: Vec<&str> = found.all.iter().filter_map(|found| Some(found.rows().first()?.answer)).collect();
     Ok(found.respond(json(&texts)))
-}
-
-/// Vertex: the pipeline's objects in a list.
-async fn instances(
-    shared: &Arc<Shared>,
-    engine: &Arc<Engine>,
-    mut object: Object,
-) -> Result<Response, Problem> {
-    #[derive(Serialize)]
-    struct Predictions<T> {
-        predictions: T,
-    }
-    let instances = object.remove("instances");
-    object.extend(instances.map(|instances| ("inputs".to_owned(), instances)));
-    let asked = Asked { listed: true, ..understand(&object, shared)? };
-    let lists = asked.wants_lists();
-    let found = pipeline(shared, engine, asked.body).await?;
-    let response = match lists {
-        true => json(&Predictions { predictions: found.lists() }),
-        false => json(&Predictions { predictions: found.firsts() }),
-    };
-    Ok(found.respond(response))
 }
 
 /// What the pipeline says to one question.
@@ -158,7 +152,8 @@ impl AllFound {
 impl Asked {
     /// A client that asks for several answers gets a list of them, however many there are.
     fn wants_lists(&self) -> bool {
-        self.array || self.body.parameters.top_k.is_some_and(|most| most > 1)
+        let (Form::Hf { array, .. } | Form::Vertex { array }) = self.form;
+        array || self.body.parameters.top_k.is_some_and(|most| most > 1)
     }
 }
 
@@ -186,16 +181,24 @@ async fn answer(
     asked: Asked,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let (listed, lists) = (asked.listed, asked.wants_lists());
+    #[derive(Serialize)]
+    struct Predictions<T> {
+        predictions: T,
+    }
+    let (form, lists) = (asked.form, asked.wants_lists());
     let found = pipeline(shared, engine, asked.body).await?;
     let wants_csv =
         headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/csv"));
-    let response = match (listed, lists) {
+    let response = match (form, lists) {
+        (Form::Vertex { .. }, true) => json(&Predictions { predictions: found.lists() }),
+        (Form::Vertex { .. }, false) => json(&Predictions { predictions: found.firsts() }),
         _ if wants_csv => csv(&found).map_err(|_| Problem::model_failed())?,
-        (true, true) => json(&found.lists()),
-        (true, false) => json(&found.firsts()),
-        (false, true) => json(&found.lists().into_iter().flatten().collect::<Vec<Row>>()),
-        (false, false) => json(&found.firsts().first()),
+        (Form::Hf { listed: true, .. }, true) => json(&found.lists()),
+        (Form::Hf { listed: true, .. }, false) => json(&found.firsts()),
+        (Form::Hf { listed: false, .. }, true) => {
+            json(&found.lists().into_iter().flatten().collect::<Vec<Row>>())
+        }
+        (Form::Hf { listed: false, .. }, false) => json(&found.firsts().first()),
     };
     Ok(found.respond(response))
 }
@@ -225,33 +228,42 @@ fn object(body: &[u8], shared: &Shared) -> Result<Object, Problem> {
     })
 }
 
-fn understand(object: &Object, shared: &Shared) -> Result<Asked, Problem> {
+fn understand(mut object: Object, shared: &Shared) -> Result<Asked, Problem> {
     let wrong = |error: Error| Problem::of_request(error, shared.config.hint);
+    let is_vertex = object.contains_key("instances") && !object.contains_key("inputs");
+    let instances = object.remove("instances").filter(|_| is_vertex);
+    object.extend(instances.map(|instances| ("inputs".to_owned(), instances)));
     let array = object.get("array").is_some_and(|array| array.get() == "true");
     let json =
-        serde_json::to_vec(object).map_err(|error| wrong(Error::NotJson { reason: error.to_string() }))?;
+        serde_json::to_vec(&object).map_err(|error| wrong(Error::NotJson { reason: error.to_string() }))?;
     let request = Request::from_json(&json, &fields()).map_err(|rejected| wrong(rejected.problem))?;
     let Request { documents, items, parameters, listed, .. } = request;
-    Ok(Asked { body: Body { documents, items, parameters }, listed, array })
+    if parameters.score.is_some() {
+        // The reply has no place for what other rules say.
+        let reason = "`score` is not for this path, whose rules are those of transformers' pipeline".into();
+        return Err(wrong(Error::BadParameters { reason }));
+    }
+    let form = if is_vertex { Form::Vertex { array } } else { Form::Hf { listed, array } };
+    Ok(Asked { body: Body { documents, items, parameters }, form })
 }
 
 /// Words behind the question mark of the address are parameters, as in Hugging Face's toolkit. Those of the body go before them.
 fn with_query(object: &mut Object, query: &str) -> serde_json::Result<()> {
     let mut parameters = Object::new();
-    for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-        let value = match serde_json::from_str::<Box<RawValue>>(value) {
+    for (name, value) in form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| !name.is_empty()) {
+        let value = match serde_json::from_str::<Box<RawValue>>(&value) {
             Ok(value) => value,
-            Err(_) => to_raw_value(value)?,
+            Err(_) => to_raw_value(&value)?,
         };
-        parameters.insert(name.to_owned(), value);
+        parameters.insert(name.into_owned(), value);
     }
     if parameters.is_empty() {
         return Ok(());
     }
-    match object.get("parameters").map(|own| serde_json::from_str::<Object>(own.get())) {
+    match object.get("parameters").map(|own| serde_json::from_str::<Option<Object>>(own.get())) {
         // Those who read it say what is wrong with it.
         Some(Err(_)) => return Ok(()),
-        Some(Ok(own)) => parameters.extend(own),
+        Some(Ok(own)) => parameters.extend(own.unwrap_or_default()),
         None => {}
     }
     object.insert("parameters".into(), to_raw_value(&parameters)?);
@@ -272,7 +284,7 @@ fn of_frame(data: Box<RawValue>) -> Box<RawValue> {
 }
 
 /// The rows of a table whose header names `question` and `context`.
-fn of_csv(bytes: Vec<u8>, shared: &Shared) -> Result<Body, Error> {
+fn of_csv(bytes: &[u8], shared: &Shared) -> Result<Body, Error> {
     let limit = shared.config.bounds.body;
     let mut lines = Lines::new(Cursor::new(bytes), limit);
     let mut next = || {
@@ -284,7 +296,10 @@ fn of_csv(bytes: Vec<u8>, shared: &Shared) -> Result<Body, Error> {
     };
     let header = next()?.map(|row| table::cells(row.trim_start_matches('\u{feff}'), ',')).unwrap_or_default();
     let mut body = Body { documents: Vec::new(), items: Vec::new(), parameters: Default::default() };
-    while let Some(row) = next()? {
+    // One more than is allowed is enough to refuse it.
+    while body.items.len() <= shared.config.bounds.questions
+        && let Some(row) = next()?
+    {
         if row.is_empty() {
             continue;
         }

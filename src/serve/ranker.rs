@@ -1,14 +1,17 @@
 //! `POST /embed` and `/rerank`, as text-embeddings-inference takes them.
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
-use super::asking::require_few;
+use super::asking::{TakenBack, require_few_of};
+use super::body::{self, Whole};
 use super::config::OpenRanker;
 use super::native::json_body;
 use super::problem::{Problem, json};
@@ -16,6 +19,7 @@ use super::server::Shared;
 use crate::class::ErrorClass;
 use crate::document::Text;
 use crate::embed::Embedder;
+use crate::reader::Cancel;
 use crate::request::reply::DocumentId;
 use crate::rerank::{By, Corpus, Ranker, Source, Task, Wanted};
 use crate::stream::{Done, Queue, TextWork, embed_stream};
@@ -25,26 +29,34 @@ use crate::text::offsets::OffsetUnit;
 /// A model that is opened by whoever needs it first.
 pub struct Lazy {
     open: Option<OpenRanker>,
-    opened: OnceLock<Result<Mutex<Ranker>, String>>,
+    opened: Mutex<Option<Ranker>>,
+    /// Whose turn it is. Those who wait for it hold no thread, and leave when nobody waits for them any more.
+    turn: Semaphore,
 }
 
 impl Lazy {
     pub fn new(open: Option<OpenRanker>) -> Self {
-        Self { open, opened: OnceLock::new() }
+        Self { open, opened: Mutex::default(), turn: Semaphore::new(1) }
     }
 
-    /// The model, opened now unless it is. It takes as long as that takes.
-    fn get(&self) -> Result<&Mutex<Ranker>, Problem> {
+    /// Does something with the model, which is opened now unless it is. It takes as long as that takes. What cannot be opened now may be
+    /// there the next time.
+    fn with<T>(&self, work: impl FnOnce(&Ranker) -> Result<T, Problem>) -> Result<T, Problem> {
         let Some(open) = &self.open else {
             let message = "this server has no model for this";
             return Err(Problem::new(StatusCode::NOT_FOUND, "validation", "no_embedder", message)
                 .hint("start the server with --embedder MODEL"));
         };
-        let failed = |reason: &String| {
+        let failed = |reason: String| {
             let message = format!("the model cannot be opened: {reason}");
             Problem::new(StatusCode::FAILED_DEPENDENCY, "backend", "embedder_unavailable", message)
         };
-        self.opened.get_or_init(|| open().map(Mutex::new)).as_ref().map_err(failed)
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let ranker = match opened.take() {
+            Some(ranker) => ranker,
+            None => open().map_err(failed)?,
+        };
+        work(opened.insert(ranker))
     }
 }
 
@@ -83,14 +95,14 @@ struct Rank<'a> {
 
 /// `POST /embed`: a vector for each text.
 pub async fn embed(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Result<Response, Problem> {
-    let asked: EmbedRequest = understand(&shared, request).await?;
+    let (asked, _room): (EmbedRequest, _) = understand(&shared, request).await?;
     let texts = match asked.inputs {
         Texts::One(text) => vec![text],
         Texts::Many(texts) => texts,
     };
     let (truncate, normalize) = (asked.truncate, asked.normalize);
     let bytes = texts.iter().map(String::len).sum();
-    beside(shared, makes_vectors, (bytes, texts.len()), move |ranker| {
+    beside(shared, makes_vectors, (bytes, texts.len()), move |ranker, call| {
         let (Ranker::Embedding(embedder) | Ranker::Both(embedder)) = ranker else {
             return Err(invalid(
                 "no_vectors",
@@ -103,7 +115,7 @@ pub async fn embed(State(shared): State<Arc<Shared>>, request: HttpRequest) -> R
                 "vectors of this model are 1 long, whatever `normalize` says",
             ));
         }
-        let vectors = vectors(embedder, &texts, truncate)?;
+        let vectors = vectors(embedder, &texts, truncate, call)?;
         Ok(json(&vectors))
     })
     .await
@@ -111,9 +123,11 @@ pub async fn embed(State(shared): State<Arc<Shared>>, request: HttpRequest) -> R
 
 /// `POST /rerank`: texts in the order in which they answer the query.
 pub async fn rerank(State(shared): State<Arc<Shared>>, request: HttpRequest) -> Result<Response, Problem> {
-    let RerankRequest { query, texts, raw_scores, return_text } = understand(&shared, request).await?;
-    let bytes = query.len() + texts.iter().map(String::len).sum::<usize>();
-    beside(shared, orders, (bytes, texts.len()), move |ranker| {
+    let (asked, _room): (RerankRequest, _) = understand(&shared, request).await?;
+    let RerankRequest { query, texts, raw_scores, return_text } = asked;
+    // A cross-encoder reads the query beside each text.
+    let bytes = query.len() * texts.len() + texts.iter().map(String::len).sum::<usize>();
+    beside(shared, orders, (bytes, texts.len()), move |ranker, _| {
         let source = |(index, text): (usize, &String)| Source {
             id: DocumentId::Index(index),
             text: Text::from(text.clone()),
@@ -160,7 +174,12 @@ fn orders(shared: &Shared) -> &Lazy {
 }
 
 /// The vector of each text, in order.
-fn vectors(embedder: &Embedder, texts: &[String], truncate: bool) -> Result<Vec<Vec<f32>>, Problem> {
+fn vectors(
+    embedder: &Embedder,
+    texts: &[String],
+    truncate: bool,
+    call: &Call,
+) -> Result<Vec<Vec<f32>>, Problem> {
     let failed = |code: &'static str, message: String| {
         Problem::new(StatusCode::FAILED_DEPENDENCY, "backend", code, message)
     };
@@ -186,9 +205,13 @@ fn vectors(embedder: &Embedder, texts: &[String], truncate: bool) -> Result<Vec<
         match done {
             Done::Reply(place, Ok(embedded)) => vectors[place] = embedded.vector,
             Done::Reply(_, Err(error)) => problem = Some(failed(error.code(), error.to_string())),
-            Done::Began { .. } | Done::Read { .. } => {}
+            Done::Began { .. } => {}
+            Done::Read { tokens, model, .. } => call.read(tokens, model),
         }
-        ControlFlow::Continue(())
+        if problem.is_none() && !call.is_wanted() {
+            problem = Some(Problem::too_late());
+        }
+        if problem.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })
     .map_err(|error| failed(error.code(), error.to_string()))?;
     problem.map_or(Ok(vectors), Err)
@@ -198,12 +221,33 @@ fn invalid(code: &'static str, message: impl Into<String>) -> Problem {
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "validation", code, message)
 }
 
-async fn understand<T: for<'de> Deserialize<'de>>(
-    shared: &Shared,
+async fn understand<T: for<'de> Deserialize<'de> + Send + 'static>(
+    shared: &Arc<Shared>,
     request: HttpRequest,
-) -> Result<T, Problem> {
-    let body = json_body(shared, request).await?;
-    serde_json::from_slice(&body).map_err(|error| invalid("not_understood", error.to_string()))
+) -> Result<(T, body::Room), Problem> {
+    let Whole { bytes, room } = json_body(shared, request).await?;
+    let asked = body::understood(shared, &bytes, |body, _| {
+        serde_json::from_slice(body).map_err(|error| invalid("not_understood", error.to_string()))
+    });
+    Ok((asked.await?, room))
+}
+
+/// Whether somebody still waits for what is being computed.
+struct Call {
+    shared: Arc<Shared>,
+    cancel: Cancel,
+    deadline: Instant,
+}
+
+impl Call {
+    fn is_wanted(&self) -> bool {
+        !self.cancel.is_cancelled() && Instant::now() < self.deadline
+    }
+
+    fn read(&self, tokens: usize, model: Duration) {
+        self.shared.metrics.read(tokens);
+        self.shared.admission.measured(tokens, model);
+    }
 }
 
 /// Does something with the model on a thread of its own, counted among what waits.
@@ -211,9 +255,9 @@ async fn beside(
     shared: Arc<Shared>,
     which: fn(&Shared) -> &Lazy,
     (bytes, texts): (usize, usize),
-    work: impl FnOnce(&Ranker) -> Result<Response, Problem> + Send + 'static,
+    work: impl FnOnce(&Ranker, &Call) -> Result<Response, Problem> + Send + 'static,
 ) -> Result<Response, Problem> {
-    require_few(texts, &shared)?;
+    require_few_of(texts, &shared)?;
     if texts == 0 {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "empty", "empty", "there are no texts"));
     }
@@ -221,15 +265,19 @@ async fn beside(
         .admission
         .admit(bytes / BYTES_PER_TOKEN + texts)
         .map_err(|full| Problem::overloaded(full.retry_after))?;
-    let limit = shared.config.bounds.request;
-    let working = tokio::task::spawn_blocking(move || {
-        let _admitted = admitted;
-        let ranker = which(&shared).get()?.lock().unwrap_or_else(PoisonError::into_inner);
-        work(&ranker)
-    });
-    match tokio::time::timeout(limit, working).await {
-        Err(_) => Err(Problem::too_late()),
-        Ok(Err(_)) => Err(Problem::model_failed()),
-        Ok(Ok(done)) => done,
-    }
+    let deadline = Instant::now() + shared.config.bounds.request;
+    let cancel = Cancel::default();
+    // Dropped with this future, which happens when the sender leaves.
+    let _taken_back = TakenBack(cancel.clone());
+    let working = async {
+        let _turn = which(&shared).turn.acquire().await;
+        let call = Call { shared: shared.clone(), cancel, deadline };
+        let working = move || {
+            let _admitted = admitted;
+            which(&call.shared).with(|ranker| work(ranker, &call))
+        };
+        tokio::task::spawn_blocking(working).await.map_err(|_| Problem::model_failed())?
+    };
+    let working = tokio::time::timeout_at(deadline.into(), working);
+    working.await.unwrap_or_else(|_| Err(Problem::too_late()))
 }

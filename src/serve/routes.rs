@@ -5,14 +5,16 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::engine::Engine;
 use super::problem::Problem;
-use super::server::{Phase, Shared};
+use super::server::Shared;
 use super::{about, gate, native, predict, ranker, stream};
 
 /// The model that a request is for: the one that its path names, else the first.
@@ -31,7 +33,7 @@ impl FromRequestParts<Arc<Shared>> for Model {
         };
         match found {
             Some(engine) => Ok(Self(engine.clone())),
-            None if shared.now() == Phase::Loading => Err(Problem::not_ready("the model is being loaded")),
+            None if !shared.is_loaded() => Err(Problem::not_ready("the model is being loaded")),
             None => {
                 let names: Vec<&str> = engines.iter().map(|engine| engine.name.as_str()).collect();
                 let message = "there is no model of that name here";
@@ -66,8 +68,12 @@ pub fn router(shared: &Arc<Shared>) -> Router {
             .route(&format!("{prefix}/v1/answer/stream"), post(stream::answer_lines));
     }
     let router = router
-        .fallback(others)
+        .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(shared.clone(), given))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| {
+            Problem::model_failed().into_response()
+        }))
         .layer(middleware::from_fn_with_state(shared.clone(), gate::pass))
         .with_state(shared.clone());
     match cors(&shared.config.origins) {
@@ -76,8 +82,8 @@ pub fn router(shared: &Arc<Shared>) -> Router {
     }
 }
 
-/// Paths that were given when the server was started, as prediction services do.
-async fn others(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+/// Paths that were given when the server was started, as prediction services do. They go before our own of the same name.
+async fn given(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let is_one_of = |paths: &[String]| paths.contains(&path);
     if method == Method::GET && is_one_of(&shared.config.health_routes) {
@@ -92,9 +98,12 @@ async fn others(State(shared): State<Arc<Shared>>, request: Request) -> Response
             Err(problem) => problem.into_response(),
         };
     }
+    next.run(request).await
+}
+
+async fn nothing() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "validation", "no_such_path", "there is nothing at this path")
         .hint("GET /docs lists what there is")
-        .into_response()
 }
 
 async fn wrong_method() -> Problem {
@@ -113,6 +122,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     let layer = CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE]);
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE])
+        .expose_headers([header::RETRY_AFTER, gate::REQUEST_ID]);
     Some(layer)
 }

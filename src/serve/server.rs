@@ -1,6 +1,7 @@
 //! A server from its first connection to its last.
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
@@ -8,12 +9,17 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
 use super::admission::Admission;
+use super::body::KIBIBYTE;
 use super::config::Config;
 use super::engine::{Engine, Opened};
 use super::error::{Error, Result};
 use super::metrics::Metrics;
 use super::ranker::Lazy;
+use super::stream::STREAMS;
 use super::{listen, routes};
+
+/// Kibibytes that the bodies of all requests may take together: what is not understood yet has no other bound.
+const BODIES: usize = 256 << 10;
 
 /// A server that has an address, so that it can be found before its model is loaded.
 pub struct Server {
@@ -30,10 +36,15 @@ pub struct Shared {
     pub phase: watch::Sender<Phase>,
     /// Threads that may tokenise at a time.
     pub preparing: Arc<Semaphore>,
+    /// Streams that may begin.
+    pub streams: Arc<Semaphore>,
+    /// Kibibytes of bodies that have room in memory.
+    pub bodies: Arc<Semaphore>,
     pub embedder: Lazy,
     pub reranker: Lazy,
     /// Whether it can only be reached from this machine.
     pub local: bool,
+    loaded: AtomicBool,
     engines: RwLock<Vec<Arc<Engine>>>,
 }
 
@@ -84,9 +95,12 @@ impl Server {
             metrics: Arc::new(Metrics::new()),
             phase: watch::Sender::new(Phase::Loading),
             preparing: Arc::new(Semaphore::new(cores)),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            bodies: Arc::new(Semaphore::new(BODIES.max(config.bounds.body.div_ceil(KIBIBYTE)))),
             embedder: Lazy::new(config.embedder.clone()),
             reranker: Lazy::new(config.reranker.clone()),
             local,
+            loaded: AtomicBool::new(false),
             engines: RwLock::default(),
             config,
         };
@@ -143,6 +157,7 @@ impl Control {
 
     /// Says that all models are there.
     pub fn ready(&self) {
+        self.0.loaded.store(true, Ordering::SeqCst);
         self.advance(Phase::Ready);
     }
 
@@ -172,6 +187,11 @@ impl Shared {
     /// The models that are loaded, the first one first.
     pub fn engines(&self) -> Vec<Arc<Engine>> {
         self.engines.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether all models are there, or were.
+    pub fn is_loaded(&self) -> bool {
+        self.loaded.load(Ordering::SeqCst)
     }
 
     pub fn now(&self) -> Phase {

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::asking::{TakenBack, expected_tokens};
+use super::asking::{TakenBack, require_few};
 use super::body::{self, Content};
 use super::engine::{Call, Engine, Manner};
 use super::native::{failure, fields};
@@ -27,8 +27,11 @@ use crate::request::record::{Failure, Layout};
 use crate::request::reply::Id;
 use crate::stream;
 
-/// Requests whose records may wait for their turn.
-const WAITING: usize = 1024;
+/// Streams at a time.
+pub const STREAMS: usize = 64;
+
+/// Requests of a stream whose records may wait for their turn.
+const WAITING: usize = 256;
 
 /// Pieces of the body that may wait to be read.
 const PIECES: usize = 16;
@@ -41,14 +44,12 @@ pub async fn answer_lines(
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     if body::content(&head.headers)? == Content::Csv {
-        let status = axum::http::StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return Err(Problem::new(
-            status,
-            "validation",
-            "unsupported_media_type",
-            "this path takes JSON lines",
-        ));
+        return Err(body::unsupported("this path takes JSON lines"));
     }
+    // Each has a thread for as long as it lasts.
+    let Ok(own) = shared.streams.clone().try_acquire_owned() else {
+        return Err(Problem::overloaded(shared.admission.retry_after()));
+    };
     let call = Call::default();
     let (pieces, incoming) = mpsc::channel(PIECES);
     tokio::spawn(forward(body, pieces, shared.clone()));
@@ -57,7 +58,10 @@ pub async fn answer_lines(
     tokio::spawn(write(ready, sender, TakenBack(call.cancel.clone())));
     let reading = Reading { shared, engine, call, records, handle: Handle::current() };
     // It reads, understands and tokenises line after line, and waits where there is no room.
-    tokio::task::spawn_blocking(move || reading.run(Pieces { incoming, rest: Bytes::new() }));
+    tokio::task::spawn_blocking(move || {
+        let _own = own;
+        reading.run(Pieces { incoming, rest: Bytes::new() });
+    });
     let kind = HeaderValue::from_static("application/x-ndjson");
     Ok(([(header::CONTENT_TYPE, kind)], HttpBody::new(outgoing)).into_response())
 }
@@ -169,11 +173,23 @@ impl Reading {
                 return ready.send(self.write(&tickets, replies)).map_err(drop);
             }
         };
-        let admitted = self.handle.block_on(self.shared.admission.wait(expected_tokens(&body)));
+        if let Err(problem) = require_few(&body, &self.shared) {
+            // One record says it for all.
+            let failure = Failure { code: problem.code, message: problem.message, hint: problem.hint };
+            let mut written = Vec::new();
+            // Memory takes everything.
+            let _ = tickets.first().map(|ticket| Layout::Jsonl.error(ticket, &failure, &mut written));
+            return ready.send(written).map_err(drop);
+        }
+        let expected = self.engine.expected_tokens(Manner::Batch, &body);
+        let (admitted, turn) = self.handle.block_on(async {
+            let admitted = self.shared.admission.wait(self.engine.stream_room(), expected).await;
+            (admitted, self.shared.preparing.clone().acquire_owned().await)
+        });
         let names: Vec<Id> = tickets.iter().map(Ticket::name).collect();
         let (sender, mut answers) = mpsc::unbounded_channel();
         self.engine.prepare(Manner::Batch, body, names, &self.call, &sender);
-        drop((sender, admitted));
+        drop((sender, admitted, turn));
         let (shared, count) = (self.shared.clone(), tickets.len());
         self.handle.spawn(async move {
             let mut replies: Vec<Option<Result<_, _>>> =

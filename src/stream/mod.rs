@@ -101,22 +101,31 @@ pub fn answer_waiting<T>(
     group: usize,
     emit: &mut dyn FnMut(Done<T>) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>> {
-    match work.pop_waiting(group) {
-        Some(first) => answer_group(reader, gather_with(first, work, group, Work::weight), emit),
+    // Not only what is at the front: that may be as large as what is under way.
+    match work.pop_fitting(group) {
+        Some(first) => {
+            let gathered = gather_with(first, group, Work::weight, |room| work.pop_fitting(room));
+            answer_group(reader, gathered, emit)
+        }
         None => Ok(ControlFlow::Continue(())),
     }
 }
 
 /// Waits for work, and takes with it what else is waiting, up to a weight. `None` once there will be no more.
 fn gather<W>(work: &Queue<W>, most: usize, weight: impl Fn(&W) -> usize) -> Option<Vec<W>> {
-    Some(gather_with(work.pop()?, work, most, weight))
+    Some(gather_with(work.pop()?, most, weight, |room| work.pop_waiting(room)))
 }
 
 /// Takes what else is waiting with something, up to a weight.
-fn gather_with<W>(first: W, work: &Queue<W>, most: usize, weight: impl Fn(&W) -> usize) -> Vec<W> {
+fn gather_with<W>(
+    first: W,
+    most: usize,
+    weight: impl Fn(&W) -> usize,
+    pop: impl Fn(usize) -> Option<W>,
+) -> Vec<W> {
     let mut room = most.saturating_sub(weight(&first));
     let mut gathered = vec![first];
-    while let Some(next) = work.pop_waiting(room) {
+    while let Some(next) = pop(room) {
         room -= weight(&next).min(room);
         gathered.push(next);
     }

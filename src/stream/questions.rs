@@ -8,6 +8,7 @@ use super::shelf::Shelf;
 use crate::document::{ReadAs, Reading, Text};
 use crate::fs;
 use crate::reader::{Document, Question, Reader};
+use crate::request::parameters::Parameters;
 use crate::request::parser::Body;
 use crate::request::reply::{DocumentId, Id};
 use crate::request::{DocumentRef, Error, Options};
@@ -45,6 +46,11 @@ impl Questions {
         Self { options, shelf: Shelf::new(SHELF), limit }
     }
 
+    /// How replies are made to a request with these parameters.
+    pub fn options(&self, parameters: &Parameters) -> Result<Arc<Options>, Error> {
+        parameters.apply(&self.options)
+    }
+
     /// Hands on the question that belongs to each ticket of a request, or why there is none, in order. `name` says what a question is
     /// called. Ends early when `hand_on` does.
     pub fn each<T, E>(
@@ -57,7 +63,7 @@ impl Questions {
         hand_on: &mut dyn FnMut(T, Result<Question>) -> Result<(), E>,
     ) -> Result<(), E> {
         let asked = request.and_then(|body| {
-            let options = body.parameters.apply(&self.options)?;
+            let options = self.options(&body.parameters)?;
             Ok((body, options))
         });
         match asked {

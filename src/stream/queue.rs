@@ -58,6 +58,13 @@ impl<T> Queue<T> {
         self.take(self.lock(), room)
     }
 
+    /// Takes the oldest thing that weighs no more than `room`. Heavier ones keep their places.
+    pub fn pop_fitting(&self, room: usize) -> Option<T> {
+        let state = self.lock();
+        let place = state.waiting.iter().position(|(weight, _)| *weight <= room)?;
+        self.remove(state, place)
+    }
+
     /// Whether nothing is waiting at the moment.
     pub fn is_empty(&self) -> bool {
         self.lock().waiting.is_empty()
@@ -84,12 +91,13 @@ impl<T> Queue<T> {
         drop(dropped);
     }
 
-    fn take(&self, mut state: MutexGuard<State<T>>, room: usize) -> Option<T> {
+    fn take(&self, state: MutexGuard<State<T>>, room: usize) -> Option<T> {
         let (weight, _) = state.waiting.front()?;
-        if *weight > room {
-            return None;
-        }
-        let (weight, thing) = state.waiting.pop_front()?;
+        (*weight <= room).then(|| self.remove(state, 0)).flatten()
+    }
+
+    fn remove(&self, mut state: MutexGuard<State<T>>, place: usize) -> Option<T> {
+        let (weight, thing) = state.waiting.remove(place)?;
         state.weight = state.weight.saturating_sub(weight);
         self.changed.notify_all();
         Some(thing)
@@ -127,6 +135,18 @@ mod tests {
         assert_eq!(queue.pop_waiting(59), None);
         assert_eq!(queue.pop_waiting(60), Some('a'));
         assert_eq!((queue.pop(), queue.pop()), (Some('b'), None));
+    }
+
+    #[test]
+    fn what_fits_goes_before_what_is_too_heavy() {
+        let queue = Queue::new(1000);
+        for (weight, thing) in [(70, 'a'), (80, 'b'), (5, 'c'), (6, 'd')] {
+            queue.push(weight, thing).unwrap();
+        }
+        assert_eq!((queue.pop_waiting(10), queue.pop_fitting(10)), (None, Some('c')));
+        assert_eq!((queue.pop_fitting(5), queue.pop_fitting(75)), (None, Some('a')));
+        assert_eq!((queue.pop(), queue.pop_fitting(6)), (Some('b'), Some('d')));
+        assert_eq!(queue.lock().weight, 0);
     }
 
     #[test]

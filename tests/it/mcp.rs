@@ -268,6 +268,155 @@ fn an_index_is_used_where_there_is_one() {
     agent.end();
 }
 
+/// Whatever the lines are like, nothing of a file is left out in silence.
+#[test]
+fn long_lines_are_read_to_their_end() {
+    let folder = folder();
+    let wide: String = (0..300).map(|n| format!("{n:0300}\n")).collect();
+    let endless = format!("begin\n{}end\n", "é".repeat(90_000));
+    for (name, text) in [("wide.txt", &wide), ("endless.txt", &endless)] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let mut agent = Agent::start(folder.path());
+    agent.initialize();
+    for (name, text) in [("wide.txt", &wide), ("endless.txt", &endless)] {
+        let (mut read, mut asked) = (String::new(), json!({"path": name, "count": 400}));
+        loop {
+            let found = agent.found("read_lines", asked.clone());
+            assert!(found.to_string().len() < 100_000);
+            for line in found["lines"].as_array().unwrap() {
+                read += line["text"].as_str().unwrap();
+                read += if line["cut"] == true { "" } else { "\n" };
+            }
+            if found["next"].is_null() {
+                break;
+            }
+            (asked["from"], asked["column"]) = (found["next"].clone(), found["next_column"].clone());
+        }
+        assert!(read == *text, "{name}: {} of {} bytes", read.len(), text.len());
+    }
+    // Where a quotation stands is where it can be read on.
+    let quoted = agent.found("verify_quote", json!({"quote": "éend"}));
+    let asked =
+        json!({"path": quoted["uri"], "from": quoted["line"], "column": quoted["column"], "count": 1});
+    assert_eq!(agent.found("read_lines", asked)["lines"][0]["text"], "éend");
+    agent.end();
+}
+
+#[test]
+fn roots_may_lie_in_each_other_and_beside_each_other() {
+    let (first, second) = (folder(), tempfile::tempdir().unwrap());
+    let inner = first.path().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    std::fs::write(inner.join("a b.txt"), "The door is green.\n").unwrap();
+    // A folder of this name is below the first root.
+    std::fs::write(second.path().join("inner"), "The door of the other house is blue.\n").unwrap();
+    let (inner, second) = (inner.display().to_string(), second.path().display().to_string());
+    let mut agent = Agent::start_with(first.path(), &["--root", &inner]);
+    agent.initialize();
+    let found = agent.found("search_passages", json!({"query": "door"}));
+    assert_eq!((&found["files"], found["passages"].as_array().unwrap().len()), (&json!(3), 1), "{found}");
+    assert_eq!(agent.found("status", json!({}))["roots"].as_array().unwrap().len(), 1);
+    agent.end();
+    let mut agent = Agent::start_with(first.path(), &["--root", &second]);
+    agent.initialize();
+    assert_eq!(agent.found("read_lines", json!({"path": "inner"}))["total"], 1);
+    for quote in ["is green", "is blue"] {
+        let quoted = agent.found("verify_quote", json!({"quote": quote}));
+        // What a tool gives is taken by the others.
+        let lines = agent.found("read_lines", json!({"path": quoted["uri"]}));
+        assert_eq!((&lines["uri"], &lines["total"]), (&quoted["uri"], &json!(1)));
+        let named = json!({"quote": quote, "path": quoted["document"]});
+        assert_eq!(agent.found("verify_quote", named)["verdict"], "exact");
+        let asked = json!({"question": "What colour is the door?", "paths": [quoted["uri"]]});
+        assert_eq!(agent.found("find_quotes", asked)["answers"][0]["uri"], quoted["uri"]);
+    }
+    agent.end();
+}
+
+#[test]
+fn no_quotation_is_vouched_for_that_was_not_compared() {
+    let folder = folder();
+    let words = |from: usize, to: usize| (from..to).map(|n| format!("w{n}")).collect::<Vec<_>>().join(" ");
+    std::fs::write(folder.path().join("words.txt"), words(0, 1000)).unwrap();
+    let mut agent = Agent::start(folder.path());
+    agent.initialize();
+    let quote = words(0, 400) + " " + &words(2000, 2300);
+    let reason = agent.refused("verify_quote", json!({"quote": quote}));
+    assert!(reason.contains("400 words") && reason.contains("in parts"), "{reason}");
+    assert_eq!(agent.found("verify_quote", json!({"quote": words(0, 900)}))["verdict"], "exact");
+    let quoted = agent.found("verify_quote", json!({"quote": words(0, 900).to_uppercase()}));
+    assert_eq!((&quoted["verdict"], &quoted["cut"]), (&json!("normalised"), &json!(true)), "{quoted}");
+    let quoted = agent.found("verify_quote", json!({"quote": words(0, 380) + " " + &words(2000, 2020)}));
+    assert_eq!(quoted["verdict"], "near");
+    assert_eq!(quoted["differences"], json!([{"only_quoted": words(2000, 2020)}]));
+    assert!(quoted["likeness"].as_f64().unwrap() < 1.0, "{quoted}");
+    agent.end();
+}
+
+#[test]
+fn what_is_too_long_to_be_shown_is_cut_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let endless = "x".repeat(60_000);
+    std::fs::write(folder.path().join("a.txt"), format!("The password is {endless}.\n")).unwrap();
+    let mut agent = Agent::start(folder.path());
+    agent.initialize();
+    let found = agent.found("find_quotes", json!({"question": "What is the password?", "top_k": 20}));
+    let spans = [&found["answers"], &found["candidates"]];
+    let mut spans = spans.into_iter().filter_map(Value::as_array).flatten();
+    assert!(found.to_string().len() < 100_000, "{}", found.to_string().len());
+    assert!(spans.any(|span| span["cut"] == true), "{found}");
+    let quote = format!("the PASSWORD is {endless}");
+    let quoted = agent.found("verify_quote", json!({"quote": quote}));
+    assert_eq!((&quoted["verdict"], &quoted["cut"]), (&json!("normalised"), &json!(true)));
+    assert!(quoted.to_string().len() < 50_000, "{}", quoted.to_string().len());
+    agent.end();
+}
+
+#[test]
+fn a_margin_is_asked_for_under_the_rules_that_have_one() {
+    let folder = folder();
+    let asked = |least: f32| json!({"question": "Who built the lighthouse?", "min_margin": least});
+    let mut agent = Agent::start_with(folder.path(), &["--score", "squad"]);
+    agent.initialize();
+    assert_eq!(agent.found("find_quotes", asked(-1000.0))["answered"], true);
+    assert_eq!(agent.found("find_quotes", asked(1000.0))["answered"], false);
+    agent.end();
+    let mut agent = Agent::start_with(folder.path(), &["--score", "haystack"]);
+    agent.initialize();
+    let reason = agent.refused("find_quotes", asked(0.0));
+    assert!(reason.contains("min_margin") && reason.contains("haystack"), "{reason}");
+    agent.end();
+}
+
+/// Of much text only what stands around the best passages is read, as if an index had found it; and no more files are looked through
+/// than is said.
+#[test]
+fn much_text_is_read_as_if_it_had_been_searched() {
+    let folder = folder();
+    let filler: String =
+        (0..8000).map(|n| format!("In year {n} of the record nothing much happened here.\n")).collect();
+    std::fs::write(folder.path().join("long.txt"), filler + "The harbour master is called Solveig Moe.\n")
+        .unwrap();
+    let mut agent = Agent::start(folder.path());
+    agent.initialize();
+    for paths in [Value::Null, json!(["long.txt"])] {
+        let asked = json!({"question": "What is the harbour master called?", "paths": paths});
+        let found = agent.found("find_quotes", asked);
+        let answer = &found["answers"][0];
+        assert_eq!((&answer["text"], &answer["line"]), (&json!("Solveig Moe"), &json!(8001)), "{found}");
+        assert!(found["passages_searched"].as_u64().unwrap() > 100, "{found}");
+        assert_eq!((&answer["document"], &found["more_files"]), (&json!("long.txt"), &json!(false)));
+    }
+    std::fs::create_dir(folder.path().join("many")).unwrap();
+    for number in 0..5000 {
+        std::fs::write(folder.path().join(format!("many/{number}.txt")), "a\n").unwrap();
+    }
+    let quoted = agent.found("verify_quote", json!({"quote": "nobody wrote this"}));
+    assert_eq!((&quoted["verdict"], &quoted["more_files"]), (&json!("absent"), &json!(true)), "{quoted}");
+    agent.end();
+}
+
 /// A file that has changed is read again.
 #[test]
 fn files_are_as_they_are_now() {

@@ -275,6 +275,10 @@ fn it_listens_before_the_model_is_there() {
         assert_eq!(response.code(), (503, "not_ready".into()));
         assert_eq!(response.header("retry-after"), Some("1"));
     }
+    // Also if it is to end before the model is there.
+    let leaving = Local::loading(Config::default());
+    leaving.control.leave();
+    assert_eq!(leaving.at.post("/v1/answer", &question()).code(), (503, "not_ready".into()));
     local.control.add("held", local.opened(0)).unwrap();
     local.control.ready();
     assert_eq!(local.at.get("/ready").status, 200);
@@ -310,17 +314,75 @@ fn too_much_work_is_refused_with_a_time() {
 
 #[test]
 fn a_request_is_not_waited_for_beyond_its_time() {
-    let local = Local::start(bounds(|bounds| bounds.request = Duration::from_millis(50)));
+    let local = Local::start(bounds(|bounds| bounds.request = Duration::from_secs(1)));
     local.gate.close();
+    let mut first = local.at.send("POST", "/v1/answer", &[], question().to_string().as_bytes());
+    local.at.until(|_| local.gate.windows.load(Ordering::SeqCst) == 1);
     let late = local.at.post("/v1/answer", &question());
     assert_eq!(late.code(), (504, "deadline_exceeded".into()));
+    assert_eq!(Response::read(&mut first).status, 504);
     let behind = local.at.post("/v1/answer", &question());
     assert_eq!(behind.code(), (504, "deadline_exceeded".into()));
     local.gate.open();
     local.at.until(|at| at.metric("spanqa_queue_tokens") == 0.0);
     // What nobody waited for any more while it was queued is not read.
-    let read = local.gate.windows.load(Ordering::SeqCst);
-    assert!(read <= 1, "{read}");
+    assert_eq!(local.gate.windows.load(Ordering::SeqCst), 1);
+}
+
+/// Its queue is shared, so a stream keeps only a part of it busy.
+#[test]
+fn a_stream_shuts_nobody_out() {
+    let local = Local::start(bounds(|bounds| bounds.queue_tokens = 100_000));
+    local.gate.close();
+    let line = json!({"question": "who was it?", "context": "the old king of the hill ".repeat(50)});
+    let lines = format!("{line}\n").repeat(2000);
+    let mut stream = local.at.connect();
+    let head = "POST /v1/answer/stream HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\n";
+    stream.write_all(format!("{head}content-length: {}\r\n\r\n", lines.len()).as_bytes()).unwrap();
+    let writer = std::thread::spawn({
+        let mut stream = stream.try_clone().unwrap();
+        move || drop(stream.write_all(lines.as_bytes()))
+    });
+    local.at.until(|at| at.metric("spanqa_queue_size") > 0.0);
+    std::thread::sleep(Duration::from_millis(300));
+    let waiting = local.at.metric("spanqa_queue_tokens");
+    assert!(waiting < 50_000.0, "{waiting}");
+    let mut request = local.at.send("POST", "/v1/answer", &[], question().to_string().as_bytes());
+    local.gate.open();
+    assert_eq!(Response::read(&mut request).status, 200);
+    stream.shutdown(std::net::Shutdown::Both).unwrap();
+    writer.join().unwrap();
+}
+
+#[test]
+fn there_are_so_many_streams_at_a_time() {
+    let local = Local::start(Config::default());
+    let json = ("content-type", "application/x-ndjson");
+    let silent = [json, ("content-length", "100")];
+    let streams: Vec<TcpStream> =
+        (0..64).map(|_| local.at.send("POST", "/v1/answer/stream", &silent, b"\n")).collect();
+    local.at.until(|at| at.metric("spanqa_request_count_total{method=\"/v1/answer/stream\"}") == 64.0);
+    let refused = local.at.ask("POST", "/v1/answer/stream", &[json], b"\n");
+    assert_eq!(refused.code(), (429, "overloaded".into()));
+    assert_eq!(local.at.post("/v1/answer", &question()).status, 200);
+    drop(streams);
+    local.at.until(|at| at.ask("POST", "/v1/answer/stream", &[json], b"\n").status == 200);
+}
+
+/// What comes meanwhile is computed after the replies that are ready have gone.
+#[test]
+fn a_reply_that_is_ready_waits_for_nobody() {
+    let local = Local::start(Config::default());
+    local.gate.close();
+    let body = question().to_string();
+    let mut first = local.at.send("POST", "/v1/answer", &[], body.as_bytes());
+    local.at.until(|at| at.metric("spanqa_batch_current_size") == 1.0);
+    let mut second = local.at.send("POST", "/v1/answer", &[], body.as_bytes());
+    local.at.until(|at| at.metric("spanqa_queue_size") == 1.0);
+    local.gate.step();
+    assert_eq!(Response::read(&mut first).status, 200);
+    local.gate.open();
+    assert_eq!(Response::read(&mut second).status, 200);
 }
 
 /// It is read batch after batch, and between two of them others have their turn.
@@ -344,6 +406,25 @@ fn a_long_document_keeps_nobody_waiting() {
     assert!(record["windows"].as_u64().unwrap() > 50, "{record}");
 }
 
+/// Another one that waits is no wall before the short ones.
+#[test]
+fn two_long_documents_keep_nobody_waiting() {
+    let local = Local::start(Config::default());
+    local.gate.close();
+    let long = json!({"question": "who was it?", "context": "the old king of the hill ".repeat(5000)});
+    let mut first = local.at.send("POST", "/v1/answer", &[], long.to_string().as_bytes());
+    local.at.until(|at| at.metric("spanqa_batch_current_size") == 1.0);
+    let mut third = local.at.send("POST", "/v1/answer", &[], long.to_string().as_bytes());
+    local.at.until(|at| at.metric("spanqa_queue_size") == 1.0);
+    let mut second = local.at.send("POST", "/v1/answer", &[], question().to_string().as_bytes());
+    local.at.until(|at| at.metric("spanqa_queue_size") == 2.0);
+    local.gate.step();
+    local.gate.step();
+    assert_eq!(Response::read(&mut second).status, 200);
+    local.gate.open();
+    assert_eq!((Response::read(&mut first).status, Response::read(&mut third).status), (200, 200));
+}
+
 #[test]
 fn what_nobody_waits_for_is_not_read() {
     let local = Local::start(Config::default());
@@ -360,6 +441,7 @@ fn what_nobody_waits_for_is_not_read() {
     assert_eq!(Response::read(&mut first).status, 200);
     local.at.until(|at| at.metric("spanqa_queue_tokens") == 0.0);
     assert_eq!(local.gate.windows.load(Ordering::SeqCst), 1);
+    assert_eq!(local.at.metric("spanqa_request_failure_total{err=\"sender_left\"}"), 1.0);
 }
 
 #[test]
@@ -396,6 +478,13 @@ fn what_is_wrong_with_a_request_is_said() {
         ("/v1/answer", br#"{"question": " ", "context": "c"}"#, 400, "empty_question"),
         ("/v1/answer", br#"{"question": "q", "file": "/etc/passwd"}"#, 400, "files_forbidden"),
         ("/v1/answer", br#"{"questions": ["q", "q", "q", "q"], "context": "c"}"#, 413, "batch_too_large"),
+        ("/v1/answer", br#"{"question": "q", "contexts": ["c", "c", "c", "c"]}"#, 413, "batch_too_large"),
+        (
+            "/predict",
+            br#"{"inputs": {"question": "q", "context": "c"}, "parameters": {"score": "squad"}}"#,
+            400,
+            "bad_parameters",
+        ),
         (
             "/v1/answer",
             br#"{"question": "q", "context": "c", "parameters": {"kk": 1}}"#,
@@ -424,7 +513,64 @@ fn what_is_wrong_with_a_request_is_said() {
         let response = local.at.ask("POST", "/v1/answer", &[("content-type", kind)], b"{}");
         assert_eq!(response.code(), (415, "unsupported_media_type".into()), "{kind}");
     }
+    let table = "question,context\n".to_owned() + &"q,c\n".repeat(4);
+    let response = local.at.ask("POST", "/invocations", &[("content-type", "text/csv")], table.as_bytes());
+    assert_eq!(response.code(), (413, "batch_too_large".into()));
+    let lines = br#"{"questions": ["q", "q", "q", "q"], "context": "c"}"#;
+    let lines = local.at.ask("POST", "/v1/answer/stream", &[("content-type", "application/x-ndjson")], lines);
+    assert_eq!((lines.status, lines.text().lines().count()), (200, 1));
+    assert_eq!(lines.json()["error"]["code"], "batch_too_large");
     assert_eq!(local.at.post("/v1/answer", &question()).status, 200);
+}
+
+/// Words behind the question mark, spelled as addresses are; `null` is nothing.
+#[test]
+fn parameters_may_stand_in_the_address() {
+    let local = Local::start(Config::default());
+    let asked = json!({"inputs": question(), "parameters": null});
+    for path in ["/predict?top_k=3", "/predict?top%5Fk=%33"] {
+        assert!(local.at.post(path, &asked).json().is_array(), "{path}");
+    }
+    let asked = json!({"inputs": question(), "parameters": {"top_k": 1}});
+    assert!(local.at.post("/predict?top_k=3", &asked).json().is_object());
+}
+
+/// Who is refused before the whole request was read gets to hear it.
+#[test]
+fn a_refusal_is_heard() {
+    let local = Local::start(Config { key: Key::new("k"), ..Config::default() });
+    let long = vec![b' '; 8 << 20];
+    for (headers, status) in [
+        (&[("content-type", "application/json")][..], 401),
+        (&[("content-type", "text/plain"), ("authorization", "Bearer k")], 415),
+    ] {
+        let mut stream = local.at.connect();
+        let mut head =
+            format!("POST /v1/answer HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n", local.at.0, long.len());
+        headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
+        stream.write_all(format!("{head}connection: close\r\n\r\n").as_bytes()).unwrap();
+        stream.write_all(&long).unwrap();
+        assert_eq!(Response::read(&mut stream).status, status);
+    }
+}
+
+/// Paths that a platform gives go before our own, and only probes need no key there.
+#[test]
+fn paths_that_are_given_come_first() {
+    let local = Local::loading(Config {
+        key: Key::new("k"),
+        health_routes: vec!["/health".into(), "/vertex".into()],
+        predict_routes: vec!["/vertex".into()],
+        ..Config::default()
+    });
+    assert_eq!(local.at.get("/health").code(), (503, "not_ready".into()));
+    local.control.add("held", local.opened(0)).unwrap();
+    local.control.ready();
+    assert_eq!((local.at.get("/health").status, local.at.get("/vertex").status), (200, 200));
+    let asked = json!({"instances": [question()]});
+    assert_eq!(local.at.post("/vertex", &asked).status, 401);
+    let key = [("authorization", "Bearer k"), ("content-type", "application/json")];
+    assert_eq!(local.at.ask("POST", "/vertex", &key, asked.to_string().as_bytes()).status, 200);
 }
 
 /// Of several questions.
@@ -547,6 +693,8 @@ fn pages_of_others_may_not_ask() {
         let response = local.at.ask(method, "/v1/answer", headers, question().to_string().as_bytes());
         (response.status, response.header("access-control-allow-origin").map(str::to_owned))
     };
+    // Probes call by the address, which nobody else can have given to it.
+    assert_eq!(answer("POST", &[("host", "10.1.2.3:8080")]).0, 200);
     let app = ("origin", "https://app.example");
     assert_eq!(answer("POST", &[("host", "QA.example"), app]), (200, Some("https://app.example".into())));
     assert_eq!(answer("POST", &[("origin", "https://other.example")]).0, 403);

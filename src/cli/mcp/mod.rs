@@ -1,7 +1,6 @@
 //! `spanqa mcp`: the library's session for agents, with folders and a model.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Result;
 use spanqa::mcp::{Loading, Ready, Roots, serve};
@@ -16,7 +15,8 @@ use super::searching::FindArgs;
 ///
 /// An agent, or an editor that holds one, starts this program and calls its tools: find_quotes answers a question with the words of a file,
 /// search_passages shows the passages that say most about something, read_lines what stands around them, verify_quote says whether a quotation
-/// is exact, status what can be read. Nothing is fetched, and nothing outside the folders is read.
+/// is exact, status what can be read. Nothing outside the folders is read, and nothing leaves the machine; only a model of the hub that --model
+/// names is fetched, if it is not there yet and unless --offline is given.
 ///
 /// Folders that `spanqa index` has indexed are searched by that index, which is brought up to date with each call; those that have none are
 /// read file by file, and nothing is written.
@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
     std::thread::spawn({
         let (args, model) = (args.clone(), model.clone());
         // Standard output belongs to the session; the reason goes to whoever calls.
-        move || model.done(args.open().map_err(|error| super::message(&error)))
+        move || model.load(|| args.open().map_err(|error| super::message(&error)))
     });
     let folders = roots.folders().to_vec();
     let index = {
@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<Outcome> {
             opened.map_err(|error| super::message(&error))
         }
     };
-    serve(roots, Arc::new(index), model)?;
+    serve(roots, Box::new(index), model)?;
     Ok(Outcome::Success)
 }
 

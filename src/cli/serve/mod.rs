@@ -7,17 +7,18 @@ mod probe;
 mod variables;
 
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use spanqa::decode::ScoringRules;
 use spanqa::request;
 use spanqa::serve::{Bounds, Config, Control, Key, Server};
 use spanqa::stream;
 
-use self::log::LogFormat;
+use self::log::{Lines, LogFormat};
 use super::options::{
     CareArgs, DecodingArgs, LimitArgs, Read, RuntimeArgs, SourceArgs, at_least_one, choice, size,
 };
@@ -60,7 +61,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Who may ask")]
     allow_host: Vec<String>,
     /// Pages of another server that may ask, such as https://example.org, or * for all; may be repeated
-    #[arg(long, value_name = "ORIGIN", value_delimiter = ',', help_heading = "Who may ask")]
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',', value_parser = origin, help_heading = "Who may ask")]
     allow_origin: Vec<String>,
     /// A model, as NAME=MODEL to call it something else in paths (/models/NAME/...); may be repeated, the first one answers where none
     /// is named [default: builtin, or what HF_MODEL_ID says]
@@ -99,9 +100,9 @@ pub struct Args {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time, help_heading = "Bounds")]
     shutdown_delay: Duration,
     /// How long requests may take that were begun by then
-    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = time, help_heading = "Bounds")]
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = time, help_heading = "Bounds")]
     drain_timeout: Duration,
-    /// Start no server: exit 0 if the one on this machine at --port is ready, 1 if it is not; for health checks of containers
+    /// Start no server: exit 0 if the one on this machine at --host and --port is ready, 1 if it is not; for health checks of containers
     #[arg(long)]
     probe: bool,
     /// What to write to standard error of each request
@@ -129,11 +130,12 @@ pub struct Args {
 
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     if args.probe {
-        let ready = probe::is_ready(args.port()?);
+        let ready = probe::is_ready(&args.host, args.port()?);
         return Ok(if ready { Outcome::Success } else { Outcome::Negative });
     }
     let names = args.names()?;
-    let server = Server::bind(args.config()?)?;
+    let lines = args.log.lines()?;
+    let server = Server::bind(args.config(lines.as_ref())?)?;
     let control = server.control();
     // Before the model is loaded, which may take longer than whoever started this wants to wait.
     signals::watch({
@@ -147,9 +149,14 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     // Nobody waits for it: a download goes on for long, and the end may be asked for meanwhile.
     std::thread::spawn({
         let (args, failed) = (args.clone(), failed.clone());
-        move || match args.load(names, &control) {
-            Ok(()) => args.note("ready"),
-            Err(error) => {
+        // A server whose model never comes would say for ever that it is on its way.
+        move || match catch_unwind(AssertUnwindSafe(|| args.load(names, &control))) {
+            Ok(Ok(())) => args.note("ready"),
+            broken => {
+                let error = match broken {
+                    Ok(Err(error)) => error,
+                    _ => anyhow!("the model cannot be loaded: there is a mistake in spanqa"),
+                };
                 *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 control.drain();
             }
@@ -169,7 +176,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
 const SIGINT: u8 = 130;
 
 impl Args {
-    fn config(&self) -> Result<Config> {
+    fn config(&self, lines: Option<&Lines>) -> Result<Config> {
         let (predict_routes, health_routes) = platform::routes();
         let to = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Ok(Config {
@@ -193,7 +200,7 @@ impl Args {
             predict_routes,
             health_routes,
             hint,
-            log: self.log.writer(),
+            log: lines.map(Lines::log),
             log_questions: self.log_questions,
             version: version::short().into(),
             embedder: self.embedder(),
@@ -226,7 +233,10 @@ impl Args {
         let Some(text) = text else { return Ok(None) };
         match Key::new(&text) {
             Some(key) => Ok(Some(key)),
-            None => Err(Usage::new("the key is empty", "put a long random text into the file").into()),
+            None => {
+                let what = "the key is empty, or has letters that no header can carry";
+                Err(Usage::new(what, "put a long random text of ASCII letters and digits there").into())
+            }
         }
     }
 
@@ -282,11 +292,30 @@ fn hint(error: &stream::Error) -> Option<String> {
 
 /// A time: a number of seconds, or with a unit.
 fn time(text: &str) -> Result<Duration, String> {
-    let wrong = || "write a time such as 30, 1.5s, 500ms or 2m".to_owned();
-    match text.strip_suffix('s').unwrap_or(text).parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|_| wrong()),
-        Err(_) => humantime::parse_duration(text).map_err(|_| wrong()),
+    let seconds = text.strip_suffix('s').unwrap_or(text).parse::<f64>();
+    let time = match seconds {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        Err(_) => humantime::parse_duration(text).ok(),
+    };
+    // The clock ends somewhere, and nobody waits for a year.
+    let possible = time.filter(|time| *time <= YEAR);
+    possible.ok_or_else(|| "write a time of at most a year, such as 30, 1.5s, 500ms or 2m".to_owned())
+}
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// What browsers call a page's server: a scheme and a name, perhaps with a port. A slash at its end is forgiven.
+fn origin(text: &str) -> Result<String, String> {
+    let bare = text.strip_suffix('/').unwrap_or(text);
+    let possible = |(scheme, name): (&str, &str)| {
+        !scheme.is_empty()
+            && !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/')
+    };
+    if bare == "*" || bare.split_once("://").is_some_and(possible) {
+        return Ok(bare.to_ascii_lowercase());
     }
+    Err("write an origin such as https://example.org or http://localhost:3000, without a path, or *".into())
 }
 
 #[cfg(test)]
@@ -298,8 +327,25 @@ mod tests {
         for (text, millis) in [("30", 30_000), ("1.5s", 1500), ("500ms", 500), ("2m", 120_000), ("0", 0)] {
             assert_eq!(time(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for wrong in ["", "s", "-1", "soon", "inf", "1e300"] {
+        assert_eq!(time("365d"), Ok(YEAR));
+        for wrong in ["", "s", "-1", "soon", "inf", "1e300", "1e19", "366d"] {
             assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn origins_have_no_path() {
+        for (text, known) in [
+            ("https://Example.org/", "https://example.org"),
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("*", "*"),
+        ] {
+            assert_eq!(origin(text), Ok(known.into()));
+        }
+        for wrong in
+            ["", "example.org", "https://", "://x", "https://x/y", "https://exämple.org", "https://a b"]
+        {
+            assert!(origin(wrong).is_err(), "{wrong}");
         }
     }
 }
