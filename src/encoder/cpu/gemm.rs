@@ -188,10 +188,9 @@ impl Kernel for Product<'_> {
                     let words_per_row = input.words();
                     let panel = &words[column * words_per_row..][..words_per_row * width];
                     for (row, count) in tiles::<S>(self.rows.clone()) {
+                        let canvas = self.canvas;
                         // SAFETY: the slices hold what the tile reads; no other piece writes to this rectangle.
-                        unsafe {
-                            tile_codes_of(simd, count, input, row, panel, &outer, self.canvas, column);
-                        }
+                        unsafe { tile_codes_of(simd, count, (input, row), panel, &outer, (canvas, column)) };
                     }
                     self.finish(simd, column);
                 }
@@ -261,11 +260,15 @@ pub(super) fn tiles<S: Simd>(rows: Range<usize>) -> impl Iterator<Item = (usize,
     })
 }
 
-/// Calls a tile for a number of rows that is known only now.
+/// Runs a tile of a number of rows that is known only now. Every height is a function of its own: in the midst of others, what those keep in
+/// registers leaves too few for the sums, and a sum that goes to memory and back at every step takes twice the time.
 macro_rules! by_rows {
-    ($simd:ty, $count:expr, $tile:ident, $arguments:tt, [$($rows:literal)*]) => {
+    ($simd:ident: $unit:ty, $count:expr, $tile:ident $fields:tt) => {
+        by_rows!($simd: $unit, $count, $tile $fields, [1 2 3 4 5 6 7 8 9 10 11 12])
+    };
+    ($simd:ident: $unit:ty, $count:expr, $tile:ident $fields:tt, [$($rows:literal)*]) => {
         match $count {
-            $($rows if $rows <= <$simd>::TILE_ROWS => $tile::<$simd, $rows> $arguments,)*
+            $($rows if $rows <= <$unit>::TILE_ROWS => $simd.run($tile::<$rows> $fields),)*
             count => unreachable!("a tile of {count} rows"),
         }
     };
@@ -286,40 +289,46 @@ pub(super) unsafe fn tile_of<S: Simd>(
     init: (*const f32, usize),
     c: (*mut f32, usize),
 ) {
-    // SAFETY: the caller's promise.
-    unsafe { by_rows!(S, count, tile, (simd, depth, a, b, init, c), [1 2 3 4 5 6 7 8 9 10 11 12]) }
+    by_rows!(simd: S, count, Tile { depth, a, b, init, c });
 }
 
-#[inline(always)]
-unsafe fn tile<S: Simd, const ROWS: usize>(
-    simd: S,
+/// Only [`tile_of`] makes one, and hands on what it was promised.
+struct Tile<const ROWS: usize> {
     depth: usize,
-    (a, a_stride): (*const f32, usize),
-    mut b: *const f32,
-    (init, init_stride): (*const f32, usize),
-    (c, c_stride): (*mut f32, usize),
-) {
-    // SAFETY: the promise that `tile_of` was given.
-    unsafe {
-        let mut sums = [[simd.splat(0.0); TILE_VECTORS]; ROWS];
-        for (row, sums) in sums.iter_mut().enumerate() {
-            for (vector, sum) in sums.iter_mut().enumerate() {
-                *sum = simd.load(init.add(row * init_stride + vector * S::LANES));
-            }
-        }
-        for k in 0..depth {
-            let weights = [simd.load(b), simd.load(b.add(S::LANES))];
+    a: (*const f32, usize),
+    b: *const f32,
+    init: (*const f32, usize),
+    c: (*mut f32, usize),
+}
+
+impl<const ROWS: usize> Kernel for Tile<ROWS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { depth, a: (a, a_stride), mut b, init: (init, init_stride), c: (c, c_stride) } = self;
+        // SAFETY: the promise that `tile_of` was given.
+        unsafe {
+            let mut sums = [[simd.splat(0.0); TILE_VECTORS]; ROWS];
             for (row, sums) in sums.iter_mut().enumerate() {
-                let x = simd.splat(*a.add(row * a_stride + k));
-                for (sum, weight) in sums.iter_mut().zip(weights) {
-                    *sum = simd.fused(x, weight, *sum);
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    *sum = simd.load(init.add(row * init_stride + vector * S::LANES));
                 }
             }
-            b = b.add(TILE_VECTORS * S::LANES);
-        }
-        for (row, sums) in sums.into_iter().enumerate() {
-            for (vector, sum) in sums.into_iter().enumerate() {
-                simd.store(c.add(row * c_stride + vector * S::LANES), sum);
+            for k in 0..depth {
+                let weights = [simd.load(b), simd.load(b.add(S::LANES))];
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let x = simd.splat(*a.add(row * a_stride + k));
+                    for (sum, weight) in sums.iter_mut().zip(weights) {
+                        *sum = simd.fused(x, weight, *sum);
+                    }
+                }
+                b = b.add(TILE_VECTORS * S::LANES);
+            }
+            for (row, sums) in sums.into_iter().enumerate() {
+                for (vector, sum) in sums.into_iter().enumerate() {
+                    simd.store(c.add(row * c_stride + vector * S::LANES), sum);
+                }
             }
         }
     }
@@ -332,62 +341,63 @@ struct Outer<'a> {
     bias: &'a [f32],
 }
 
+/// A tile of integers: `count` rows from the one that comes with `input`, to the column that comes with `canvas`.
+///
 /// # Safety
 /// `panel` holds `input.words()` times two vectors; nobody else writes to the tile's place on the canvas.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "one call, always inlined")]
 unsafe fn tile_codes_of<S: Simd>(
     simd: S,
     count: usize,
-    input: &CodedSheet,
-    row: usize,
+    input: (&CodedSheet, usize),
     panel: &[i32],
     outer: &Outer,
-    canvas: Canvas,
-    column: usize,
+    canvas: (Canvas, usize),
 ) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        by_rows!(S, count, tile_codes, (simd, input, row, panel, outer, canvas, column), [1 2 3 4 5 6 7 8 9 10 11 12])
-    }
+    by_rows!(simd: S, count, CodedTile { input, panel, outer, canvas });
 }
 
-#[inline(always)]
-unsafe fn tile_codes<S: Simd, const ROWS: usize>(
-    simd: S,
-    input: &CodedSheet,
-    row: usize,
-    panel: &[i32],
-    outer: &Outer,
-    canvas: Canvas,
-    column: usize,
-) {
-    let (base, stride) = (input.rows_from(row, ROWS).as_ptr(), input.stride());
-    // SAFETY: `rows_from` checked that the rows are there; the rest is the promise of `tile_codes_of`.
-    unsafe {
-        let mut sums = [[simd.splat_word(0); TILE_VECTORS]; ROWS];
-        let mut b = panel.as_ptr();
-        for word in 0..input.words() {
-            let weights = [simd.load_words(b), simd.load_words(b.add(S::LANES))];
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let x = simd.splat_word(*base.add(row * stride + word));
-                for (sum, weight) in sums.iter_mut().zip(weights) {
-                    *sum = simd.dot(*sum, x, weight);
+/// Only [`tile_codes_of`] makes one, and hands on what it was promised.
+struct CodedTile<'a, const ROWS: usize> {
+    input: (&'a CodedSheet, usize),
+    panel: &'a [i32],
+    outer: &'a Outer<'a>,
+    canvas: (Canvas<'a>, usize),
+}
+
+impl<const ROWS: usize> Kernel for CodedTile<'_, ROWS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { input: (input, row), panel, outer, canvas: (canvas, column) } = self;
+        let (base, stride) = (input.rows_from(row, ROWS).as_ptr(), input.stride());
+        // SAFETY: `rows_from` checked that the rows are there; the rest is the promise of `tile_codes_of`.
+        unsafe {
+            let mut sums = [[simd.splat_word(0); TILE_VECTORS]; ROWS];
+            let mut b = panel.as_ptr();
+            for word in 0..input.words() {
+                let weights = [simd.load_words(b), simd.load_words(b.add(S::LANES))];
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let x = simd.splat_word(*base.add(row * stride + word));
+                    for (sum, weight) in sums.iter_mut().zip(weights) {
+                        *sum = simd.dot(*sum, x, weight);
+                    }
                 }
+                b = b.add(TILE_VECTORS * S::LANES);
             }
-            b = b.add(TILE_VECTORS * S::LANES);
-        }
-        let c = canvas.at(row, column);
-        for (tile_row, sums) in sums.into_iter().enumerate() {
-            let (row_scale, least) = input.meaning(row + tile_row);
-            let c = c.add(tile_row * canvas.stride());
-            for (vector, sum) in sums.into_iter().enumerate() {
-                let lane = vector * S::LANES;
-                let total = simd.mul(simd.splat(least), simd.load(outer.total[lane..].as_ptr()));
-                let value = simd.fused(simd.to_floats(sum), simd.splat(row_scale), total);
-                let scale = simd.load(outer.scale[lane..].as_ptr());
-                let bias = simd.load(outer.bias[lane..].as_ptr());
-                simd.store(c.add(lane), simd.fused(value, scale, bias));
+            let c = canvas.at(row, column);
+            for (tile_row, sums) in sums.into_iter().enumerate() {
+                let (row_scale, least) = input.meaning(row + tile_row);
+                let c = c.add(tile_row * canvas.stride());
+                for (vector, sum) in sums.into_iter().enumerate() {
+                    let lane = vector * S::LANES;
+                    let total = simd.mul(simd.splat(least), simd.load(outer.total[lane..].as_ptr()));
+                    let value = simd.fused(simd.to_floats(sum), simd.splat(row_scale), total);
+                    let scale = simd.load(outer.scale[lane..].as_ptr());
+                    let bias = simd.load(outer.bias[lane..].as_ptr());
+                    simd.store(c.add(lane), simd.fused(value, scale, bias));
+                }
             }
         }
     }

@@ -45,6 +45,7 @@ impl Simd for Neon {
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
         #[target_feature(enable = "neon")]
         unsafe fn run<K: Kernel>(simd: Neon, kernel: K) -> K::Output {
             kernel.run(simd)
@@ -166,6 +167,7 @@ impl Simd for NeonDot {
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
         #[target_feature(enable = "neon,dotprod")]
         unsafe fn run<K: Kernel>(simd: NeonDot, kernel: K) -> K::Output {
             kernel.run(simd)

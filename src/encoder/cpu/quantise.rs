@@ -11,7 +11,13 @@ use super::simd::{Codes, Kernel, Simd};
 /// Rows that one thread encodes at a time.
 const BLOCK_ROWS: usize = 16;
 
+/// The largest code of a weight.
+const LARGEST_CODE: f32 = 127.0;
+
 const ROUNDER: f32 = 12_582_912.0;
+
+/// The bit of a float that says whether it is negative.
+const SIGN: u32 = 1 << 31;
 
 impl Codes {
     /// Writes the codes of one output's weights into every word that `words` yields. Returns the scale and the sum of the codes.
@@ -20,23 +26,24 @@ impl Codes {
         weights: &[f32],
         words: impl Iterator<Item = &'a mut i32>,
     ) -> (f32, f32) {
-        let largest = weights.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
-        let largest_code = self.largest_weight() as f32;
-        let inverse = if largest > 0.0 { largest_code / largest } else { 0.0 };
-        let mut total = 0;
+        // As integers absolute values have the same order, and what is no finite number comes last.
+        let largest = weights.iter().fold(0, |largest, weight| largest.max(weight.to_bits() & !SIGN));
+        let largest = f32::from_bits(largest);
+        // A weight that is no number must not become one.
+        let poison = largest * 0.0;
+        let inverse = if largest > 0.0 { LARGEST_CODE / largest } else { 0.0 };
+        let mut total = 0_i32;
         let bits = 8 * self.bytes();
         for (word, weights) in words.zip(weights.chunks(self.per_word())) {
             *word = 0;
             for (place, weight) in weights.iter().enumerate() {
-                // In this range adding 1.5 * 2^23 rounds, without the library call that rounding is on old processors.
-                let code = ((weight * inverse + ROUNDER) - ROUNDER) as i32;
-                total += code;
+                // In this range adding 1.5 * 2^23 rounds, and the last bits are the integer: no call, no conversion.
+                let code = (weight * inverse + ROUNDER).to_bits().wrapping_sub(ROUNDER.to_bits()) as i32;
+                total = total.wrapping_add(code);
                 *word |= (code & ((1 << bits) - 1)) << (bits * place);
             }
         }
-        // A weight that is not a number must not become one.
-        let poison: f32 = weights.iter().map(|weight| weight * 0.0).sum();
-        (largest / largest_code + poison, total as f32)
+        (largest / LARGEST_CODE + poison, total as f32)
     }
 }
 

@@ -59,12 +59,13 @@ impl Avx512Vnni {
 impl Simd for Avx2 {
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6;
-    const CODES: Codes = Codes::Unsigned8By7;
+    const CODES: Codes = Codes::Signed16;
     type Floats = __m256;
     type Words = __m256i;
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
         #[target_feature(enable = "avx2,fma")]
         unsafe fn run<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
             kernel.run(simd)
@@ -195,18 +196,14 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn dot(self, sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        unsafe {
-            let pairs = _mm256_maddubs_epi16(a, b);
-            _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
-        }
+        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)) }
     }
 
     #[inline(always)]
     unsafe fn store_codes(self, to: *mut u8, value: __m256i) {
         unsafe {
-            let halves =
-                _mm_packus_epi32(_mm256_castsi256_si128(value), _mm256_extracti128_si256::<1>(value));
-            _mm_storel_epi64(to.cast(), _mm_packus_epi16(halves, halves));
+            let halves = _mm_packs_epi32(_mm256_castsi256_si128(value), _mm256_extracti128_si256::<1>(value));
+            _mm_storeu_si128(to.cast(), halves);
         }
     }
 }
@@ -219,6 +216,7 @@ impl Simd for AvxVnni {
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
         #[target_feature(enable = "avx2,fma,avxvnni")]
         unsafe fn run<K: Kernel>(simd: AvxVnni, kernel: K) -> K::Output {
             kernel.run(simd)
@@ -233,19 +231,24 @@ impl Simd for AvxVnni {
 
     #[inline(always)]
     unsafe fn store_codes(self, to: *mut u8, value: __m256i) {
-        unsafe { self.0.store_codes(to, value) }
+        unsafe {
+            let halves =
+                _mm_packus_epi32(_mm256_castsi256_si128(value), _mm256_extracti128_si256::<1>(value));
+            _mm_storel_epi64(to.cast(), _mm_packus_epi16(halves, halves));
+        }
     }
 }
 
 impl Simd for Avx512 {
     const LANES: usize = 16;
     const TILE_ROWS: usize = 12;
-    const CODES: Codes = Codes::Unsigned8By7;
+    const CODES: Codes = Codes::Signed16;
     type Floats = __m512;
     type Words = __m512i;
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
         #[target_feature(enable = "avx512f,avx512bw")]
         unsafe fn run<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
             kernel.run(simd)
@@ -386,15 +389,12 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn dot(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
-        unsafe {
-            let pairs = _mm512_maddubs_epi16(a, b);
-            _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
-        }
+        unsafe { _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)) }
     }
 
     #[inline(always)]
     unsafe fn store_codes(self, to: *mut u8, value: __m512i) {
-        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(value)) }
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtsepi32_epi16(value)) }
     }
 }
 
@@ -406,6 +406,7 @@ impl Simd for Avx512Vnni {
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[inline(never)]
         #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
         unsafe fn run<K: Kernel>(simd: Avx512Vnni, kernel: K) -> K::Output {
             kernel.run(simd)
@@ -420,6 +421,6 @@ impl Simd for Avx512Vnni {
 
     #[inline(always)]
     unsafe fn store_codes(self, to: *mut u8, value: __m512i) {
-        unsafe { self.0.store_codes(to, value) }
+        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(value)) }
     }
 }
