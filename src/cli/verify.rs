@@ -3,10 +3,11 @@
 use std::io::Write;
 
 use anyhow::Result;
-use spanqa::checkpoint::{EncoderConfig, ModelFiles};
+use spanqa::checkpoint::{EncoderConfig, ModelFile, ModelFiles, Weights};
 use spanqa::embed::Embedder;
 use spanqa::encoder::Runtime;
 use spanqa::encoder::batch::Batch;
+use spanqa::export::onnx::read::read;
 use spanqa::heads::pool::PoolConfig;
 use spanqa::heads::{QaModel, SpanModel};
 use spanqa::source::{SourceOptions, resolve};
@@ -47,11 +48,31 @@ pub fn run(model: &str, options: &SourceOptions, out: &mut dyn Write) -> Result<
     }
     writeln!(out, "round trip ok: {} samples, {pieces} tokens, every one sits in its text", SAMPLES.len())?;
 
-    match PoolConfig::is_in(files) && !QaModel::is_in(files)? {
-        true => embedder(files, out)?,
-        false => reader(files, &tokenizer, out)?,
+    let graphs: Vec<&ModelFile> =
+        files.iter().filter(|(name, _)| name.ends_with(".onnx")).map(|(_, file)| file).collect();
+    if graphs.is_empty() || Weights::open(files).is_ok() {
+        match PoolConfig::is_in(files) && !QaModel::is_in(files)? {
+            true => embedder(files, out)?,
+            false => reader(files, &tokenizer, out)?,
+        }
     }
+    graphs.into_iter().try_for_each(|file| graph(files, file, out))?;
     Ok(Outcome::Success)
+}
+
+/// A model for other programs. It is looked at, not run.
+fn graph(files: &ModelFiles, file: &ModelFile, out: &mut dyn Write) -> Result<()> {
+    encoder(&EncoderConfig::from_files(files)?, out)?;
+    let summary = read(file)?;
+    writeln!(
+        out,
+        "onnx       ok: whole, {} operators, {} tensors; {} -> {}",
+        summary.operators.len(),
+        summary.tensors.len(),
+        summary.inputs.join(", "),
+        summary.outputs.join(", ")
+    )?;
+    Ok(())
 }
 
 /// A model that answers questions.

@@ -10,6 +10,7 @@ mod decode;
 mod docs;
 mod embed;
 mod eval;
+mod export;
 mod files;
 mod formats;
 #[cfg(feature = "cuda")]
