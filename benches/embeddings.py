@@ -3,21 +3,30 @@
     pip install numpy torch transformers
     python benches/embeddings.py parity SPANQA FOLDER SQUAD.json        cosines with transformers on 200 paragraphs and questions
     python benches/embeddings.py retrieval SPANQA SQUAD.json -- FLAGS   hit@1 and hit@5 of 500 questions among all paragraphs
+    python benches/embeddings.py speed SPANQA FOLDER SQUAD.json         all paragraphs, beside ONNX Runtime and fastembed, in turns
 
 SPANQA is the program, FOLDER a sentence-transformers folder in f32, SQUAD.json a data set in the form of SQuAD 2.0. FLAGS go to
-`spanqa embed`, such as `--model FOLDER --dtype f32`.
+`spanqa embed`, such as `--model FOLDER --dtype f32`. For `speed` install onnx, onnxruntime and fastembed, too: FOLDER is exported by
+torch and quantised by ONNX Runtime. All have two threads, the same weights and the same limit of tokens; the peers get texts sorted by
+length, in batches of 16, which is faster for them than larger ones or none. Their times are those of the loop alone, spanqa's those of
+whole processes.
 """
 
 import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 
 QUESTIONS = 500
 TEXTS = 200
+THREADS = 2
+BATCH = 16
+ROUNDS = 3
+INPUTS = ["input_ids", "attention_mask", "token_type_ids"]
 
 
 def embed(spanqa, texts, flags):
@@ -75,6 +84,106 @@ def retrieval(spanqa, squad, flags):
     print(f"{' '.join(flags) or 'built in'}: {len(asked)} questions among {len(found)} paragraphs: {hits}")
 
 
+def spanqa_way(spanqa, flags):
+    return lambda texts: embed(spanqa, texts, ["--threads", str(THREADS), *flags])
+
+
+def onnx_way(model, folder, longest):
+    """What one writes who knows ONNX Runtime: sorted batches, the mean of the states."""
+    import onnxruntime
+    from transformers import AutoTokenizer
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+
+    def run(texts):
+        order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
+        vectors = np.empty((len(texts), session.get_outputs()[0].shape[-1]), np.float32)
+        for start in range(0, len(texts), BATCH):
+            places = order[start:start + BATCH]
+            batch = tokenizer([texts[at] for at in places], padding=True, truncation=True, max_length=longest, return_tensors="np")
+            states = session.run(None, {name: batch[name] for name in INPUTS})[0]
+            mask = batch["attention_mask"][..., None]
+            means = (states * mask).sum(1) / mask.sum(1)
+            vectors[places] = means / np.linalg.norm(means, axis=1, keepdims=True)
+        return vectors
+
+    return run
+
+
+def fastembed_way(folder):
+    from fastembed import TextEmbedding
+    from fastembed.common.model_description import ModelSource, PoolingType
+
+    TextEmbedding.add_custom_model(model="own", pooling=PoolingType.MEAN, normalization=True, dim=384,
+                                   sources=ModelSource(url="https://example.org"), model_file="model.onnx")
+    model = TextEmbedding("own", threads=THREADS, specific_model_path=str(folder))
+
+    def run(texts):
+        order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
+        vectors = list(model.embed([texts[at] for at in order], batch_size=BATCH))
+        back = np.empty((len(texts), len(vectors[0])), np.float32)
+        back[order] = vectors
+        return back
+
+    return run
+
+
+def exported(folder, to, longest):
+    """The encoder in f32 and in int8, beside its tokenizer."""
+    import shutil
+
+    import torch
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from transformers import AutoModel
+
+    shutil.copytree(folder, to, dirs_exist_ok=True)
+    # The limit of the tokens, where fastembed looks for it.
+    settings = json.loads((to / "tokenizer_config.json").read_text())
+    (to / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": longest, "max_length": longest}))
+    model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+
+    class States(torch.nn.Module):
+        def forward(self, *given):
+            return model(**dict(zip(INPUTS, given))).last_hidden_state
+
+    example = tuple(torch.ones(2, 8, dtype=torch.long) for _ in INPUTS)
+    axes = {name: {0: "batch", 1: "length"} for name in [*INPUTS, "states"]}
+    torch.onnx.export(States(), example, str(to / "model.onnx"), input_names=INPUTS, output_names=["states"],
+                      dynamic_axes=axes, opset_version=17, dynamo=False)
+    quantize_dynamic(to / "model.onnx", to / "int8.onnx", weight_type=QuantType.QInt8, per_channel=True)
+
+
+def speed(spanqa, folder, squad):
+    texts = [paragraph["context"].strip() for paragraph in paragraphs(squad)]
+    longest = json.loads((Path(folder) / "sentence_bert_config.json").read_text())["max_seq_length"]
+    with tempfile.TemporaryDirectory() as temporary:
+        onnx = Path(temporary)
+        exported(folder, onnx, longest)
+        ways = {
+            "spanqa embed --dtype f32": spanqa_way(spanqa, ["--model", folder, "--dtype", "f32"]),
+            "ONNX Runtime, f32": onnx_way(onnx / "model.onnx", folder, longest),
+            "fastembed, f32": fastembed_way(onnx),
+            "spanqa embed (int8)": spanqa_way(spanqa, ["--model", folder]),
+            "ONNX Runtime, int8": onnx_way(onnx / "int8.onnx", folder, longest),
+        }
+        vectors = {name: run(texts) for name, run in ways.items()}
+        first = next(iter(vectors.values()))
+        for name, other in vectors.items():
+            print(f"{name}: cosine with the first at least {(first * other).sum(1).min():.5f}")
+        times = {name: [] for name in ways}
+        for _ in range(ROUNDS):
+            for name, run in ways.items():
+                started = time.time()
+                run(texts)
+                times[name].append(time.time() - started)
+        for name, all_of_it in times.items():
+            middle = sorted(all_of_it)[ROUNDS // 2]
+            print(f"{name}: {len(texts) / middle:.1f} texts/s ({len(texts) / max(all_of_it):.1f} to {len(texts) / min(all_of_it):.1f})")
+
+
 def main():
     arguments = sys.argv[1:]
     flags = arguments[arguments.index("--") + 1:] if "--" in arguments else []
@@ -83,6 +192,8 @@ def main():
             parity(spanqa, folder, squad)
         case ["retrieval", spanqa, squad]:
             retrieval(spanqa, squad, flags)
+        case ["speed", spanqa, folder, squad]:
+            speed(spanqa, folder, squad)
         case _:
             sys.exit(__doc__)
 

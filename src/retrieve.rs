@@ -115,6 +115,20 @@ impl Library {
         Texts::read(&found, &self.read)
     }
 
+    /// The same by what questions are asked by.
+    pub fn find(&self, question: &str, most: usize) -> embed::Result<Texts> {
+        let vector = match &self.find {
+            Find::Words => None,
+            Find::Embedding(embedder) | Find::Both(embedder) => embedder.embed(&[question])?.pop(),
+        };
+        let by = match (&self.find, &vector) {
+            (Find::Embedding(_), Some(vector)) => SearchBy::Meaning(vector),
+            (Find::Both(_), Some(vector)) => SearchBy::Both(vector),
+            _ => SearchBy::Words,
+        };
+        Ok(self.search(question, by, most))
+    }
+
     /// A question about what was found for it. As many windows are read as the options say.
     pub fn question(
         &self,
@@ -128,16 +142,7 @@ impl Library {
             None => Arc::new(options.searching()),
         };
         let most = options.read.unwrap_or(PROMISING).saturating_mul(PASSAGES_A_WINDOW);
-        let vector = match &self.find {
-            Find::Words => None,
-            Find::Embedding(embedder) | Find::Both(embedder) => embedder.embed(&[text])?.pop(),
-        };
-        let by = match (&self.find, &vector) {
-            (Find::Embedding(_), Some(vector)) => SearchBy::Meaning(vector),
-            (Find::Both(_), Some(vector)) => SearchBy::Both(vector),
-            _ => SearchBy::Words,
-        };
-        let Texts { documents, passages, missing } = self.search(text, by, most);
+        let Texts { documents, passages, missing } = self.find(text, most)?;
         let mut of_each: Vec<Vec<Range<usize>>> = vec![Vec::new(); documents.len()];
         for (document, bytes, _) in &passages {
             of_each[*document].push(bytes.clone());

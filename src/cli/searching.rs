@@ -70,6 +70,21 @@ impl FindArgs {
         }
     }
 
+    /// Opens the indexes of some folders and corpora if all of them have one.
+    #[cfg(feature = "mcp")]
+    pub fn open_if_there(
+        &self,
+        paths: &[PathBuf],
+        files: &FileArgs,
+        reader: &ReaderArgs,
+    ) -> Result<Option<Library>> {
+        let places = self.search.place.places(paths, files)?;
+        match places.iter().all(is_there) {
+            true => self.open(paths, files, reader, true, &mut |_| {}).map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// Opens the indexes of some folders and corpora, brought up to date unless that is not wanted.
     pub fn open(
         &self,

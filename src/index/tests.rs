@@ -15,7 +15,7 @@ use super::write::{Builder, merged};
 use super::{Home, Root};
 use crate::document::{self, Text};
 use crate::random::Random;
-use crate::rank::{Analyser, Passages, Words, rank};
+use crate::rank::{Cutter, Passages, Words, rank};
 use crate::request::reply::DocumentId;
 
 const QUESTIONS: [&str; 4] =
@@ -118,8 +118,9 @@ impl Tree {
         for path in self.list() {
             let Ok(text) = read(&path) else { continue };
             let name = path.strip_prefix(self.files.path()).unwrap().to_str().unwrap();
-            let mut passages = Passages::default();
-            passages.cut(&mut Analyser::default(), &text.text, &name.replace(['.', '-', '/', '\\'], " "));
+            let mut cutter = Cutter::default();
+            cutter.cut(&text.text, &name.replace(['.', '-', '/', '\\'], " "));
+            let passages = cutter.finish();
             texts.push((path.display().to_string(), passages));
         }
         let passages: Vec<&Passages> = texts.iter().map(|(_, passages)| passages).collect();
@@ -374,12 +375,12 @@ fn changed_bits_of_a_segment_are_no_panic() {
 fn a_segment_gives_back_what_it_was_made_of() {
     let mut random = Random::new(11);
     let stories: Vec<String> = (0..5).map(|_| story(&mut random) + "the end").collect();
-    let (mut builder, mut passages, mut analyser) =
-        (Builder::default(), Passages::default(), Analyser::default());
+    let (mut builder, mut cutter) = (Builder::default(), Cutter::default());
     for (text, file) in stories.iter().zip(0..) {
         builder.add(TextPlace { file, start: 7, length: 9 }, text, "a name").unwrap();
-        passages.cut(&mut analyser, text, "a name");
+        cutter.cut(text, "a name");
     }
+    let passages = cutter.finish();
     let alive = builder.segment().unwrap();
     let segment = &alive.segment;
     assert_eq!((segment.texts(), segment.len()), (5, passages.len()));

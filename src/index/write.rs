@@ -1,15 +1,17 @@
 //! Makes a segment: of texts, or of other segments.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use super::bytes::push_short;
 use super::error::{Error, Result};
 use super::segment::{Alive, HEAD, MAGIC, PASSAGE, Passage, Segment, TERM, TEXT, TextPlace};
-use crate::rank::{Analyser, Passages, Words};
+use crate::rank::{Cutter, Words};
 
 /// Gathers texts for a segment.
 #[derive(Default)]
 pub struct Builder {
-    analyser: Analyser,
-    passages: Passages,
+    cutter: Cutter,
     texts: Vec<(TextPlace, usize)>,
 }
 
@@ -19,8 +21,8 @@ impl Builder {
         if u32::try_from(text.len()).is_err() {
             return Err(Error::TooLarge { bytes: text.len() });
         }
-        self.texts.push((place, self.passages.len()));
-        self.passages.cut(&mut self.analyser, text, name);
+        self.texts.push((place, self.cutter.passages()));
+        self.cutter.cut(text, name);
         Ok(())
     }
 
@@ -36,17 +38,18 @@ impl Builder {
     }
 
     /// The bytes of the segment.
-    pub fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(self) -> Vec<u8> {
+        let passages = self.cutter.finish();
         let mut out = Writer::default();
         for (number, (place, first)) in self.texts.iter().enumerate() {
             out.text(*place, *first);
-            let end = self.texts.get(number + 1).map_or(self.passages.len(), |(_, next)| *next);
+            let end = self.texts.get(number + 1).map_or(passages.len(), |(_, next)| *next);
             for passage in *first..end {
-                let bytes = self.passages.range(passage);
-                out.passage(number, &Passage { text: *place, bytes, terms: self.passages.length(passage) });
+                let bytes = passages.range(passage);
+                out.passage(number, &Passage { text: *place, bytes, terms: passages.length(passage) });
             }
         }
-        let mut terms: Vec<(&str, &[(u32, u32)])> = self.passages.lists().collect();
+        let mut terms: Vec<(&str, &[(u32, u32)])> = passages.lists().collect();
         terms.sort_unstable_by_key(|(name, _)| *name);
         terms.into_iter().for_each(|(name, list)| out.term(name.as_bytes(), list));
         out.finish()
@@ -81,22 +84,24 @@ pub fn merged(segments: &[&Alive], files: &[Vec<u32>]) -> Vec<u8> {
         }
         numbers.push(new);
     }
-    let mut next = vec![0; segments.len()];
-    loop {
-        let at = |(segment, term): (&&Alive, &usize)| {
-            (*term < segment.segment.terms()).then(|| segment.segment.name(*term).to_owned())
-        };
-        let Some(name) = segments.iter().zip(&next).filter_map(at).min() else { break };
+    // The next term of each segment. Of the same term the earlier segment comes first: its passages do.
+    let term_of = |number: usize, term: usize| {
+        let segment = &segments[number].segment;
+        (term < segment.terms()).then(|| Reverse((segment.name(term), number, term)))
+    };
+    let mut next: BinaryHeap<_> = (0..segments.len()).filter_map(|number| term_of(number, 0)).collect();
+    while let Some(&Reverse((name, ..))) = next.peek() {
         let mut list: Vec<(u32, u32)> = Vec::new();
-        for ((alive, term), numbers) in segments.iter().zip(&mut next).zip(&numbers) {
-            if *term < alive.segment.terms() && alive.segment.name(*term) == name {
-                let old = alive.segment.list(*term).into_iter();
-                list.extend(old.filter_map(|(passage, times)| Some((numbers[passage as usize]?, times))));
-                *term += 1;
-            }
+        while let Some(&Reverse((other, number, term))) = next.peek()
+            && other == name
+        {
+            next.pop();
+            next.extend(term_of(number, term + 1));
+            let old = segments[number].segment.list(term).into_iter();
+            list.extend(old.filter_map(|(passage, times)| Some((numbers[number][passage as usize]?, times))));
         }
         if !list.is_empty() {
-            out.term(&name, &list);
+            out.term(name, &list);
         }
     }
     out.finish()

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::error::{Error, Result};
 use super::roots::Roots;
 use super::shelf::Shelf;
-use super::tools::{Described, Loading, call, described};
+use super::tools::{Described, Loading, OpenIndex, call, described};
 
 /// What agents are told before they call anything.
 const INSTRUCTIONS: &str = "Exact quotations from the files below some folders. find_quotes answers a question with the words of a file, or says \
@@ -23,15 +23,17 @@ const INSTRUCTIONS: &str = "Exact quotations from the files below some folders. 
 /// One session.
 struct Session {
     shelf: Arc<Shelf>,
+    index: Arc<OpenIndex>,
     model: Loading,
     tools: Vec<Tool>,
 }
 
 /// Speaks over standard input and output until the input ends. The model may still be on its way.
-pub fn serve(roots: Roots, model: Loading) -> Result<()> {
+pub fn serve(roots: Roots, index: Arc<OpenIndex>, model: Loading) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
     let session = Session {
         shelf: Arc::new(Shelf::new(roots)),
+        index,
         model,
         tools: described().into_iter().map(listed).collect(),
     };
@@ -87,11 +89,11 @@ impl ServerHandler for Session {
         request: CallToolRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let (shelf, model) = (self.shelf.clone(), self.model.clone());
+        let (shelf, index, model) = (self.shelf.clone(), self.index.clone(), self.model.clone());
         let name = request.name.clone();
         // It reads files and waits for the model; the session goes on meanwhile.
         let called = tokio::task::spawn_blocking(move || {
-            call(&shelf, &model, &request.name, request.arguments.unwrap_or_default())
+            call(&shelf, &*index, &model, &request.name, request.arguments.unwrap_or_default())
         });
         let result = match called.await {
             Ok(Some(Ok(found))) => {

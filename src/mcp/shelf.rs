@@ -40,7 +40,7 @@ pub struct File {
     /// Where it really is.
     pub path: PathBuf,
     pub text: Text,
-    passages: Passages,
+    pub passages: Passages,
     /// When it was changed, and its size: what tells whether it still says the same.
     changed: (Option<SystemTime>, u64),
 }

@@ -6,15 +6,15 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::find::{find_quotes, search_passages};
 use super::quote::{self, Match};
 use super::roots::uri;
 use super::shelf::{File, Shelf};
-use crate::decode::Scoring;
-use crate::reader::{Question, Reader};
+use crate::index::Index;
+use crate::reader::Reader;
 use crate::request::Options;
-use crate::request::reply::{Answer, DocumentId};
+use crate::retrieve::Library;
 use crate::text::offsets::{OffsetUnit, place};
-use crate::text::sentences::around;
 
 /// A model, and how its replies are made.
 pub struct Ready {
@@ -23,6 +23,9 @@ pub struct Ready {
     /// As `ask` makes them.
     pub options: Options,
 }
+
+/// Opens the index of the roots as they are now; `None` if they have none.
+pub type OpenIndex = dyn Fn() -> Result<Option<Library>, String> + Send + Sync;
 
 /// A model that may still be on its way.
 #[derive(Clone, Default)]
@@ -45,7 +48,7 @@ impl Loading {
     }
 
     /// Waits for it.
-    fn wait(&self) -> State {
+    pub fn wait(&self) -> State {
         let mut state = self.lock();
         loop {
             match &*state {
@@ -63,18 +66,7 @@ impl Loading {
 /// Lines that one call gives at most.
 const MOST_LINES: usize = 400;
 /// Characters that one call gives at most.
-const MOST_CHARACTERS: usize = 40_000;
-/// Answers that one call gives at most.
-const MOST_ANSWERS: usize = 20;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FindQuotes {
-    question: String,
-    paths: Option<Vec<String>>,
-    top_k: Option<usize>,
-    min_margin: Option<f32>,
-}
+pub const MOST_CHARACTERS: usize = 40_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -135,6 +127,25 @@ pub fn described() -> Vec<Described> {
                 "more_files": {"type": "boolean", "description": "There are more than are looked through: name paths."}}}),
         },
         Described {
+            name: "search_passages",
+            title: "Search for passages",
+            description: "The passages of all files that share most with a query, best first, each with its text, file and line. For getting an \
+                          overview, or for questions that no single quotation answers. Words count, not their order.",
+            input: object(
+                &["query"],
+                json!({
+                    "query": text("Words or a question."),
+                    "k": number("How many passages to return. 10 unless told otherwise, 50 at most.", 1),
+                }),
+            ),
+            output: json!({"type": "object", "required": ["passages", "files"], "properties": {
+                "passages": {"type": "array", "items": {"type": "object", "properties": {
+                    "text": {"type": "string"}, "document": {"type": "string"}, "uri": {"type": "string"}, "line": {"type": "integer"},
+                    "column": {"type": "integer"}, "score": {"type": "number"}}}},
+                "files": {"type": "integer", "description": "How many files were looked through."}, "more_files": {"type": "boolean"},
+                "cut": {"type": "boolean", "description": "Not all passages fit in: ask for fewer."}}}),
+        },
+        Described {
             name: "read_lines",
             title: "Read lines of a file",
             description: "The lines of a file around a quotation, each with its number. At most 400 lines or 40,000 characters come at once; \
@@ -171,10 +182,10 @@ pub fn described() -> Vec<Described> {
         Described {
             name: "status",
             title: "What can be read, and by which model",
-            description: "The folders that can be read, how many files are in them, and which model answers.",
+            description: "The folders that can be read, how many files are in them, whether they have an index, and which model answers.",
             input: object(&[], json!({})),
             output: json!({"type": "object", "properties": {"version": {"type": "string"}, "roots": {"type": "array", "items": {"type": "string"}},
-                "files": {"type": "integer"}, "model": {"type": "object"}}}),
+                "files": {"type": "integer"}, "model": {"type": "object"}, "index": {"type": ["object", "null"]}}}),
         },
     ]
 }
@@ -182,15 +193,17 @@ pub fn described() -> Vec<Described> {
 /// Does what was called. An error is for whoever called to read.
 pub fn call(
     shelf: &Shelf,
+    index: &OpenIndex,
     model: &Loading,
     name: &str,
     arguments: Map<String, Value>,
 ) -> Option<Result<Value, String>> {
     Some(match name {
-        "find_quotes" => arguments_of(arguments).and_then(|asked| find_quotes(shelf, model, asked)),
+        "find_quotes" => arguments_of(arguments).and_then(|asked| find_quotes(shelf, index, model, asked)),
+        "search_passages" => arguments_of(arguments).and_then(|asked| search_passages(shelf, index, asked)),
         "read_lines" => arguments_of(arguments).and_then(|asked| read_lines(shelf, asked)),
         "verify_quote" => arguments_of(arguments).and_then(|asked| verify_quote(shelf, asked)),
-        "status" => arguments_of(arguments).map(|Status {}| status(shelf, model)),
+        "status" => arguments_of(arguments).map(|Status {}| status(shelf, index, model)),
         _ => return None,
     })
 }
@@ -198,61 +211,6 @@ pub fn call(
 fn arguments_of<T: DeserializeOwned>(arguments: Map<String, Value>) -> Result<T, String> {
     serde_json::from_value(Value::Object(arguments))
         .map_err(|error| format!("the arguments cannot be used: {error}"))
-}
-
-fn find_quotes(shelf: &Shelf, model: &Loading, asked: FindQuotes) -> Result<Value, String> {
-    let FindQuotes { question, paths, top_k, min_margin } = asked;
-    if question.trim().is_empty() {
-        return Err("the question is empty".into());
-    }
-    let chosen = shelf.promising(paths.as_deref(), &question)?;
-    if chosen.files.is_empty() {
-        return Err(match chosen.unreadable.as_slice() {
-            [] => "there is no file to look in".into(),
-            unreadable => format!("nothing could be read: {}", unreadable.join("; ")),
-        });
-    }
-    let Ready { reader, options } = &*model.wait()?;
-    let mut options = options.clone();
-    options.decoding.top_k = top_k.unwrap_or(3).clamp(1, MOST_ANSWERS);
-    options.unit = OffsetUnit::Char;
-    if let (Scoring::Joint(joint), Some(least)) = (&mut options.decoding.scoring, min_margin) {
-        joint.null_threshold = -least;
-    }
-    let prepare = |file: &Arc<File>| {
-        let id = DocumentId::Path(shelf.roots().short(&file.path).display().to_string());
-        reader.prepare_document(id, file.text.clone()).map(Arc::new)
-    };
-    let documents: Vec<_> =
-        chosen.files.iter().map(prepare).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
-    let question = Question::new("1", question, documents).with(&Arc::new(options));
-    let mut replies = reader.answer(&[question], &mut |_| {}).map_err(|error| error.to_string())?;
-    let reply = match replies.pop() {
-        Some(Ok(reply)) => reply,
-        Some(Err(error)) => return Err(error.to_string()),
-        None => return Err("the model gave no reply".into()),
-    };
-    let mut record = serde_json::to_value(&reply).map_err(|error| error.to_string())?;
-    for (name, answers) in [("answers", &reply.answers), ("candidates", &reply.candidates)] {
-        let Some(Value::Array(shown)) = record.get_mut(name) else { continue };
-        for (shown, answer) in shown.iter_mut().zip(answers) {
-            let file = &chosen.files[answer.document_index];
-            shown["uri"] = uri(&file.path).into();
-            shown["sentence"] = sentence(file, answer).into();
-        }
-    }
-    record["files"] = chosen.looked_through.into();
-    record["more_files"] = chosen.more.into();
-    if !chosen.unreadable.is_empty() {
-        record["unreadable"] = json!(chosen.unreadable);
-    }
-    Ok(record)
-}
-
-/// The sentence that an answer stands in.
-fn sentence<'a>(file: &'a File, answer: &Answer) -> &'a str {
-    let text = &file.text.text;
-    text.get(around(text, &answer.bytes, 0).sentence).unwrap_or_default()
 }
 
 fn read_lines(shelf: &Shelf, asked: ReadLines) -> Result<Value, String> {
@@ -321,7 +279,7 @@ fn verify_quote(shelf: &Shelf, asked: VerifyQuote) -> Result<Value, String> {
     Ok(verdict)
 }
 
-fn status(shelf: &Shelf, model: &Loading) -> Value {
+fn status(shelf: &Shelf, index: &OpenIndex, model: &Loading) -> Value {
     let state = model.lock().clone();
     let model = match &state {
         None => json!({"state": "loading"}),
@@ -333,6 +291,14 @@ fn status(shelf: &Shelf, model: &Loading) -> Value {
             "device": ready.reader.device().to_string(),
         }),
     };
+    let index = match index() {
+        Ok(None) => Value::Null,
+        Ok(Some(library)) => json!({
+            "files": library.indexes().iter().map(Index::texts).sum::<usize>(),
+            "passages": library.passages(),
+        }),
+        Err(reason) => json!({"reason": reason}),
+    };
     let found = shelf.roots().files();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -340,5 +306,6 @@ fn status(shelf: &Shelf, model: &Loading) -> Value {
         "files": found.files.len(),
         "more_files": found.more,
         "model": model,
+        "index": index,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::terms::Analyser;
+use super::terms::of_question;
 
 /// How soon more of the same word says nothing new.
 const K1: f64 = 1.2;
@@ -84,7 +84,7 @@ fn scores(question: &str, documents: &[&impl Words]) -> Vec<Vec<f64>> {
     let passages: usize = documents.iter().map(|document| document.passages()).sum();
     let terms: u64 = documents.iter().map(|document| document.terms()).sum();
     let usual = (terms as f64 / passages.max(1) as f64).max(1.0);
-    for term in Analyser::default().question(question) {
+    for term in of_question(question) {
         let lists: Vec<Cow<[(u32, u32)]>> =
             documents.iter().map(|document| document.holding(&term)).collect();
         let holding: usize = lists.iter().map(|list| list.len()).sum();
@@ -119,14 +119,8 @@ mod tests {
     }
 
     fn terms(passages: &[String], questions: &[String]) -> Value {
-        let mut analyser = Analyser::default();
-        let mut of = |passage: &String| {
-            let mut found = Vec::new();
-            analyser.terms(passage, |term| found.push(term.to_owned()));
-            found
-        };
-        let passages: Vec<_> = passages.iter().map(&mut of).collect();
-        let questions: Vec<_> = questions.iter().map(|question| analyser.question(question)).collect();
+        let passages: Vec<_> = passages.iter().map(|passage| super::super::terms::of_text(passage)).collect();
+        let questions: Vec<_> = questions.iter().map(|question| of_question(question)).collect();
         json!({"passages": passages, "questions": questions})
     }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 use foldhash::HashMap;
 use unicode_segmentation::UnicodeSegmentation;
 
+use super::ascii;
 use super::bm25::Words;
 use super::terms::Analyser;
 
@@ -28,70 +29,38 @@ pub struct Passages {
     lengths: Vec<u32>,
     /// The sum of these.
     terms: u64,
-    /// For each term the passages it stands in, in order, and how often.
-    postings: HashMap<String, Vec<(u32, u32)>>,
+    /// The number of each term.
+    numbers: HashMap<Box<str>, u32>,
+    /// For the number of a term where its list begins in `postings`, and for one more where the last list ends.
+    starts: Vec<u32>,
+    /// The lists of the terms: the passages that each stands in, in order, and how often.
+    postings: Vec<(u32, u32)>,
 }
 
 impl Passages {
     /// Those of a text.
     pub fn of(text: &str) -> Self {
-        let mut made = Self::default();
-        made.cut(&mut Analyser::default(), text, "");
-        made
+        let mut cutter = Cutter::default();
+        cutter.cut(text, "");
+        cutter.finish()
     }
 
     /// Takes a text as a single passage, however long it is.
     pub fn whole(text: &str) -> Self {
-        let mut made = Self::default();
-        made.add(&mut Analyser::default(), 0..text.len(), [text].into_iter(), "");
-        made
-    }
-
-    /// Cuts another text and adds its passages. They are found by the words of its `name`, too, which make them no longer.
-    pub fn cut(&mut self, analyser: &mut Analyser, text: &str, name: &str) {
-        let lines = lines(text);
-        let outline = Outline::of(text, &lines);
-        for passage in group(text, &lines) {
-            let first = lines.partition_point(|line| line.end <= passage.start);
-            let headings = outline.above(first).into_iter().map(|line| &text[lines[line].clone()]);
-            self.add(analyser, passage.clone(), std::iter::once(&text[passage]).chain(headings), name);
-        }
-    }
-
-    /// Adds a passage that is found by the terms of these texts.
-    fn add<'a>(
-        &mut self,
-        analyser: &mut Analyser,
-        bytes: Range<usize>,
-        texts: impl Iterator<Item = &'a str>,
-        name: &str,
-    ) {
-        let number = self.ranges.len() as u32;
-        let mut count = |term: &str| match self.postings.get_mut(term) {
-            None => {
-                self.postings.insert(term.to_owned(), vec![(number, 1)]);
-            }
-            Some(list) => match list.last_mut() {
-                Some((last, times)) if *last == number => *times += 1,
-                _ => list.push((number, 1)),
-            },
-        };
-        let mut length = 0;
-        for text in texts {
-            analyser.terms(text, |term| {
-                length += 1;
-                count(term);
-            });
-        }
-        analyser.terms(name, count);
-        self.lengths.push(length);
-        self.terms += u64::from(length);
-        self.ranges.push(bytes);
+        let mut cutter = Cutter::default();
+        cutter.analyse(text);
+        cutter.add(0..text.len(), &[]);
+        cutter.finish()
     }
 
     /// Every term with the passages it stands in, in no order.
     pub fn lists(&self) -> impl Iterator<Item = (&str, &[(u32, u32)])> {
-        self.postings.iter().map(|(term, list)| (term.as_str(), list.as_slice()))
+        self.numbers.iter().map(|(term, number)| (&**term, self.list(*number)))
+    }
+
+    fn list(&self, number: u32) -> &[(u32, u32)] {
+        let number = number as usize;
+        &self.postings[self.starts[number] as usize..self.starts[number + 1] as usize]
     }
 
     /// How many there are.
@@ -128,7 +97,106 @@ impl Words for Passages {
     }
 
     fn holding(&self, term: &str) -> Cow<'_, [(u32, u32)]> {
-        self.postings.get(term).map_or(Cow::Borrowed(&[]), |list| Cow::Borrowed(list))
+        self.numbers.get(term).map_or(&[][..], |number| self.list(*number)).into()
+    }
+}
+
+/// Cuts texts into passages.
+#[derive(Default)]
+pub struct Cutter {
+    analyser: Analyser,
+    ranges: Vec<Range<usize>>,
+    lengths: Vec<u32>,
+    /// The terms of all passages, one after the other; a list for each is made of them at the end.
+    found: Vec<u32>,
+    /// Where those of each passage end.
+    ends: Vec<usize>,
+}
+
+impl Cutter {
+    /// Cuts another text and adds its passages. They are found by the words of its `name`, too, which make them no longer.
+    pub fn cut(&mut self, text: &str, name: &str) {
+        let lines = lines(text);
+        let outline = Outline::of(text, &lines);
+        let named = self.terms(name);
+        // Many passages stand under the same headings.
+        let mut headings: HashMap<usize, Vec<u32>> = HashMap::default();
+        for passage in group(text, &lines) {
+            let first = lines.partition_point(|line| line.end <= passage.start);
+            self.analyse(&text[passage.clone()]);
+            for line in outline.above(first) {
+                let heading = headings.entry(line).or_insert_with(|| self.terms(&text[lines[line].clone()]));
+                self.found.extend(&*heading);
+            }
+            self.add(passage, &named);
+        }
+    }
+
+    fn analyse(&mut self, text: &str) {
+        self.analyser.terms(text, |term| self.found.push(term));
+    }
+
+    fn terms(&mut self, text: &str) -> Vec<u32> {
+        let mut terms = Vec::new();
+        self.analyser.terms(text, |term| terms.push(term));
+        terms
+    }
+
+    /// Makes a passage of the terms that were found since the last one. Others lead to it as well.
+    fn add(&mut self, bytes: Range<usize>, others: &[u32]) {
+        self.lengths.push((self.found.len() - self.ends.last().unwrap_or(&0)) as u32);
+        self.found.extend(others);
+        self.ends.push(self.found.len());
+        self.ranges.push(bytes);
+    }
+
+    /// How many passages there are so far.
+    pub fn passages(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// All passages.
+    pub fn finish(self) -> Passages {
+        let numbers = self.analyser.into_numbers();
+        let of_passages = || {
+            let starts = std::iter::once(0).chain(self.ends.iter().copied());
+            starts
+                .zip(&self.ends)
+                .zip(0u32..)
+                .map(|((start, end), passage)| (&self.found[start..*end], passage))
+        };
+        // How long each list is, then where the next passage goes.
+        let mut lists = vec![(0u32, u32::MAX); numbers.len()];
+        for (terms, passage) in of_passages() {
+            for &term in terms {
+                let (length, last) = &mut lists[term as usize];
+                *length += u32::from(*last != passage);
+                *last = passage;
+            }
+        }
+        let mut starts = Vec::with_capacity(lists.len() + 1);
+        starts.push(0);
+        let mut total = 0;
+        for (list, _) in &mut lists {
+            total += std::mem::replace(list, total);
+            starts.push(total);
+        }
+        let mut postings = vec![(u32::MAX, 0); total as usize];
+        for (terms, passage) in of_passages() {
+            for &term in terms {
+                let (next, _) = &mut lists[term as usize];
+                let before = (*next > starts[term as usize]).then(|| &mut postings[*next as usize - 1]);
+                match before {
+                    Some((last, times)) if *last == passage => *times += 1,
+                    _ => {
+                        postings[*next as usize] = (passage, 1);
+                        *next += 1;
+                    }
+                }
+            }
+        }
+        let terms = self.lengths.iter().map(|length| u64::from(*length)).sum();
+        Passages { ranges: self.ranges, lengths: self.lengths, terms, numbers, starts, postings }
     }
 }
 
@@ -156,30 +224,27 @@ fn group(text: &str, lines: &[Range<usize>]) -> Vec<Range<usize>> {
             continue;
         }
         let border = std::mem::replace(&mut paragraph, false) || is_heading(&text[line.clone()]);
-        for (index, piece) in pieces(text, line.clone()).into_iter().enumerate() {
-            let border = border && index == 0;
-            match &mut open {
-                Some(passage)
-                    if piece.end - passage.start <= MOST && !(border && passage.len() >= ENOUGH) =>
-                {
-                    passage.end = piece.end;
-                }
-                _ => passages.extend(open.replace(piece)),
+        let mut put = |piece: Range<usize>, border: bool| match &mut open {
+            Some(passage) if piece.end - passage.start <= MOST && !(border && passage.len() >= ENOUGH) => {
+                passage.end = piece.end;
             }
+            _ => passages.extend(open.replace(piece)),
+        };
+        if line.len() <= MOST {
+            put(line.clone(), border);
+            continue;
         }
+        pieces(text, line).into_iter().zip(0..).for_each(|(piece, index)| put(piece, border && index == 0));
     }
     passages.extend(open);
     passages
 }
 
-/// A line, or if it is long its sentences, or if they are long their words.
-fn pieces(text: &str, line: Range<usize>) -> Vec<Range<usize>> {
-    if line.len() <= MOST {
-        return vec![line];
-    }
+/// The sentences of a long line, or if they are long their words.
+fn pieces(text: &str, line: &Range<usize>) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
-    for (at, sentence) in text[line.clone()].split_sentence_bound_indices() {
-        let start = line.start + at;
+    for sentence in sentences(&text[line.clone()]) {
+        let (start, sentence) = (line.start + sentence.start, &text[line.clone()][sentence]);
         if sentence.len() <= MOST {
             found.push(start..start + sentence.len());
             continue;
@@ -196,6 +261,13 @@ fn pieces(text: &str, line: Range<usize>) -> Vec<Range<usize>> {
         found.push(open);
     }
     found
+}
+
+fn sentences(line: &str) -> Vec<Range<usize>> {
+    if line.is_ascii() && !line.contains('\r') {
+        return ascii::sentences(line);
+    }
+    line.split_sentence_bound_indices().map(|(at, sentence)| at..at + sentence.len()).collect()
 }
 
 /// Whether a line looks like a heading: of Markdown, or short and in capitals as in a manual page.
@@ -279,9 +351,8 @@ mod tests {
         let passages = Passages::of(&text);
         assert!(passages.len() > 2);
         let all: Vec<u32> = (0..passages.len() as u32).collect();
-        let holding = |term: &str| -> Vec<u32> {
-            passages.postings[term].iter().map(|(passage, _)| *passage).collect()
-        };
+        let holding =
+            |term: &str| -> Vec<u32> { passages.holding(term).iter().map(|(passage, _)| *passage).collect() };
         assert_eq!(holding("-x"), all);
         assert_eq!(holding("option"), all);
         assert_eq!(holding("last"), [passages.len() as u32 - 1]);
@@ -292,7 +363,7 @@ mod tests {
         let text = "# One\n\n".to_owned() + &"the same words again ".repeat(100);
         let passages = Passages::whole(&text);
         assert_eq!((passages.len(), passages.range(0)), (1, 0..text.len()));
-        assert_eq!(passages.postings["word"], [(0, 100)]);
+        assert_eq!(*passages.holding("word"), [(0, 100)]);
         assert_eq!(Passages::whole("").len(), 1);
     }
 

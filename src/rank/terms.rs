@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::HashMap;
 use frostem::{Algorithm, Stemmer};
 use unicode_segmentation::UnicodeSegmentation;
+
+use super::ascii;
 
 /// Words of a question that say how it is asked, not what about.
 const ASKING: &[&str] = &[
@@ -70,26 +72,59 @@ const IRREGULAR: &[(&str, &str)] = &[
     ("wrote", "write"),
 ];
 
-/// Words whose stems are remembered.
-const REMEMBERED: usize = 1 << 16;
-
-/// Turns texts into terms.
-pub struct Analyser {
-    stemmer: Stemmer,
-    /// Words that were met, because most are met again, and the places of their stems.
-    met: HashMap<Box<str>, usize>,
-    stems: Vec<Box<str>>,
+/// Turns texts into terms, and numbers these in the order in which they are met.
+#[derive(Default)]
+pub(super) struct Analyser {
+    stems: Stems,
+    /// The terms of plain words that were met, in their own letters, because most are met again.
+    words: Met,
+    numbers: HashMap<Box<str>, u32>,
 }
 
-impl Default for Analyser {
+/// Words with their terms.
+#[derive(Default)]
+struct Met {
+    /// Those of at most 15 bytes, as most are: they are compared without following a pointer.
+    short: HashMap<u128, u32>,
+    long: HashMap<Box<str>, u32>,
+}
+
+impl Met {
+    /// The letters and their count.
+    fn key(word: &str) -> Option<u128> {
+        let mut bytes = [0; 16];
+        bytes[..15].get_mut(..word.len())?.copy_from_slice(word.as_bytes());
+        bytes[15] = word.len() as u8;
+        Some(u128::from_le_bytes(bytes))
+    }
+
+    fn get(&self, word: &str) -> Option<u32> {
+        match Self::key(word) {
+            Some(key) => self.short.get(&key),
+            None => self.long.get(word),
+        }
+        .copied()
+    }
+
+    fn insert(&mut self, word: &str, term: u32) {
+        match Self::key(word) {
+            Some(key) => self.short.insert(key, term),
+            None => self.long.insert(word.into(), term),
+        };
+    }
+}
+
+struct Stems(Stemmer);
+
+impl Default for Stems {
     fn default() -> Self {
-        Self { stemmer: Stemmer::new(Algorithm::English), met: HashMap::new(), stems: Vec::new() }
+        Self(Stemmer::new(Algorithm::English))
     }
 }
 
 impl Analyser {
-    /// The terms of a text, in order.
-    pub(super) fn terms(&mut self, text: &str, mut found: impl FnMut(&str)) {
+    /// The numbers of a text's terms, in order.
+    pub(super) fn terms(&mut self, text: &str, mut found: impl FnMut(u32)) {
         // No word has a space in it, and in pieces of plain ASCII, as most are, words are found faster.
         for line in text.split('\n') {
             match line.is_ascii() {
@@ -99,84 +134,107 @@ impl Analyser {
         }
     }
 
-    fn terms_of_piece(&mut self, text: &str, found: &mut impl FnMut(&str)) {
+    fn terms_of_piece(&mut self, text: &str, found: &mut impl FnMut(u32)) {
+        if text.is_ascii() {
+            return ascii::words(text, |at, word| self.terms_of_word(text, at, word, found));
+        }
         // Scripts without spaces are taken two characters at a time.
         let mut before: Option<(usize, &str)> = None;
         for (at, word) in text.unicode_word_indices() {
-            if option(text, at, word).is_some_and(|option| {
-                found(option);
-                option.len() == word.len() + 1
-            }) {
+            if !unspaced(word) {
+                before = None;
+                self.terms_of_word(text, at, word, found);
                 continue;
             }
-            if unspaced(word) {
-                match before {
-                    Some((start, earlier)) if start + earlier.len() == at => {
-                        found(&text[start..at + word.len()])
-                    }
-                    _ => found(word),
+            match before {
+                Some((start, earlier)) if start + earlier.len() == at => {
+                    found(self.number(&text[start..at + word.len()]));
                 }
-                before = Some((at, word));
-                continue;
+                _ => found(self.number(word)),
             }
-            before = None;
-            let word = lowercase(word);
-            // `history-limit` and `save_every` are found by their parts, too; hyphens divide words anyway.
-            for part in word.split('_').filter(|part| !part.is_empty()) {
-                found(self.stem(part));
-            }
-            if word.trim_matches('_').contains('_') {
-                found(&word);
-            }
+            before = Some((at, word));
         }
     }
 
-    /// The terms that a question is about, each once. If it is made of nothing but asking words, these.
-    pub(super) fn question(&mut self, question: &str) -> Vec<String> {
-        let mut words = |asking: bool| {
-            let mut terms: Vec<String> = Vec::new();
-            let chosen: Vec<&str> = (question.split_whitespace())
-                .filter(|word| {
-                    let bare = word.trim_matches(|char: char| char.is_ascii_punctuation()).to_lowercase();
-                    asking || word.starts_with('-') || !ASKING.contains(&bare.as_str())
-                })
-                .collect();
-            self.terms(&chosen.join(" "), |term| {
-                if !terms.iter().any(|known| known == term) {
-                    terms.push(term.to_owned());
-                }
-            });
-            terms
-        };
-        let about = words(false);
-        if about.is_empty() { words(true) } else { about }
+    fn terms_of_word(&mut self, text: &str, at: usize, word: &str, found: &mut impl FnMut(u32)) {
+        if let Some(option) = option(text, at, word) {
+            found(self.number(option));
+            if option.len() == word.len() + 1 {
+                return;
+            }
+        }
+        if let Some(number) = self.words.get(word) {
+            return found(number);
+        }
+        let small = word.to_lowercase();
+        if !small.contains('_') {
+            return found(self.met(word, &small));
+        }
+        // `history-limit` and `save_every` are found by their parts, too; hyphens divide words anyway.
+        for part in small.split('_').filter(|part| !part.is_empty()) {
+            let known = self.words.get(part);
+            found(known.unwrap_or_else(|| self.met(part, part)));
+        }
+        if small.trim_matches('_').contains('_') {
+            found(self.number(&small));
+        }
     }
 
-    fn stem(&mut self, word: &str) -> &str {
-        if let Some(&at) = self.met.get(word) {
-            return &self.stems[at];
+    /// The term of a word that is met for the first time, in its own letters and in small ones.
+    fn met(&mut self, word: &str, small: &str) -> u32 {
+        let number = self.number(&self.stems.of(small));
+        self.words.insert(word, number);
+        number
+    }
+
+    fn number(&mut self, term: &str) -> u32 {
+        if let Some(&number) = self.numbers.get(term) {
+            return number;
         }
-        if self.stems.len() == REMEMBERED {
-            self.met.clear();
-            self.stems.clear();
-        }
-        let bare = word.trim_end_matches("'s").trim_end_matches("’s");
-        let regular =
-            IRREGULAR.binary_search_by_key(&bare, |(past, _)| past).map_or(bare, |at| IRREGULAR[at].1);
-        let at = self.stems.len();
-        self.met.insert(word.into(), at);
-        self.stems.push(self.stemmer.stem(regular).into());
-        &self.stems[at]
+        let number = self.numbers.len() as u32;
+        self.numbers.insert(term.into(), number);
+        number
+    }
+
+    /// Every term that was met, with its number.
+    pub(super) fn into_numbers(self) -> HashMap<Box<str>, u32> {
+        self.numbers
     }
 }
 
-fn lowercase(word: &str) -> Cow<'_, str> {
-    let is_lower = word.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
-    if is_lower { Cow::Borrowed(word) } else { Cow::Owned(word.to_lowercase()) }
+impl Stems {
+    fn of<'a>(&self, word: &'a str) -> Cow<'a, str> {
+        let bare = word.strip_suffix("'s").or_else(|| word.strip_suffix("’s")).unwrap_or(word);
+        let regular =
+            IRREGULAR.binary_search_by_key(&bare, |(past, _)| past).map_or(bare, |at| IRREGULAR[at].1);
+        self.0.stem(regular)
+    }
+}
+
+/// The terms that a question is about, each once. If it is made of nothing but asking words, these.
+pub(super) fn of_question(question: &str) -> Vec<Box<str>> {
+    let terms = |asking: bool| {
+        let chosen: Vec<&str> = (question.split_whitespace())
+            .filter(|word| {
+                let bare = word.trim_matches(|char: char| char.is_ascii_punctuation()).to_lowercase();
+                asking || word.starts_with('-') || !ASKING.contains(&bare.as_str())
+            })
+            .collect();
+        let mut analyser = Analyser::default();
+        analyser.terms(&chosen.join(" "), |_| ());
+        let mut terms: Vec<(Box<str>, u32)> = analyser.into_numbers().into_iter().collect();
+        terms.sort_unstable_by_key(|(_, number)| *number);
+        terms.into_iter().map(|(term, _)| term).collect::<Vec<_>>()
+    };
+    let about = terms(false);
+    if about.is_empty() { terms(true) } else { about }
 }
 
 /// The option of a program that a word is the name of, hyphens included: `-R` and `-r` are two things.
 fn option<'a>(text: &'a str, at: usize, word: &str) -> Option<&'a str> {
+    if at == 0 || text.as_bytes()[at - 1] != b'-' {
+        return None;
+    }
     let before = &text[..at];
     let bare = before.trim_end_matches('-');
     let hyphens = before.len() - bare.len();
@@ -201,21 +259,26 @@ fn unspaced(word: &str) -> bool {
         | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}'))
 }
 
+/// The terms of a text, in order.
+#[cfg(test)]
+pub(super) fn of_text(text: &str) -> Vec<String> {
+    let (mut analyser, mut found) = (Analyser::default(), Vec::new());
+    analyser.terms(text, |term| found.push(term));
+    let names = analyser.into_numbers();
+    let name = |number| names.iter().find(|(_, other)| **other == number).unwrap().0.to_string();
+    found.into_iter().map(name).collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use super::of_text as terms;
     use super::*;
-
-    fn terms(text: &str) -> Vec<String> {
-        let mut terms = Vec::new();
-        Analyser::default().terms(text, |term| terms.push(term.to_owned()));
-        terms
-    }
 
     #[test]
     fn every_irregular_verb_is_found() {
         for (past, of) in IRREGULAR {
-            let mut analyser = Analyser::default();
-            assert_eq!(analyser.stem(past).to_owned(), analyser.stem(of), "{past}");
+            let stems = Stems::default();
+            assert_eq!(stems.of(past), stems.of(of), "{past}");
         }
     }
 
@@ -243,23 +306,22 @@ mod tests {
 
     #[test]
     fn words_do_not_depend_on_the_pieces_they_are_looked_for_in() {
-        let words = |text: &str| {
-            let mut words = Vec::new();
-            Analyser::default().terms_of_piece(text, &mut |term| words.push(term.to_owned()));
-            words
-        };
         for text in [
             "Zoë's café -- naïve --dry-run, -x 3.5 1,000\tß\r\nA.B. o'clock 東京 都 \u{301}a \u{a0}b",
             "plain words, in a line",
             " \n \u{200d}é  \u{1f468}\u{200d}\u{1f469} สวัสดี ชาว",
         ] {
-            assert_eq!(terms(text), words(text), "{text}");
+            let (mut analyser, mut pieces, mut whole) = (Analyser::default(), Vec::new(), Vec::new());
+            analyser.terms(text, |term| pieces.push(term));
+            analyser.terms_of_piece(text, &mut |term| whole.push(term));
+            assert_eq!(pieces, whole, "{text}");
         }
     }
 
     #[test]
     fn a_question_is_about_its_other_words() {
-        let about = |question: &str| Analyser::default().question(question);
+        let about =
+            |question: &str| -> Vec<String> { of_question(question).into_iter().map(String::from).collect() };
         assert_eq!(about("How do I set the default port?"), ["set", "default", "port"]);
         assert_eq!(about("What does -d do?"), ["-d"]);
         assert_eq!(about("Who is who?"), ["who", "is"]);

@@ -42,9 +42,10 @@ impl Admission {
     /// Takes work on if there is any room. The last one that is let in may need more than is left: of a large request nobody could say
     /// when to come again.
     pub fn admit(self: &Arc<Self>, tokens: usize) -> Result<Held, Full> {
-        let room = |held: usize| (held < self.capacity).then(|| held.saturating_add(tokens));
+        let counted = self.counted(tokens);
+        let room = |held: usize| (held < self.capacity).then(|| held.saturating_add(counted));
         match self.held.fetch_update(Ordering::SeqCst, Ordering::SeqCst, room) {
-            Ok(_) => Ok(Held { admission: self.clone(), tokens }),
+            Ok(_) => Ok(Held { admission: self.clone(), tokens, counted }),
             Err(_) => Err(Full { retry_after: self.retry_after() }),
         }
     }
@@ -65,8 +66,15 @@ impl Admission {
 
     /// Counts work that was let in as a part of something else.
     pub fn hold(self: &Arc<Self>, tokens: usize) -> Held {
-        self.held.fetch_add(tokens, Ordering::SeqCst);
-        Held { admission: self.clone(), tokens }
+        let counted = self.counted(tokens);
+        self.held.fetch_add(counted, Ordering::SeqCst);
+        Held { admission: self.clone(), tokens, counted }
+    }
+
+    /// What some work takes of the room: never more than half of it, as others have their turn between its batches. A single long document
+    /// would have all others sent away for as long as it is read.
+    fn counted(&self, tokens: usize) -> usize {
+        tokens.min(self.capacity.div_ceil(2))
     }
 
     /// Tokens that wait or are in the model.
@@ -96,6 +104,7 @@ impl Admission {
 pub struct Held {
     admission: Arc<Admission>,
     tokens: usize,
+    counted: usize,
 }
 
 impl Held {
@@ -107,7 +116,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.admission.held.fetch_sub(self.tokens, Ordering::SeqCst);
+        self.admission.held.fetch_sub(self.counted, Ordering::SeqCst);
         self.admission.freed.notify_waiters();
     }
 }
@@ -119,34 +128,37 @@ mod tests {
     #[test]
     fn there_is_room_until_too_much_waits() {
         let admission = Admission::new(100);
-        let small = admission.admit(99).unwrap();
-        // However large, once there is room.
+        // However large, and there is room left for others.
         let large = admission.admit(1_000_000).unwrap();
-        assert_eq!((admission.held(), large.tokens()), (1_000_099, 1_000_000));
+        assert_eq!((admission.held(), large.tokens()), (50, 1_000_000));
+        let (small, other) = (admission.admit(49).unwrap(), admission.admit(50).unwrap());
+        assert_eq!(admission.held(), 149);
         assert!(admission.admit(1).is_err());
-        drop(large);
+        drop(other);
         assert!(admission.admit(0).is_ok());
-        drop(small);
+        drop((large, small));
         assert_eq!(admission.held(), 0);
     }
 
     #[test]
     fn the_time_to_wait_is_what_waits_by_what_was_measured() {
-        let admission = Admission::new(10);
-        let _held = admission.admit(5000).unwrap();
+        let admission = Admission::new(10_000);
+        let _held = [(); 2].map(|()| admission.admit(5000).unwrap());
         assert_eq!(admission.admit(1).err(), Some(Full { retry_after: 1 }));
-        admission.measured(100, Duration::from_secs(1));
+        admission.measured(200, Duration::from_secs(1));
         assert_eq!(admission.retry_after(), 50);
         admission.measured(1_000_000, Duration::from_secs(1));
         assert_eq!(admission.retry_after(), 1);
-        let _more = admission.hold(1_000_000_000_000);
+        for _ in 0..20_000 {
+            std::mem::forget(admission.hold(5000));
+        }
         assert_eq!(admission.retry_after(), 60);
     }
 
     #[test]
     fn who_waits_is_let_in_when_something_is_done() {
         let admission = Admission::new(10);
-        let first = admission.admit(10).unwrap();
+        let first = [(); 2].map(|()| admission.admit(10).unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let waits = tokio::spawn({

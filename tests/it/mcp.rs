@@ -22,7 +22,12 @@ struct Agent {
 
 impl Agent {
     fn start(folder: &Path) -> Self {
-        let mut child = spanqa(&["mcp", "--root", &folder.display().to_string()])
+        Self::start_with(folder, &[])
+    }
+
+    fn start_with(folder: &Path, more: &[&str]) -> Self {
+        let folder = folder.display().to_string();
+        let mut child = spanqa(&[&["mcp", "--root", &folder], more].concat())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -117,7 +122,7 @@ fn use_tools(agent: &mut Agent) {
     let tools = agent.ask("tools/list", json!({}))["result"]["tools"].clone();
     let names: Vec<&str> =
         tools.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["find_quotes", "read_lines", "verify_quote", "status"]);
+    assert_eq!(names, ["find_quotes", "search_passages", "read_lines", "verify_quote", "status"]);
     for tool in tools.as_array().unwrap() {
         assert_eq!(tool["annotations"]["readOnlyHint"], true);
         assert_eq!(tool["inputSchema"]["additionalProperties"], false);
@@ -140,6 +145,17 @@ fn use_tools(agent: &mut Agent) {
     assert_eq!(none["answered"], false, "{none}");
     let strict = json!({"question": "Who built the lighthouse?", "min_margin": 1000});
     assert_eq!(agent.found("find_quotes", strict)["answered"], false);
+
+    let passages = agent.found("search_passages", json!({"query": "lighthouse", "k": 1}));
+    let passage = &passages["passages"][0];
+    assert_eq!(
+        (&passage["document"], &passage["line"]),
+        (&json!("light house.txt"), &json!(1)),
+        "{passages}"
+    );
+    assert!(passage["text"].as_str().unwrap().contains("stands on a rock"), "{passages}");
+    assert_eq!((&passages["files"], passages["passages"].as_array().unwrap().len()), (&json!(2), 1));
+    assert_eq!(agent.found("search_passages", json!({"query": "zebra"}))["passages"], json!([]));
 
     let lines = agent.found("read_lines", json!({"path": "light house.txt", "from": 2, "count": 2}));
     assert_eq!(lines["lines"][0], json!({"line": 2, "text": "It was built by Ingrid Dahl in 1871."}));
@@ -165,6 +181,8 @@ fn use_tools(agent: &mut Agent) {
         ("find_quotes", json!({"question": "who?", "folder": "x"}), "unknown field `folder`"),
         ("find_quotes", json!({"question": " "}), "the question is empty"),
         ("find_quotes", json!({}), "missing field `question`"),
+        ("search_passages", json!({"query": " "}), "the query is empty"),
+        ("search_passages", json!({"query": "rock", "paths": []}), "unknown field `paths`"),
         ("find_quotes", json!({"question": "who?", "paths": ["picture.png"]}), "picture.png"),
         ("read_lines", json!({"path": "../secret.txt"}), "there is no file ../secret.txt below the roots"),
         ("read_lines", json!({"path": "/etc/hostname"}), "there is no file /etc/hostname below the roots"),
@@ -204,6 +222,49 @@ fn sessions_without_a_beginning() {
     assert!(hello["supportedVersions"].to_string().contains("2026-07-28"), "{hello}");
     use_tools(&mut agent);
     assert_eq!(agent.call("status", json!({}))["resultType"], "complete");
+    agent.end();
+}
+
+/// A folder that was indexed is searched by its index, which is as the folder is now.
+#[test]
+fn an_index_is_used_where_there_is_one() {
+    let (folder, home) = (folder(), tempfile::tempdir().unwrap());
+    let (path, home) = (folder.path().display().to_string(), home.path().display().to_string());
+    // Without an index nothing is made.
+    let mut agent = Agent::start_with(folder.path(), &["--index", &home]);
+    agent.initialize();
+    assert_eq!(agent.found("status", json!({}))["index"], Value::Null);
+    agent.found("search_passages", json!({"query": "lighthouse"}));
+    assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0);
+    run(&["index", &path, "--index", &home, "--quiet"]).code.filter(|code| *code == 0).unwrap();
+    assert_eq!(agent.found("status", json!({}))["index"]["files"], 2);
+    let found = agent.found("find_quotes", json!({"question": "Who built the lighthouse?"}));
+    let answer = &found["answers"][0];
+    assert_eq!((&answer["text"], &answer["document"]), (&json!("Ingrid Dahl"), &json!("light house.txt")));
+    assert!(answer["uri"].as_str().unwrap().ends_with("/light%20house.txt"), "{found}");
+    assert_eq!(answer["sentence"].as_str().unwrap().trim(), "It was built by Ingrid Dahl in 1871.");
+    // What only a search says.
+    assert!(found["passages_searched"].as_u64().unwrap() >= 2, "{found}");
+    let passages = agent.found("search_passages", json!({"query": "ferries"}));
+    assert_eq!(passages["passages"][0]["document"], "other.txt", "{passages}");
+    // What has come since, and what has gone.
+    std::fs::write(folder.path().join("new.txt"), "The harbour master is called Solveig Moe.\n").unwrap();
+    std::fs::remove_file(folder.path().join("other.txt")).unwrap();
+    let found = agent.found("find_quotes", json!({"question": "What is the harbour master called?"}));
+    assert_eq!(found["answers"][0]["text"], "Solveig Moe", "{found}");
+    assert_eq!(agent.found("search_passages", json!({"query": "ferries"}))["passages"], json!([]));
+    // Files that are named are read without it.
+    let named = json!({"question": "Who built the lighthouse?", "paths": ["light house.txt"]});
+    assert_eq!(agent.found("find_quotes", named)["passages_searched"], Value::Null);
+    // Nothing in it is no answer, and no failure.
+    let none = agent.found("find_quotes", json!({"question": "zebra?"}));
+    assert_eq!((&none["answered"], &none["answers"]), (&json!(false), &json!([])), "{none}");
+    agent.end();
+    // As it was, for those who do not want it to be touched.
+    std::fs::write(folder.path().join("newer.txt"), "Zebras graze here.\n").unwrap();
+    let mut agent = Agent::start_with(folder.path(), &["--index", &home, "--no-refresh"]);
+    agent.initialize();
+    assert_eq!(agent.found("search_passages", json!({"query": "zebras"}))["passages"], json!([]));
     agent.end();
 }
 

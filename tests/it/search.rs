@@ -540,17 +540,30 @@ fn listed(folder: &Path) -> Vec<(PathBuf, u64)> {
 fn processes_that_index_at_once_wait_for_each_other() {
     let desk = Desk::new();
     library(&desk, 200);
-    let start = |_| {
-        let mut search = spanqa(&desk.arguments(&["search", "needle0 needle17", desk.root()]));
-        search.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    let at_once = |arguments: &[&str]| -> Vec<Run> {
+        let start = |_| {
+            let mut program = spanqa(&desk.arguments(arguments));
+            program.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let running: Vec<_> = (0..4).map(start).collect();
+        let ended: Vec<Run> =
+            running.into_iter().map(|child| child.wait_with_output().unwrap().into()).collect();
+        for run in &ended {
+            assert_eq!(run.code, Some(0), "{run:?}");
+            assert!(run.stderr.lines().all(|line| line.contains("waiting for another process")), "{run:?}");
+        }
+        ended
     };
-    let running: Vec<_> = (0..4).map(start).collect();
-    let ended: Vec<Run> = running.into_iter().map(|child| child.wait_with_output().unwrap().into()).collect();
-    for found in &ended {
-        assert_eq!(found.code, Some(0), "{found:?}");
-        assert!(found.stderr.lines().all(|line| line.contains("waiting for another process")), "{found:?}");
+    for found in at_once(&["search", "needle0 needle17", desk.root()]) {
         assert_eq!(found.stdout, desk.search("needle0 needle17").stdout);
     }
+    // One of them reads what is new, and the others find it read.
+    library(&desk, 300);
+    let read = at_once(&["index", desk.root()])
+        .iter()
+        .map(|run| run.records()[0]["read"].as_u64().unwrap())
+        .sum::<u64>();
+    assert_eq!(read, 100);
 }
 
 #[test]

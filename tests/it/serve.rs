@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use spanqa::checkpoint::ModelFiles;
@@ -127,10 +127,12 @@ impl At {
         line.unwrap_or_else(|| panic!("{name}: {}", text.text())).rsplit(' ').next().unwrap().parse().unwrap()
     }
 
-    /// Asks until something is so. What it waits for always comes, if late.
+    /// Asks until something is so. On the busiest machine that is a matter of seconds.
     fn until(self, what: impl Fn(Self) -> bool) {
+        let end = Instant::now() + Duration::from_secs(60);
         while !what(self) {
-            std::thread::yield_now();
+            assert!(Instant::now() < end, "what was waited for did not come");
+            std::thread::sleep(Duration::from_millis(1));
         }
     }
 }
@@ -286,8 +288,12 @@ fn too_much_work_is_refused_with_a_time() {
     let local = Local::start(bounds(|bounds| bounds.queue_tokens = 10));
     local.gate.close();
     let body = question().to_string();
+    // Each is more than half of the room, and counts for half of it.
     let mut first = local.at.send("POST", "/v1/answer", &[], body.as_bytes());
     local.at.until(|at| at.metric("spanqa_batch_current_size") == 1.0);
+    local.at.until(|at| at.metric("spanqa_queue_tokens") == 5.0);
+    let mut second = local.at.send("POST", "/v1/answer", &[], body.as_bytes());
+    local.at.until(|at| at.metric("spanqa_queue_size") == 1.0);
     // More than there is room for, and nothing to do with the number of requests.
     let refused = local.at.post("/predict", &json!({"inputs": question()}));
     assert_eq!(refused.code(), (429, "overloaded".into()));
@@ -296,7 +302,7 @@ fn too_much_work_is_refused_with_a_time() {
     // What can be said without the model is said all the same.
     assert_eq!(local.at.get("/ready").status, 200);
     local.gate.open();
-    assert_eq!(Response::read(&mut first).status, 200);
+    assert_eq!([&mut first, &mut second].map(|stream| Response::read(stream).status), [200, 200]);
     local.at.until(|at| at.metric("spanqa_queue_tokens") == 0.0);
     assert_eq!(local.at.post("/v1/answer", &question()).status, 200);
     assert_eq!(local.at.metric("spanqa_request_failure_total{err=\"overloaded\"}"), 1.0);
@@ -308,6 +314,8 @@ fn a_request_is_not_waited_for_beyond_its_time() {
     local.gate.close();
     let late = local.at.post("/v1/answer", &question());
     assert_eq!(late.code(), (504, "deadline_exceeded".into()));
+    let behind = local.at.post("/v1/answer", &question());
+    assert_eq!(behind.code(), (504, "deadline_exceeded".into()));
     local.gate.open();
     local.at.until(|at| at.metric("spanqa_queue_tokens") == 0.0);
     // What nobody waited for any more while it was queued is not read.
@@ -318,7 +326,8 @@ fn a_request_is_not_waited_for_beyond_its_time() {
 /// It is read batch after batch, and between two of them others have their turn.
 #[test]
 fn a_long_document_keeps_nobody_waiting() {
-    let local = Local::start(Config::default());
+    // It is more than what may wait: others are let in all the same.
+    let local = Local::start(bounds(|bounds| bounds.queue_tokens = 1000));
     local.gate.close();
     let long = json!({"question": "who was it?", "context": "the old king of the hill ".repeat(5000)});
     let mut first = local.at.send("POST", "/v1/answer", &[], long.to_string().as_bytes());
@@ -360,6 +369,11 @@ fn bodies_have_bounds() {
     let long = format!("{{\"question\": \"who?\", \"context\": \"{}\"}}", "king ".repeat(100_000));
     let refused = local.at.ask("POST", "/v1/answer", &[json], long.as_bytes());
     assert_eq!(refused.code(), (413, "request_too_long".into()));
+    // One that is announced is refused before anything is made ready for it.
+    let announced = ("content-length", "1000000000000000");
+    let mut refused = [0; 12];
+    local.at.send("POST", "/v1/answer", &[json, announced], b"{").read_exact(&mut refused).unwrap();
+    assert_eq!(&refused, b"HTTP/1.1 413");
     // Without a length nobody knows before.
     let chunked = format!("{:x}\r\n{long}\r\n0\r\n\r\n", long.len());
     let refused =
@@ -443,10 +457,47 @@ fn who_sends_too_slowly_is_let_go() {
     assert_eq!(slow.code(), (408, "body_timeout".into()));
     // The only connection is free again.
     assert_eq!(local.at.post("/v1/answer", &question()).status, 200);
-    // A client that says only that it will say no more.
+    // A client that says only that it will say no more, and one that says so behind its request: both have left.
     let half = local.at.connect();
     half.shutdown(std::net::Shutdown::Write).unwrap();
     assert_eq!(local.at.get("/health").status, 200);
+    local.gate.close();
+    let half = local.at.send("POST", "/v1/answer", &[], question().to_string().as_bytes());
+    half.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(local.at.get("/health").status, 200);
+}
+
+/// What has been read of it is enough.
+#[cfg(unix)]
+#[test]
+fn a_model_folder_may_vanish() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(fixture("tiny/minilm")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+    }
+    let model = folder.path().display().to_string();
+    let program = Program::start(&["--model", &format!("m={model}")]);
+    let asked = json!({"question": QUESTIONS[0], "context": TEXTS[1]});
+    let before = program.at.post("/v1/answer", &asked);
+    folder.close().unwrap();
+    let after = program.at.post("/v1/answer", &asked);
+    assert_eq!((after.status, after.text()), (200, before.text()));
+    // One that is gone before is an error, and no server is left.
+    let refused = run(&["serve", "--port", "0", "--model", &model]);
+    assert!(refused.code == Some(2) && refused.stderr.contains(&model), "{refused:?}");
+}
+
+#[test]
+fn who_is_one_too_many_waits() {
+    let local = Local::start(bounds(|bounds| bounds.connections = 1));
+    let first = local.at.connect();
+    let mut second = local.at.send("GET", "/health", &[], b"");
+    second.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(second.read(&mut [0]).is_err());
+    drop(first);
+    second.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    assert_eq!(Response::read(&mut second).status, 200);
 }
 
 #[test]
@@ -545,7 +596,10 @@ fn the_end_has_two_steps_and_loses_nothing() {
     let mut first = local.at.send("POST", "/v1/answer", &[], body.as_bytes());
     local.at.until(|at| at.metric("spanqa_batch_current_size") == 1.0);
     local.control.leave();
-    let ready = local.at.get("/ready");
+    // It asks for no more over this connection, and ends it.
+    let mut stream = local.at.connect();
+    stream.write_all(b"GET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let ready = Response::read(&mut stream);
     assert_eq!((ready.status, ready.header("connection")), (503, Some("close")));
     // It still takes requests.
     let mut second = local.at.send("POST", "/v1/answer", &[], body.as_bytes());
@@ -553,9 +607,10 @@ fn the_end_has_two_steps_and_loses_nothing() {
     // A connection that says nothing is no reason to wait.
     let _idle = local.at.connect();
     local.control.drain();
-    while TcpStream::connect(local.at.0).is_ok() {
-        std::thread::yield_now();
-    }
+    local.at.until(|at| TcpStream::connect(at.0).is_err());
+    // Longer than it waits for what has arrived at the last moment.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!local.running.as_ref().unwrap().is_finished());
     local.gate.open();
     assert_eq!(Response::read(&mut first).status, 200);
     assert_eq!(Response::read(&mut second).status, 200);
@@ -738,6 +793,40 @@ fn records_are_the_bytes_that_ask_prints() {
     let lines: Vec<String> = run(&arguments).stdout.lines().map(str::to_owned).collect();
     assert_eq!(lines.len(), 3);
     assert_eq!(program.at.post("/v1/answer", &asked).text(), format!("[{}]\n", lines.join(",")));
+}
+
+/// Containers are told by variables; those of flags that other commands have as well count for the server alone.
+#[test]
+fn flags_are_variables_too() {
+    let model = fixture("tiny/minilm").display().to_string();
+    let variables = [
+        ("SPANQA_MODEL", &*model),
+        ("SPANQA_WINDOW", "40"),
+        ("SPANQA_OVERLAP", "8"),
+        ("SPANQA_TOP_K", "3"),
+        ("SPANQA_SCORE", "squad"),
+        ("SPANQA_NULL_THRESHOLD", "-2.5"),
+        ("SPANQA_THREADS", "1"),
+        ("SPANQA_OFFLINE", "yes"),
+        ("SPANQA_QUIET", "1"),
+        // Set to nothing is not set.
+        ("SPANQA_STRICT", ""),
+        ("SPANQA_MAX_BODY", ""),
+    ];
+    let program = Program::start_with(&[], &variables);
+    let small = small();
+    let mut arguments = vec!["ask", QUESTIONS[0], "--context", TEXTS[1], "-k", "3", "--score", "squad"];
+    arguments.push("--null-threshold=-2.5");
+    arguments.extend(small.iter().map(String::as_str));
+    let asked = json!({"question": QUESTIONS[0], "context": TEXTS[1]});
+    assert_eq!(program.at.post("/v1/answer", &asked).text(), run(&arguments).stdout);
+    for (name, value, said) in
+        [("SPANQA_STRICT", "maybe", "--strict"), ("SPANQA_THREADS", "none", "--threads <N>")]
+    {
+        let refused = spanqa(&["serve", "--port", "0"]).env(name, value).output().unwrap();
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(2) && told.contains(said), "{told}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod log;
 mod models;
 mod platform;
 mod probe;
+mod variables;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -41,103 +42,73 @@ const KEY_VARIABLE: &str = "SPANQA_API_KEY";
 ///
 /// Exits 0 after an orderly end; 2 after an error, or if something could not be answered in time.
 #[derive(clap::Args, Clone)]
+#[command(mut_args(variables::give))]
 pub struct Args {
     /// Where to listen: a name or an address; 0.0.0.0 is every one of this machine, and needs a key or --insecure
-    #[arg(
-        long,
-        value_name = "HOST",
-        default_value = "127.0.0.1",
-        env = "SPANQA_HOST",
-        help_heading = "Address"
-    )]
+    #[arg(long, value_name = "HOST", default_value = "127.0.0.1", help_heading = "Address")]
     host: String,
     /// Port to listen on, 0 for any that is free [default: 8080, or what PORT or AIP_HTTP_PORT says]
-    #[arg(long, value_name = "PORT", env = "SPANQA_PORT", help_heading = "Address")]
+    #[arg(long, value_name = "PORT", help_heading = "Address")]
     port: Option<u16>,
     /// A file with the key that requests must send as `authorization: Bearer KEY`; SPANQA_API_KEY holds the key itself
-    #[arg(long, value_name = "FILE", env = "SPANQA_API_KEY_FILE", help_heading = "Who may ask")]
+    #[arg(long, value_name = "FILE", help_heading = "Who may ask")]
     api_key_file: Option<PathBuf>,
     /// Let other machines ask without a key
-    #[arg(long, env = "SPANQA_INSECURE", help_heading = "Who may ask")]
+    #[arg(long, help_heading = "Who may ask")]
     insecure: bool,
     /// A name by which browsers and clients may call this server beside its address; may be repeated
-    #[arg(
-        long,
-        value_name = "NAME",
-        env = "SPANQA_ALLOW_HOST",
-        value_delimiter = ',',
-        help_heading = "Who may ask"
-    )]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Who may ask")]
     allow_host: Vec<String>,
     /// Pages of another server that may ask, such as https://example.org, or * for all; may be repeated
-    #[arg(
-        long,
-        value_name = "ORIGIN",
-        env = "SPANQA_ALLOW_ORIGIN",
-        value_delimiter = ',',
-        help_heading = "Who may ask"
-    )]
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',', help_heading = "Who may ask")]
     allow_origin: Vec<String>,
     /// A model, as NAME=MODEL to call it something else in paths (/models/NAME/...); may be repeated, the first one answers where none
     /// is named [default: builtin, or what HF_MODEL_ID says]
-    #[arg(
-        short,
-        long = "model",
-        value_name = "MODEL",
-        env = "SPANQA_MODEL",
-        value_delimiter = ',',
-        help_heading = "Model"
-    )]
+    #[arg(short, long = "model", value_name = "MODEL", value_delimiter = ',', help_heading = "Model")]
     models: Vec<String>,
     /// The model of /embed, and of /rerank unless that has one; loaded by the first request; `none` for no such thing
-    #[arg(
-        long,
-        value_name = "MODEL",
-        default_value = "builtin-embedder",
-        env = "SPANQA_EMBEDDER",
-        help_heading = "Model"
-    )]
+    #[arg(long, value_name = "MODEL", default_value = "builtin-embedder", help_heading = "Model")]
     embedder: String,
     /// A cross-encoder for /rerank
-    #[arg(long, value_name = "MODEL", env = "SPANQA_RERANKER", help_heading = "Model")]
+    #[arg(long, value_name = "MODEL", help_heading = "Model")]
     reranker: Option<String>,
     #[command(flatten)]
     source: SourceArgs,
     /// Bytes that a request, or a line of a stream, may have
-    #[arg(long, value_name = "BYTES", default_value = "10M", value_parser = size, env = "SPANQA_MAX_BODY", help_heading = "Bounds")]
+    #[arg(long, value_name = "BYTES", default_value = "10M", value_parser = size, help_heading = "Bounds")]
     max_body: u64,
     /// Questions, or texts, of one request
-    #[arg(long, value_name = "N", default_value_t = Bounds::default().questions, value_parser = at_least_one, env = "SPANQA_MAX_QUESTIONS", help_heading = "Bounds")]
+    #[arg(long, value_name = "N", default_value_t = Bounds::default().questions, value_parser = at_least_one, help_heading = "Bounds")]
     max_questions: usize,
     /// Tokens of windows that may wait; beyond it requests get 429 with the time after which to come again
-    #[arg(long, value_name = "TOKENS", default_value_t = Bounds::default().queue_tokens, value_parser = at_least_one, env = "SPANQA_MAX_QUEUE_TOKENS", help_heading = "Bounds")]
+    #[arg(long, value_name = "TOKENS", default_value_t = Bounds::default().queue_tokens, value_parser = at_least_one, help_heading = "Bounds")]
     max_queue_tokens: usize,
     /// Connections at a time; others wait
-    #[arg(long, value_name = "N", default_value_t = Bounds::default().connections, value_parser = at_least_one, env = "SPANQA_MAX_CONNECTIONS", help_heading = "Bounds")]
+    #[arg(long, value_name = "N", default_value_t = Bounds::default().connections, value_parser = at_least_one, help_heading = "Bounds")]
     max_connections: usize,
     /// From a whole request to its reply, waiting included; beyond it 504 [times are 30, 1.5s, 500ms or 2m]
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time, env = "SPANQA_REQUEST_TIMEOUT", help_heading = "Bounds")]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time, help_heading = "Bounds")]
     request_timeout: Duration,
     /// For the head of a request, and between two requests of one connection
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, env = "SPANQA_HEADER_TIMEOUT", help_heading = "Bounds")]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, help_heading = "Bounds")]
     header_timeout: Duration,
     /// For the body of a request
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, env = "SPANQA_BODY_TIMEOUT", help_heading = "Bounds")]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time, help_heading = "Bounds")]
     body_timeout: Duration,
     /// How long requests are taken after SIGTERM, while /ready says 503
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time, env = "SPANQA_SHUTDOWN_DELAY", help_heading = "Bounds")]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time, help_heading = "Bounds")]
     shutdown_delay: Duration,
     /// How long requests may take that were begun by then
-    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = time, env = "SPANQA_DRAIN_TIMEOUT", help_heading = "Bounds")]
+    #[arg(long, value_name = "TIME", default_value = "25s", value_parser = time, help_heading = "Bounds")]
     drain_timeout: Duration,
     /// Start no server: exit 0 if the one on this machine at --port is ready, 1 if it is not; for health checks of containers
     #[arg(long)]
     probe: bool,
     /// What to write to standard error of each request
-    #[arg(long, value_parser = choice::<LogFormat>(LOGS), value_name = "HOW", default_value_t = LogFormat::None, env = "SPANQA_LOG")]
+    #[arg(long, value_parser = choice::<LogFormat>(LOGS), value_name = "HOW", default_value_t = LogFormat::None)]
     log: LogFormat,
     /// With --log: write what was asked, too
-    #[arg(long, env = "SPANQA_LOG_QUESTIONS")]
+    #[arg(long)]
     log_questions: bool,
     /// No remarks on standard error; errors are still said
     #[arg(long)]
