@@ -104,9 +104,10 @@ pub fn export(files: &ModelFiles, folder: &Path, options: &Options) -> Result<Ve
         }
         Format::Onnx => {
             let name = add_onnx(&mut set, &model, options)?;
-            companions::add(&mut set, &model, files, |config| match (options.layout, name) {
-                (Layout::TransformersJs, Some(split)) => companions::data_beside(config, &split),
-                _ => {}
+            companions::add(&mut set, &model, files, |config| {
+                if let (Layout::TransformersJs, Some(split)) = (options.layout, name) {
+                    companions::data_beside(config, &split);
+                }
             })?;
         }
     }
