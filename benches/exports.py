@@ -101,6 +101,67 @@ def fused(path, config):
     return graph, collections.Counter(node.op_type for node in graph.model.graph.node)
 
 
+def in_llama(folder):
+    """Vectors from llama.cpp, by the wheel xllamacpp."""
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(folder / "model.gguf")
+    params.embedding = True
+    params.n_ctx = params.n_batch = params.n_ubatch = 512
+    params.warmup = False
+    server = xllamacpp.Server(params)
+    return lambda text: numpy.array(server.handle_embeddings({"input": text})["data"][0]["embedding"])
+
+
+def check_embedder(args, model, place, rows):
+    """The folder in sentence-transformers, and GGUF in llama.cpp: the least cosine between its vectors and ours."""
+
+    def least(vector_of):
+        def cosine(row):
+            ours, theirs = numpy.array(row["sentence_embedding"]), numpy.asarray(vector_of(row["text"]))
+            return float(ours @ theirs / numpy.linalg.norm(ours) / numpy.linalg.norm(theirs))
+
+        return min(map(cosine, rows))
+
+    from sentence_transformers import SentenceTransformer
+
+    encoder = SentenceTransformer(str(export(args, model, f"{place}/sentence-transformers")), device="cpu")
+    found = {"sentence-transformers": least(encoder.encode)}
+    for dtype in ["f32", "f16"]:
+        folder = export(args, model, f"{place}/gguf-{dtype}", "--format", "gguf", "--dtype", dtype)
+        found[f"gguf {dtype}"] = least(in_llama(folder))
+    print("  least cosine", {name: f"{cosine:.6f}" for name, cosine in found.items()})
+    assert all(cosine > 0.999 for cosine in found.values())
+
+
+def at_load(path, *sizes):
+    """The operators that are left when ONNX Runtime has loaded a model, whose inputs may have fixed sizes."""
+    with tempfile.TemporaryDirectory() as place:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.optimized_model_filepath = f"{place}/optimised.onnx"
+        for name, size in sizes:
+            options.add_free_dimension_override_by_name(name, size)
+        onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        graph = onnx.load(options.optimized_model_filepath, load_external_data=False).graph
+        return collections.Counter(node.op_type for node in graph.node)
+
+
+FUSED = ["Attention", "SkipLayerNormalization", "BiasGelu"]
+
+
+def fusions(path, config):
+    """Every layer is fused by the optimiser, GELU whenever a model is loaded, and normalisations then if its length is fixed."""
+    layers = config.get("num_hidden_layers") or config["n_layers"]
+    _, left = fused(path, config)
+    offline, loaded, fixed = left, at_load(path), at_load(path, ("sequence_length", 64))
+    for name, counts in [("optimiser", offline), ("at load", loaded), ("at load, fixed length", fixed)]:
+        print(f"  fused by {name}:", {kind: counts[kind] for kind in FUSED}, "in", layers, "layers")
+    assert offline["Attention"] == offline["BiasGelu"] == loaded["BiasGelu"] == layers
+    assert min(offline["SkipLayerNormalization"], fixed["SkipLayerNormalization"]) >= 2 * layers
+
+
 def check(args):
     for model in args.models:
         print(model)
@@ -118,13 +179,9 @@ def check(args):
                 assert all(gap <= LIMITS.get(dtype, numpy.inf) for gap in gaps.values())
                 if dtype == "f32":
                     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-                    layers = config.get("num_hidden_layers") or config["n_layers"]
-                    _, left = fused(path, config)
-                    counts = {name: left[name] for name in ["Attention", "SkipLayerNormalization", "BiasGelu"]}
-                    print("  fused     ", counts, "in", layers, "layers")
-                    assert counts["Attention"] == counts["BiasGelu"] == layers
-                    assert counts["SkipLayerNormalization"] >= 2 * layers
+                    fusions(path, config)
             if "start_logits" not in rows[0]:
+                check_embedder(args, model, place, rows)
                 continue
             for dtype in ["f32", "f16", "bf16"]:
                 folder = export(args, model, f"{place}/st-{dtype}", "--dtype", dtype)

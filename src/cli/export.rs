@@ -11,7 +11,7 @@ use super::models::readable;
 use super::options::SourceArgs;
 use super::{Outcome, Usage, terminal};
 
-/// Write a model for other programs: transformers, ONNX Runtime, OpenVINO, transformers.js
+/// Write a model for other programs: transformers, ONNX Runtime, transformers.js, llama.cpp
 ///
 /// Readers and embedders of all five families, whatever form they are in. The folder gets config.json and the tokenizer's files as well, and
 /// check.jsonl: a few inputs with the logits or vectors that the model gives here, so that wherever it is to run somebody can see that it
@@ -30,7 +30,7 @@ pub struct Args {
     /// The form of the weights
     #[arg(long, value_enum, default_value_t)]
     format: FormatArg,
-    /// How numbers are stored; bf16 is for safetensors only
+    /// How numbers are stored; bf16 is for safetensors only, int8 not for GGUF
     #[arg(long, value_enum, default_value_t)]
     dtype: DtypeArg,
     /// Where the files of an ONNX model lie [default: optimum]
@@ -53,6 +53,8 @@ enum FormatArg {
     Safetensors,
     /// A graph that ONNX Runtime, OpenVINO and transformers.js run
     Onnx,
+    /// One file that llama.cpp runs; for uncased embedders of the BERT family
+    Gguf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -84,6 +86,7 @@ impl Args {
             format: match self.format {
                 FormatArg::Safetensors => Format::Safetensors,
                 FormatArg::Onnx => Format::Onnx,
+                FormatArg::Gguf => Format::Gguf,
             },
             dtype: match self.dtype {
                 DtypeArg::F32 => Dtype::F32,

@@ -256,6 +256,7 @@ fn export(error: &export::Error) -> Option<String> {
     let hint = match error {
         Error::Exists { .. } => "add `--force` to replace it, or name another folder",
         Error::NoSuchType { .. } => "choose another `--dtype`",
+        Error::NotForLlama { .. } => "`--format onnx` and `--format safetensors` take it",
         Error::TooLarge { .. } => "`--dtype bf16` holds numbers of that size, and f32 every number",
         Error::NotFinite { .. } => "the weights are damaged: fetch or train the model again",
         Error::Fs(error) => return fs(error),

@@ -28,6 +28,14 @@ pub enum Error {
         /// Those that it is written in.
         known: &'static str,
     },
+    /// llama.cpp cannot run a model.
+    #[error("{model} cannot be written as gguf: {reason}")]
+    NotForLlama {
+        /// The model.
+        model: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// A number is too large for the type.
     #[error("{tensor} holds {number}, which is too large for {dtype}")]
     TooLarge {
@@ -67,6 +75,7 @@ impl Error {
         match self {
             Self::Exists { .. } => "exists",
             Self::NoSuchType { .. } => "no_such_type",
+            Self::NotForLlama { .. } => "not_for_llama",
             Self::TooLarge { .. } => "too_large_for_type",
             Self::NotFinite { .. } => "weights_not_finite",
             Self::Fs(error) => error.code(),
@@ -80,7 +89,7 @@ impl Error {
     /// Who has to do something about it.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Exists { .. } | Self::NoSuchType { .. } => ErrorClass::Caller,
+            Self::Exists { .. } | Self::NoSuchType { .. } | Self::NotForLlama { .. } => ErrorClass::Caller,
             Self::TooLarge { .. } | Self::NotFinite { .. } => ErrorClass::Model,
             Self::Fs(error) => error.class(),
             Self::Checkpoint(error) => error.class(),

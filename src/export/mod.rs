@@ -1,9 +1,9 @@
-//! A model leaves for other programs: transformers, ONNX Runtime, OpenVINO, transformers.js.
+//! A model leaves for other programs: transformers, ONNX Runtime, OpenVINO, transformers.js, llama.cpp.
 //!
 //! ```text
-//! ModelFiles -> Model: tensors under transformers' names -> safetensors | onnx -> FileSet -> a folder, whole or not at all
-//!                                            companions: config.json, tokenizer, pooling -^
-//!                                            check: inputs and what the model says of them -^
+//! ModelFiles -> Model: tensors under transformers' names -> safetensors | onnx | gguf -> FileSet -> a folder, whole or not at all
+//!                                                   companions: config.json, tokenizer, pooling -^
+//!                                                   check: inputs and what the model says of them -^
 //! ```
 //!
 //! Weights go from the file where they lie to the file that is written, a part of a tensor at a time, so that a model of any size can be
@@ -12,6 +12,7 @@
 mod check;
 mod companions;
 pub mod error;
+pub mod gguf;
 mod model;
 mod number;
 pub mod onnx;
@@ -21,7 +22,7 @@ mod safetensors;
 use std::path::Path;
 
 pub use self::error::{Error, Result};
-use self::model::Model;
+use self::model::{Head, Model};
 pub use self::number::Dtype;
 use self::number::Float;
 use self::onnx::Storage;
@@ -37,6 +38,8 @@ pub enum Format {
     Safetensors,
     /// A graph of operators with its weights.
     Onnx,
+    /// An embedder as llama.cpp reads it.
+    Gguf,
 }
 
 /// Where the files of a graph lie.
@@ -55,6 +58,7 @@ impl Format {
         match self {
             Self::Safetensors => "safetensors",
             Self::Onnx => "onnx",
+            Self::Gguf => "gguf",
         }
     }
 }
@@ -86,16 +90,18 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    fn no_such_type(&self, known: &'static str) -> Error {
+        Error::NoSuchType { format: self.format.name(), dtype: self.dtype.name(), known }
+    }
+}
+
 /// The name of the file with numbers to compare with.
 pub const CHECK: &str = "check.jsonl";
 
 /// Writes a model into a folder, whole or not at all, and says which files it has now and how large they are.
 pub fn export(files: &ModelFiles, folder: &Path, options: &Options) -> Result<Vec<(String, u64)>> {
     let model = Model::open(files)?;
-    if options.format == Format::Onnx && options.layout == Layout::TransformersJs {
-        // It reads no older form of tokenizer.
-        files.require("tokenizer.json")?;
-    }
     let mut set = FileSet::begin(folder)?;
     match options.format {
         Format::Safetensors => {
@@ -109,6 +115,10 @@ pub fn export(files: &ModelFiles, folder: &Path, options: &Options) -> Result<Ve
                     companions::data_beside(config, &split);
                 }
             })?;
+        }
+        Format::Gguf => {
+            add_gguf(&mut set, &model, files, options)?;
+            companions::add(&mut set, &model, files, |_| {})?;
         }
     }
     set.add_bytes(CHECK, &check::lines(&model, files)?)?;
@@ -135,7 +145,7 @@ fn add_onnx(set: &mut FileSet, model: &Model, options: &Options) -> Result<Optio
         Dtype::F16 => (Storage::Float(Float::F16), "_fp16"),
         Dtype::Int8 => (Storage::Int8, "_quantized"),
         Dtype::Bf16 => {
-            return Err(Error::NoSuchType { format: "onnx", dtype: "bf16", known: "f32, f16 and int8" });
+            return Err(options.no_such_type("f32, f16 and int8"));
         }
     };
     let (folder, name) = match options.layout {
@@ -146,4 +156,19 @@ fn add_onnx(set: &mut FileSet, model: &Model, options: &Options) -> Result<Optio
     set.refuse_early(&path, options.force)?;
     let split = onnx::add(set, model, storage, &path, options.largest_graph)?;
     Ok(split.then_some(name))
+}
+
+fn add_gguf(set: &mut FileSet, model: &Model, files: &ModelFiles, options: &Options) -> Result<()> {
+    const NAME: &str = "model.gguf";
+    set.refuse_early(NAME, options.force)?;
+    let float = match options.dtype {
+        Dtype::F32 => Float::F32,
+        Dtype::F16 => Float::F16,
+        Dtype::Bf16 | Dtype::Int8 => return Err(options.no_such_type("f32 and f16")),
+    };
+    let Head::Pool(pooling) = &model.head else {
+        let reason = "llama.cpp has no question-answering head, and embedders only are of use to it";
+        return Err(Error::NotForLlama { model: files.name.clone(), reason });
+    };
+    set.add(NAME, |output| gguf::write(model, pooling, files, float, output))
 }

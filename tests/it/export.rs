@@ -11,10 +11,11 @@ use spanqa::checkpoint::{ModelFile, ModelFiles};
 use spanqa::encoder::batch::Batch;
 use spanqa::encoder::{Precision, Runtime};
 use spanqa::export::onnx::read::{Summary, read};
-use spanqa::export::{Format, Options, export};
+use spanqa::export::{Format, Options, export, gguf};
 use spanqa::heads::{QaModel, SpanModel};
+use spanqa::text::{Tokenizer, TokenizerOrigin};
 
-use crate::support::{fixture, gap, integers, numbers, run, tiny_model};
+use crate::support::{fixture, gap, integers, numbers, run};
 
 const FAMILIES: [&str; 5] = ["bert-large", "distilbert", "minilm", "roberta", "xlm-roberta"];
 
@@ -107,7 +108,7 @@ fn weights_leave_under_the_names_of_transformers() {
         let config = config(out.path());
         assert_eq!(config["torch_dtype"], "float32");
         assert!(config["architectures"][0].as_str().unwrap().ends_with("ForQuestionAnswering"));
-        for name in ["vocab.txt", "vocab.json", "tokenizer.json", "sentencepiece.bpe.model"] {
+        for name in ["vocab.txt", "vocab.json", "sentencepiece.bpe.model"] {
             assert_eq!(model.path().join(name).exists(), out.path().join(name).exists(), "{family} {name}");
         }
         let verified = run(&["models", "verify", out.path().to_str().unwrap()]);
@@ -240,7 +241,9 @@ fn large_graphs_have_their_tensors_in_a_second_file() {
     let data = out.path().join("model.onnx_data");
     let length = data.metadata().unwrap().len();
     std::fs::OpenOptions::new().write(true).open(&data).unwrap().set_len(length - 1).unwrap();
-    run(&["models", "verify", out.path().to_str().unwrap()]).fails_with("is missing or cut short");
+    let verified = run(&["models", "verify", out.path().to_str().unwrap()]);
+    assert_eq!(verified.code, Some(2));
+    assert!(verified.stderr.contains("is missing or cut short"), "{verified:?}");
 }
 
 #[test]
@@ -268,16 +271,32 @@ fn types_share_a_folder_of_transformers_js() {
         assert!(!summary(&out.path().join("onnx").join(name)).tensors.is_empty());
     }
     assert_eq!(run(&["models", "verify", to]).stdout.matches("onnx       ok: whole").count(), 3);
-    let legacy = tiny_model();
-    let done = run(&[
-        "export",
-        legacy.path().to_str().unwrap(),
-        out.path().join("new").to_str().unwrap(),
-        "--format=onnx",
-        "--layout=transformers.js",
-    ]);
-    done.fails_with("has no tokenizer.json");
-    assert!(!out.path().join("new").exists());
+}
+
+#[test]
+fn what_is_missing_of_a_tokenizer_is_written() {
+    for family in FAMILIES {
+        let model = model(family);
+        let out = exported(model.path(), &["--format=onnx", "--layout=transformers.js"]);
+        let json = out.path().join("tokenizer.json");
+        let before = Tokenizer::from_files(&ModelFiles::from_dir(model.path()).unwrap()).unwrap();
+        let after = Tokenizer::from_files(&ModelFiles::from_dir(out.path()).unwrap()).unwrap();
+        assert_eq!(after.origin(), TokenizerOrigin::Json, "{family}");
+        let text = "Wann \u{f6}ffnet das Caf\u{e9}? ab [SEP] 12";
+        assert_eq!(before.encode(text).unwrap(), after.encode(text).unwrap(), "{family}");
+        assert_eq!(before.template(), after.template(), "{family}");
+        let config = std::fs::read(out.path().join("tokenizer_config.json")).unwrap();
+        let config: Value = serde_json::from_slice(&config).unwrap();
+        let json: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+        let roberta = ["roberta", "xlm-roberta"].contains(&family);
+        let named =
+            if roberta { ["<s>", "</s>", "<pad>", "<unk>"] } else { ["[CLS]", "[SEP]", "[PAD]", "[UNK]"] };
+        for (key, name) in ["cls_token", "sep_token", "pad_token", "unk_token"].into_iter().zip(named) {
+            assert_eq!(config[key], name, "{family}");
+            let added = json["added_tokens"].as_array().unwrap();
+            assert!(added.iter().any(|token| token["content"] == name), "{family} {name}");
+        }
+    }
 }
 
 #[test]
@@ -330,6 +349,58 @@ fn embedders_leave_with_their_pooling() {
     let line = std::fs::read_to_string(graph.join("check.jsonl")).unwrap();
     let line: Value = serde_json::from_str(line.lines().next().unwrap()).unwrap();
     assert_eq!(line["sentence_embedding"].as_array().unwrap().len(), 384);
+}
+
+#[test]
+fn llama_gets_an_embedder_in_one_file() {
+    let out = tempfile::tempdir().unwrap();
+    let safe = out.path().join("safetensors");
+    let done = run(&["export", "builtin-embedder", safe.to_str().unwrap()]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let expected = tensors(&safe);
+    for (dtype, element) in [("f32", 0), ("f16", 1)] {
+        let folder = out.path().join(dtype);
+        let to = folder.to_str().unwrap();
+        let done = run(&["export", "builtin-embedder", to, "--format=gguf", "--dtype", dtype]);
+        assert_eq!(done.code, Some(0), "{done:?}");
+        let file = ModelFile::OnDisk(folder.join("model.gguf"));
+        let summary = gguf::read::read(&file).unwrap();
+        assert_eq!((summary.tensors.len(), summary.tokens.len()), (5 + 6 * 16, 30_522));
+        // A word, a piece inside of a word, and a special token.
+        let token = |id: usize| summary.tokens[id].as_str();
+        assert_eq!([token(1996), token(2015), token(101)], ["\u{2581}the", "s", "[CLS]"]);
+        let bytes = std::fs::read(folder.join("model.gguf")).unwrap();
+        for (ours, theirs) in [
+            ("token_embd.weight", "embeddings.word_embeddings.weight"),
+            ("position_embd.weight", "embeddings.position_embeddings.weight"),
+            ("blk.2.attn_k.weight", "encoder.layer.2.attention.self.key.weight"),
+            ("blk.5.ffn_down.bias", "encoder.layer.5.output.dense.bias"),
+            ("blk.0.layer_output_norm.weight", "encoder.layer.0.output.LayerNorm.weight"),
+        ] {
+            let tensor = summary.tensors.iter().find(|tensor| tensor.name == ours).unwrap();
+            let (_, shape, expected) = &expected[theirs];
+            let reversed: Vec<usize> = tensor.shape.iter().rev().map(|&size| size as usize).collect();
+            assert_eq!(&reversed, shape, "{ours}");
+            let stored = &bytes[tensor.start as usize..(tensor.start + tensor.length) as usize];
+            let large = shape.len() == 2 && !ours.starts_with("position");
+            assert_eq!(tensor.element, if large { element } else { 0 }, "{ours}");
+            let halves =
+                || stored.as_chunks::<2>().0.iter().map(|bytes| half::f16::from_le_bytes(*bytes).to_f32());
+            let numbers: Vec<f32> = if tensor.element == 0 { floats(stored) } else { halves().collect() };
+            let most = if tensor.element == 0 { 0.0 } else { 1e-3 };
+            assert!(gap(&numbers, &floats(expected)).0 <= most, "{ours}");
+        }
+        let verified = run(&["models", "verify", to]);
+        assert!(verified.stdout.contains("gguf       ok: whole, 101 tensors"), "{verified:?}");
+        std::fs::write(folder.join("model.gguf"), &bytes[..bytes.len() - 64]).unwrap();
+        assert!(gguf::read::read(&file).is_err());
+    }
+    let to = out.path().join("new");
+    let to = to.to_str().unwrap();
+    run(&["export", "builtin", to, "--format=gguf"]).fails_with("llama.cpp has no question-answering head");
+    run(&["export", "builtin-embedder", to, "--format=gguf", "--dtype=int8"])
+        .fails_with("gguf is not written in int8");
+    assert!(!Path::new(to).exists());
 }
 
 #[test]

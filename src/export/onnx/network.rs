@@ -267,7 +267,10 @@ impl Network<'_> {
         if config.normalise {
             let shortest =
                 self.graph.constant("shortest", Element::F32, &[], SHORTEST.to_le_bytes().to_vec());
-            let length = self.graph.node("ReduceL2", &[&vector, &one], &[]);
+            // Not ReduceL2: ONNX Runtime's optimiser cannot tell its shape, and then fuses less of the whole graph.
+            let squares = self.graph.node("Mul", &[&vector, &vector], &[]);
+            let sum = self.graph.node("ReduceSum", &[&squares, &one], &[]);
+            let length = self.graph.node("Sqrt", &[&sum], &[]);
             let length = self.graph.node("Max", &[&length, &shortest], &[]);
             self.graph.node_to("Div", &[&vector, &length], &[VECTOR], &[]);
         } else {
