@@ -70,7 +70,7 @@ fn graph(files: &ModelFiles, file: &ModelFile, out: &mut dyn Write) -> Result<()
     writeln!(
         out,
         "onnx       ok: whole, {} operators, {} tensors; {} -> {}",
-        summary.operators.len(),
+        summary.nodes.len(),
         summary.tensors.len(),
         summary.inputs.join(", "),
         summary.outputs.join(", ")

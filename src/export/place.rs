@@ -152,7 +152,9 @@ impl FileSet {
 
 /// An error of `tempfile` without the name of the hidden folder, which nobody has to know.
 fn unnamed(error: io::Error) -> io::Error {
-    error.raw_os_error().map_or(error, io::Error::from_raw_os_error)
+    let inner = error.get_ref().and_then(|named| named.source()?.downcast_ref::<io::Error>());
+    let code = inner.unwrap_or(&error).raw_os_error();
+    code.map_or(error, io::Error::from_raw_os_error)
 }
 
 fn same(one: &Path, two: &Path) -> io::Result<bool> {

@@ -30,6 +30,7 @@ mod rank;
 mod reader;
 mod retrieval;
 mod rooms;
+mod runner;
 mod search;
 #[cfg(feature = "serve")]
 mod serve;

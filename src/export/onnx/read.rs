@@ -1,5 +1,6 @@
 //! Looks at an ONNX file: whether it is whole, and what goes in and comes out. It does not run it.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
@@ -7,16 +8,31 @@ use crate::checkpoint::ModelFile;
 use crate::export::error::Result;
 
 /// What an ONNX file holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Summary {
     /// Operators, in order.
-    pub operators: Vec<String>,
+    pub nodes: Vec<Node>,
     /// What goes in.
     pub inputs: Vec<String>,
     /// What comes out.
     pub outputs: Vec<String>,
     /// The tensors it holds.
     pub tensors: Vec<TensorInfo>,
+}
+
+/// An operator of an ONNX file.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Node {
+    /// Which one it is.
+    pub operator: String,
+    /// The values it takes.
+    pub inputs: Vec<String>,
+    /// The values it makes.
+    pub outputs: Vec<String>,
+    /// Attributes that are whole numbers, or lists of them.
+    pub integers: BTreeMap<String, Vec<i64>>,
+    /// Attributes that are numbers with a fraction.
+    pub floats: BTreeMap<String, f32>,
 }
 
 /// A tensor of an ONNX file.
@@ -40,7 +56,7 @@ pub fn read(file: &ModelFile) -> Result<Summary> {
     let bytes = file.map()?;
     let bad = |reason: &str| file.bad(reason.to_owned());
     let summary = model(&bytes).ok_or_else(|| bad("it is not a whole ONNX model"))?;
-    if summary.operators.is_empty() || summary.outputs.is_empty() {
+    if summary.nodes.is_empty() || summary.outputs.is_empty() {
         return Err(bad("it is not an ONNX model").into());
     }
     let folder = file.path().and_then(Path::parent);
@@ -137,7 +153,7 @@ fn model(bytes: &[u8]) -> Option<Summary> {
 fn read_graph(bytes: &[u8], graph: Range<usize>, summary: &mut Summary) -> Option<()> {
     for field in fields(bytes, graph) {
         match field? {
-            (1, Content::Bytes(node)) => summary.operators.extend(text_field(bytes, node, 4)?),
+            (1, Content::Bytes(place)) => summary.nodes.push(node(bytes, place)?),
             (5, Content::Bytes(place)) => summary.tensors.push(tensor(bytes, place)?),
             (11, Content::Bytes(value)) => summary.inputs.extend(text_field(bytes, value, 1)?),
             (12, Content::Bytes(value)) => summary.outputs.extend(text_field(bytes, value, 1)?),
@@ -157,6 +173,39 @@ fn text_field(bytes: &[u8], message: Range<usize>, number: u64) -> Option<Option
         }
     }
     Some(found)
+}
+
+fn node(bytes: &[u8], message: Range<usize>) -> Option<Node> {
+    let mut node = Node::default();
+    for field in fields(bytes, message) {
+        match field? {
+            (1, Content::Bytes(name)) => node.inputs.push(text(bytes, name)?),
+            (2, Content::Bytes(name)) => node.outputs.push(text(bytes, name)?),
+            (4, Content::Bytes(name)) => node.operator = text(bytes, name)?,
+            (5, Content::Bytes(place)) => attribute(bytes, place, &mut node)?,
+            _ => {}
+        }
+    }
+    Some(node)
+}
+
+fn attribute(bytes: &[u8], message: Range<usize>, node: &mut Node) -> Option<()> {
+    let (mut name, mut integers, mut float) = (String::new(), Vec::new(), None);
+    for field in fields(bytes, message) {
+        match field? {
+            (1, Content::Bytes(place)) => name = text(bytes, place)?,
+            (2, Content::Bytes(place)) => {
+                float = Some(f32::from_le_bytes(bytes.get(place)?.try_into().ok()?));
+            }
+            (3 | 8, Content::Number(value)) => integers.push(value as i64),
+            _ => {}
+        }
+    }
+    match float {
+        Some(float) => drop(node.floats.insert(name, float)),
+        None => drop(node.integers.insert(name, integers)),
+    }
+    Some(())
 }
 
 fn tensor(bytes: &[u8], message: Range<usize>) -> Option<TensorInfo> {
