@@ -152,9 +152,7 @@ impl FileSet {
 
 /// An error of `tempfile` without the name of the hidden folder, which nobody has to know.
 fn unnamed(error: io::Error) -> io::Error {
-    let inner = error.get_ref().and_then(|named| named.source()?.downcast_ref::<io::Error>());
-    let code = inner.unwrap_or(&error).raw_os_error();
-    code.map_or(error, io::Error::from_raw_os_error)
+    error.kind().into()
 }
 
 fn same(one: &Path, two: &Path) -> io::Result<bool> {
