@@ -2,6 +2,7 @@
 
 use super::graph::{Element, Fill, Stored};
 use crate::checkpoint::quantised::quantise;
+use crate::encoder::tensors::transposed;
 use crate::export::error::Result;
 use crate::export::model::{Model, Tensor};
 use crate::export::number::Float;
@@ -93,35 +94,4 @@ fn scales(model: &Model, tensor: &Tensor, shape: &[usize], most: f32) -> Result<
 /// Outputs and inputs of a linear module, and the name of its transposed matrix.
 fn transposed_shape(tensor: &Tensor) -> (usize, usize, String) {
     (tensor.shape[0], tensor.shape[1], format!("{}_transposed", tensor.name))
-}
-
-/// Columns become rows; in blocks, so that both sides stay in cache.
-fn transposed<T: Copy + Default>(numbers: &[T], columns: usize) -> Vec<T> {
-    const BLOCK: usize = 32;
-    let rows = numbers.len() / columns;
-    let mut out = vec![T::default(); numbers.len()];
-    for row_block in (0..rows).step_by(BLOCK) {
-        for column_block in (0..columns).step_by(BLOCK) {
-            for row in row_block..rows.min(row_block + BLOCK) {
-                for column in column_block..columns.min(column_block + BLOCK) {
-                    out[column * rows + row] = numbers[row * columns + column];
-                }
-            }
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_become_rows() {
-        let numbers: Vec<u32> = (0..70 * 33).collect();
-        let turned = transposed(&numbers, 33);
-        for (row, column) in [(0, 0), (69, 32), (40, 1), (3, 31)] {
-            assert_eq!(turned[column * 70 + row], numbers[row * 33 + column]);
-        }
-    }
 }
