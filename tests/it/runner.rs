@@ -82,7 +82,20 @@ fn run(node: &Node, inputs: &[&Tensor]) -> Vec<Tensor> {
         "Not" => map(|x| 1.0 - x),
         "Sqrt" => map(f64::sqrt),
         "Erf" => map(erf),
+        "Shape" => {
+            let range = number("start", 0) as usize
+                ..number("end", i64::MAX).min(inputs[0].shape.len() as i64) as usize;
+            let data: Vec<f64> = inputs[0].shape[range].iter().map(|&size| size as f64).collect();
+            one(Tensor { shape: vec![data.len()], data })
+        }
         "Gather" => one(gather(inputs[0], inputs[1], number("axis", 0) as usize)),
+        "Slice" => {
+            assert_eq!((inputs[1].data[0], inputs[3].data[0]), (0.0, 0.0));
+            let rows = (inputs[2].data[0] as usize).min(inputs[0].shape[0]);
+            let width = inputs[0].data.len() / inputs[0].shape[0];
+            let shape = [&[rows][..], &inputs[0].shape[1..]].concat();
+            one(Tensor { shape, data: inputs[0].data[..rows * width].to_vec() })
+        }
         "CumSum" => {
             assert_eq!((inputs[0].shape[0], inputs[1].data[0]), (1, 1.0));
             let mut sum = 0.0;

@@ -108,30 +108,25 @@ impl Network<'_> {
         Ok(self.graph.node("Mul", &[&rows, &scales], &[]))
     }
 
-    /// The vectors of positions. Tokens are counted; where padding has a row of its own in the table, those that are none.
-    ///
-    /// The rows from the first on would do where it has not, but then ONNX Runtime would not know that the sum is as long as the input, and
-    /// fuse no normalisation unless the length is fixed.
+    /// The vectors of positions: the first rows of the table, or, where padding has a row of its own, those that count what is none.
     fn positions(&mut self, table: &Tensor) -> String {
         let table = self.plain(table);
         let offset = self.model.config.position_offset as i64;
-        let one = self.graph.constant("one_token", Element::I64, &[], 1i64.to_le_bytes().to_vec());
+        if offset == 0 {
+            let (zero, axis) = (self.graph.integers("zero", &[0]), self.graph.integers("axis_0", &[0]));
+            let only_length = [Attribute::Int("start", 1), Attribute::Int("end", 2)];
+            let length = self.graph.node("Shape", &[IDS], &only_length);
+            return self.graph.node("Slice", &[&table, &zero, &length, &axis], &[]);
+        }
+        let padding = self.graph.constant("padding", Element::I64, &[], (offset - 1).to_le_bytes().to_vec());
+        let along = self.graph.constant("along", Element::I64, &[], 1i64.to_le_bytes().to_vec());
         let to_integer = [Attribute::Int("to", Element::I64 as i64)];
-        let rows = if offset == 0 {
-            let is_token = self.graph.node("Equal", &[IDS, IDS], &[]);
-            let is_token = self.graph.node("Cast", &[&is_token], &to_integer);
-            let count = self.graph.node("CumSum", &[&is_token, &one], &[]);
-            self.graph.node("Sub", &[&count, &one], &[])
-        } else {
-            let padding =
-                self.graph.constant("padding", Element::I64, &[], (offset - 1).to_le_bytes().to_vec());
-            let is_padding = self.graph.node("Equal", &[IDS, &padding], &[]);
-            let is_token = self.graph.node("Not", &[&is_padding], &[]);
-            let is_token = self.graph.node("Cast", &[&is_token], &to_integer);
-            let count = self.graph.node("CumSum", &[&is_token, &one], &[]);
-            let count = self.graph.node("Mul", &[&count, &is_token], &[]);
-            self.graph.node("Add", &[&count, &padding], &[])
-        };
+        let is_padding = self.graph.node("Equal", &[IDS, &padding], &[]);
+        let is_token = self.graph.node("Not", &[&is_padding], &[]);
+        let is_token = self.graph.node("Cast", &[&is_token], &to_integer);
+        let count = self.graph.node("CumSum", &[&is_token, &along], &[]);
+        let count = self.graph.node("Mul", &[&count, &is_token], &[]);
+        let rows = self.graph.node("Add", &[&count, &padding], &[]);
         self.graph.node("Gather", &[&table, &rows], &[])
     }
 
