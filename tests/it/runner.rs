@@ -31,11 +31,12 @@ impl Runner {
         Self { stored: stored.collect(), summary }
     }
 
-    /// The outputs for a line of check.jsonl, with so many tokens of padding behind it.
-    pub fn run(&self, row: &Value, padding: usize) -> Vec<(String, Vec<f32>)> {
+    /// The outputs for the first so many tokens of a line of check.jsonl, with so many tokens of padding behind them.
+    pub fn run(&self, row: &Value, tokens: usize, padding: usize) -> Vec<(String, Vec<f32>)> {
         let mut values = self.stored.clone();
         for name in &self.summary.inputs {
-            let mut data: Vec<f64> = integers(&row[name][0]).into_iter().map(f64::from).collect();
+            let mut data: Vec<f64> =
+                integers(&row[name][0]).into_iter().map(f64::from).take(tokens).collect();
             // Of a word, so that only the mask says what it is.
             data.resize(data.len() + padding, if name == "input_ids" { data[1] } else { 0.0 });
             values.insert(name.clone(), Tensor { shape: vec![1, data.len()], data });
