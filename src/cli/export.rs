@@ -11,7 +11,7 @@ use super::models::readable;
 use super::options::SourceArgs;
 use super::{Outcome, Usage, terminal};
 
-/// Write a model for transformers, ONNX Runtime, OpenVINO, transformers.js or llama.cpp
+/// Write a model for ONNX Runtime, transformers, transformers.js or llama.cpp
 ///
 /// Readers and embedders of all five families, whatever form they are in. The folder gets config.json and the tokenizer's files as well, and
 /// check.jsonl: a few inputs with the logits or vectors that the model gives here, so that wherever it is to run somebody can see that it
