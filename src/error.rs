@@ -10,8 +10,8 @@ use crate::mcp;
 #[cfg(feature = "serve")]
 use crate::serve;
 use crate::{
-    checkpoint, document, embed, encoder, eval, fs, index, reader, request, rerank, source, stream, text,
-    train,
+    checkpoint, document, embed, encoder, eval, export, fs, index, reader, request, rerank, source, stream,
+    text, train,
 };
 
 /// A [`std::result::Result`] with this crate's [`enum@Error`].
@@ -65,6 +65,9 @@ pub enum Error {
     /// Training.
     #[error(transparent)]
     Train(train::Error),
+    /// Models that leave for other programs.
+    #[error(transparent)]
+    Export(export::Error),
 }
 
 impl Error {
@@ -87,6 +90,7 @@ impl Error {
             Error::Serve(error) => error.code(),
             Error::Eval(error) => error.code(),
             Error::Train(error) => error.code(),
+            Error::Export(error) => error.code(),
         }
     }
 
@@ -109,6 +113,7 @@ impl Error {
             Error::Serve(error) => error.class(),
             Error::Eval(error) => error.class(),
             Error::Train(error) => error.class(),
+            Error::Export(error) => error.class(),
         }
     }
 }
@@ -237,10 +242,23 @@ impl From<train::Error> for Error {
     }
 }
 
+impl From<export::Error> for Error {
+    fn from(error: export::Error) -> Self {
+        match error {
+            export::Error::Fs(error) => error.into(),
+            export::Error::Checkpoint(error) => error.into(),
+            export::Error::Text(error) => error.into(),
+            export::Error::Embed(error) => error.into(),
+            export::Error::Encoder(error) => error.into(),
+            own => Self::Export(own),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     /// The rooms' errors as they are written.
-    const ROOMS: [&str; 16] = [
+    const ROOMS: [&str; 17] = [
         include_str!("fs/error.rs"),
         include_str!("checkpoint/error.rs"),
         include_str!("document/error.rs"),
@@ -257,6 +275,7 @@ mod tests {
         include_str!("source/error.rs"),
         include_str!("eval/error.rs"),
         include_str!("train/error.rs"),
+        include_str!("export/error.rs"),
     ];
 
     /// Scripts match on codes. That a type is not to be had is one thing to them, whether a model runs or learns.

@@ -43,6 +43,7 @@ pub mod embed;
 pub mod encoder;
 pub mod error;
 pub mod eval;
+pub mod export;
 pub mod fs;
 pub mod heads;
 pub mod index;

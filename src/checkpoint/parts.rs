@@ -11,24 +11,41 @@ const TOKENIZERS: [&[&str]; 4] =
 /// Says, among other things, whether a tokenizer without tokenizer.json lowercases.
 pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
+/// The files that make a tokenizer, in any of the families.
+pub(crate) const TOKENIZER_FILES: [&str; 8] = [
+    "tokenizer.json",
+    TOKENIZER_CONFIG,
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+];
+
 /// What a sentence-transformers model is made of, in order: the encoder, pooling, normalisation.
 pub(crate) const MODULES: &str = "modules.json";
 
 /// How that model makes one vector of a text.
 pub(crate) const POOLING: &str = "1_Pooling/config.json";
 
+/// The files that make a sentence-transformers model of an encoder.
+pub(crate) const EMBEDDING_FILES: [&str; 4] =
+    [MODULES, "sentence_bert_config.json", "config_sentence_transformers.json", POOLING];
+
 /// Files below a model's folder that belong to the model. There are few such names, and none comes from outside.
-pub(crate) const NESTED: [&str; 1] = [POOLING];
+pub(crate) const NESTED: [&str; 4] =
+    [POOLING, "onnx/model.onnx", "onnx/model_fp16.onnx", "onnx/model_quantized.onnx"];
 
 /// Small files that change how a model works, taken when they are there.
 const COMPANIONS: [&str; 7] = [
     TOKENIZER_CONFIG,
     "special_tokens_map.json",
     "added_tokens.json",
-    MODULES,
-    "sentence_bert_config.json",
-    "config_sentence_transformers.json",
-    POOLING,
+    EMBEDDING_FILES[0],
+    EMBEDDING_FILES[1],
+    EMBEDDING_FILES[2],
+    EMBEDDING_FILES[3],
 ];
 
 /// Weights from best to oldest, and whether the file is only the index of its shards.

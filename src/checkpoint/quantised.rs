@@ -15,6 +15,9 @@ use crate::checkpoint::error::Result;
 /// Matrices with fewer numbers are not worth rounding.
 const WORTH_QUANTISING: usize = 1 << 14;
 
+/// The largest of these integers.
+const LARGEST_CODE: f32 = 127.0;
+
 /// What no encoder uses.
 const UNUSED: [&str; 2] = ["cls.", "position_ids"];
 
@@ -42,7 +45,7 @@ pub fn pack(files: &ModelFiles, output: &Path) -> Result<u64> {
                 let quantised = match weights.codes(name) {
                     Some(codes) => Some((codes.to_vec(), weights.scales(name, rows)?)),
                     None if rows * columns >= WORTH_QUANTISING => {
-                        Some(quantise(&weights.matrix(name, rows, columns)?, columns))
+                        Some(quantise(&weights.matrix(name, rows, columns)?, columns, LARGEST_CODE))
                     }
                     None => None,
                 };
@@ -61,15 +64,15 @@ pub fn pack(files: &ModelFiles, output: &Path) -> Result<u64> {
     write(output, &stored, HashMap::from([("format".to_owned(), "pt".to_owned())]))
 }
 
-/// Rounds each row to -127..=127 times a scale of its own.
-fn quantise(numbers: &[f32], columns: usize) -> (Vec<u8>, Vec<f32>) {
+/// Rounds each row to whole numbers from `-most` to `most` times a scale of its own.
+pub(crate) fn quantise(numbers: &[f32], columns: usize, most: f32) -> (Vec<u8>, Vec<f32>) {
     let mut bytes = Vec::with_capacity(numbers.len());
     let mut scales = Vec::with_capacity(numbers.len() / columns);
     for row in numbers.chunks_exact(columns) {
         let largest = row.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-        let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
+        let scale = if largest > 0.0 { largest / most } else { 1.0 };
         scales.push(scale);
-        bytes.extend(row.iter().map(|value| (value / scale).round().clamp(-127.0, 127.0) as i8 as u8));
+        bytes.extend(row.iter().map(|value| (value / scale).round().clamp(-most, most) as i8 as u8));
     }
     (bytes, scales)
 }
@@ -81,7 +84,7 @@ mod tests {
     #[test]
     fn rows_are_rounded_to_within_half_a_scale() {
         let numbers = [0.5, -1.0, 0.25, 0.0, 0.0, 0.0, 300.0, 2.0, -7.0];
-        let (bytes, scales) = quantise(&numbers, 3);
+        let (bytes, scales) = quantise(&numbers, 3, LARGEST_CODE);
         assert_eq!(bytes[1] as i8, -127);
         for (index, number) in numbers.iter().enumerate() {
             let scale = scales[index / 3];

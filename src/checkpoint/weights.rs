@@ -248,12 +248,18 @@ impl Weights {
     }
 
     fn read(&self, names: &[String], shape: &[usize]) -> Result<Vec<f32>> {
+        Ok(self.tensor(names, shape)?.into_all())
+    }
+
+    /// A tensor of one or two dimensions, left where it is if it can be; one of one dimension is a single row. `names` are
+    /// alternatives, the present name first.
+    pub(crate) fn tensor(&self, names: &[String], shape: &[usize]) -> Result<Rows> {
         let name = names.iter().find(|name| self.tensors.contains_key(*name));
         let name = name.ok_or_else(|| self.missing(&names[0]))?;
         let columns = shape.last().copied().unwrap_or(1);
         let rows = shape.iter().product::<usize>() / columns.max(1);
         self.expect_shape(name, shape)?;
-        Ok(self.rows(name, rows, columns)?.into_all())
+        self.rows(name, rows, columns)
     }
 
     /// A table whose rows are looked up one by one, left where it is if it can be.
@@ -392,7 +398,8 @@ impl Rows {
         }
     }
 
-    fn into_all(self) -> Vec<f32> {
+    /// All numbers, row by row.
+    pub(crate) fn into_all(self) -> Vec<f32> {
         if let RowData::Owned(numbers) = self.data {
             return numbers;
         }

@@ -7,8 +7,8 @@ use std::error::Error as StdError;
 
 use spanqa::request::reply::Note;
 use spanqa::{
-    Error, ErrorClass, checkpoint, document, embed, encoder, eval, fs, index, reader, request, rerank,
-    source, stream, text, train,
+    Error, ErrorClass, checkpoint, document, embed, encoder, eval, export, fs, index, reader, request,
+    rerank, source, stream, text, train,
 };
 
 /// What the user can do about an error, where there is something to do.
@@ -30,6 +30,7 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Serve(error) => serve(error),
         Error::Eval(error) => eval(error),
         Error::Train(error) => train(error),
+        Error::Export(error) => export(error),
         _ => None,
     }
 }
@@ -66,6 +67,7 @@ pub fn advice(cause: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| look(cause, source::Error::class, source))
         .or_else(|| look(cause, eval::Error::class, eval))
         .or_else(|| look(cause, train::Error::class, train))
+        .or_else(|| look(cause, export::Error::class, export))
         .or_else(|| look_at_session(cause))
         .or_else(|| look_at_server(cause))
 }
@@ -243,6 +245,24 @@ fn embed(error: &embed::Error) -> Option<String> {
         Error::NotFinite { .. } => NOT_FINITE,
         Error::ModelStopped => "`spanqa doctor` prints what a bug report needs",
         Error::Text(error) => return text(error),
+        Error::Encoder(error) => return encoder(error),
+        _ => return None,
+    };
+    Some(hint.into())
+}
+
+fn export(error: &export::Error) -> Option<String> {
+    use export::Error;
+    let hint = match error {
+        Error::Exists { .. } => "add `--force` to replace it, or name another folder",
+        Error::NoSuchType { .. } => "choose another `--dtype`",
+        Error::NotForLlama { .. } => "`--format onnx` and `--format safetensors` take it",
+        Error::TooLarge { .. } => "`--dtype bf16` holds numbers of that size, and f32 every number",
+        Error::NotFinite { .. } => "the weights are damaged: fetch or train the model again",
+        Error::Fs(error) => return fs(error),
+        Error::Checkpoint(error) => return checkpoint(error),
+        Error::Text(error) => return text(error),
+        Error::Embed(error) => return embed(error),
         Error::Encoder(error) => return encoder(error),
         _ => return None,
     };

@@ -9,6 +9,7 @@ mod data;
 mod doctor;
 mod embed;
 mod eval;
+mod export;
 mod folders;
 mod hints;
 mod index;
@@ -94,6 +95,8 @@ enum Command {
     Tune(Box<tune::Args>),
     /// Fine-tune a model on questions with known answers
     Train(Box<train::Args>),
+    /// Write a model for other programs: transformers, ONNX Runtime, OpenVINO, transformers.js
+    Export(Box<export::Args>),
     /// List, fetch, inspect and check models
     Models(models::ModelsArgs),
     /// Print what a bug report needs: build, processor, devices, caches, environment
@@ -162,6 +165,7 @@ fn run_command(command: Command, out: &mut dyn Write) -> Result<Outcome> {
         Command::Compare(args) => compare::run(&args, out),
         Command::Tune(args) => tune::run(&args, out),
         Command::Train(args) => train::run(&args, out),
+        Command::Export(args) => export::run(&args, out),
         Command::Models(args) => models::run(&args, out),
         Command::Doctor(args) => doctor::run(&args, out),
         Command::Completions(args) => shell::completions(&args, out),

@@ -3,10 +3,11 @@
 use std::io::Write;
 
 use anyhow::Result;
-use spanqa::checkpoint::{EncoderConfig, ModelFiles};
+use spanqa::checkpoint::{EncoderConfig, ModelFile, ModelFiles, Weights};
 use spanqa::embed::Embedder;
 use spanqa::encoder::Runtime;
 use spanqa::encoder::batch::Batch;
+use spanqa::export::{gguf, onnx};
 use spanqa::heads::pool::PoolConfig;
 use spanqa::heads::{QaModel, SpanModel};
 use spanqa::source::{SourceOptions, resolve};
@@ -47,11 +48,41 @@ pub fn run(model: &str, options: &SourceOptions, out: &mut dyn Write) -> Result<
     }
     writeln!(out, "round trip ok: {} samples, {pieces} tokens, every one sits in its text", SAMPLES.len())?;
 
-    match PoolConfig::is_in(files) && !QaModel::is_in(files)? {
-        true => embedder(files, out)?,
-        false => reader(files, &tokenizer, out)?,
+    let ending = |ending: &str| -> Vec<&ModelFile> {
+        files.iter().filter(|(name, _)| name.ends_with(ending)).map(|(_, file)| file).collect()
+    };
+    let (graphs, packed) = (ending(".onnx"), ending(".gguf"));
+    if (graphs.is_empty() && packed.is_empty()) || Weights::open(files).is_ok() {
+        match PoolConfig::is_in(files) && !QaModel::is_in(files)? {
+            true => embedder(files, out)?,
+            false => reader(files, &tokenizer, out)?,
+        }
     }
+    graphs.into_iter().try_for_each(|file| graph(files, file, out))?;
+    packed.into_iter().try_for_each(|file| for_llama(file, out))?;
     Ok(Outcome::Success)
+}
+
+/// A model for other programs. It is looked at, not run.
+fn graph(files: &ModelFiles, file: &ModelFile, out: &mut dyn Write) -> Result<()> {
+    encoder(&EncoderConfig::from_files(files)?, out)?;
+    let summary = onnx::read::read(file)?;
+    writeln!(
+        out,
+        "onnx       ok: whole, {} operators, {} tensors; {} -> {}",
+        summary.nodes.len(),
+        summary.tensors.len(),
+        summary.inputs.join(", "),
+        summary.outputs.join(", ")
+    )?;
+    Ok(())
+}
+
+fn for_llama(file: &ModelFile, out: &mut dyn Write) -> Result<()> {
+    let summary = gguf::read::read(file)?;
+    let (tensors, tokens) = (summary.tensors.len(), summary.tokens.len());
+    writeln!(out, "gguf       ok: whole, {tensors} tensors, {tokens} tokens")?;
+    Ok(())
 }
 
 /// A model that answers questions.

@@ -53,6 +53,8 @@ pub type OpenRanker = Arc<dyn Fn() -> Result<Ranker, String> + Send + Sync>;
 pub struct Bounds {
     /// Bytes of a request, or of a line of a stream.
     pub body: usize,
+    /// Bytes of all requests together that are not understood yet: nothing else bounds these.
+    pub bodies: usize,
     /// Questions, or texts, of one request.
     pub questions: usize,
     /// Tokens of windows that may wait.
@@ -75,6 +77,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             body: 10 << 20,
+            bodies: 256 << 20,
             questions: 1024,
             queue_tokens: 1 << 18,
             connections: 1024,

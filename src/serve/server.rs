@@ -18,9 +18,6 @@ use super::ranker::Lazy;
 use super::stream::STREAMS;
 use super::{listen, routes};
 
-/// Kibibytes that the bodies of all requests may take together: what is not understood yet has no other bound.
-const BODIES: usize = 256 << 10;
-
 /// A server that has an address, so that it can be found before its model is loaded.
 pub struct Server {
     listener: TcpListener,
@@ -96,7 +93,7 @@ impl Server {
             phase: watch::Sender::new(Phase::Loading),
             preparing: Arc::new(Semaphore::new(cores)),
             streams: Arc::new(Semaphore::new(STREAMS)),
-            bodies: Arc::new(Semaphore::new(BODIES.max(config.bounds.body.div_ceil(KIBIBYTE)))),
+            bodies: Arc::new(Semaphore::new(config.bounds.bodies.max(config.bounds.body).div_ceil(KIBIBYTE))),
             embedder: Lazy::new(config.embedder.clone()),
             reranker: Lazy::new(config.reranker.clone()),
             local,

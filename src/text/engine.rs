@@ -2,6 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use serde::Serialize;
+use serde_json::Value;
 use tokenizers::{
     Decoder, Encoding, Model, Normalizer, PostProcessor, PreTokenizer, TokenizerImpl as Pipeline,
 };
@@ -27,15 +29,17 @@ pub(super) trait Engine: Send + Sync {
     /// One text with the special tokens around it.
     fn encode_single(&self, text: &str) -> tokenizers::Result<Encoding>;
     fn token(&self, id: u32) -> Option<String>;
+    /// The pipeline in the form of tokenizer.json.
+    fn json(&self) -> serde_json::Result<Value>;
 }
 
 impl<M, N, PT, PP, D> Engine for Pipeline<M, N, PT, PP, D>
 where
-    M: Model + Send + Sync,
-    N: Normalizer + Send + Sync,
-    PT: PreTokenizer + Send + Sync,
-    PP: PostProcessor + Send + Sync,
-    D: Decoder + Send + Sync,
+    M: Model + Serialize + Send + Sync,
+    N: Normalizer + Serialize + Send + Sync,
+    PT: PreTokenizer + Serialize + Send + Sync,
+    PP: PostProcessor + Serialize + Send + Sync,
+    D: Decoder + Serialize + Send + Sync,
 {
     fn encode(&self, text: &str) -> tokenizers::Result<Encoding> {
         Pipeline::encode(self, text, false)
@@ -51,6 +55,10 @@ where
 
     fn token(&self, id: u32) -> Option<String> {
         self.id_to_token(id)
+    }
+
+    fn json(&self) -> serde_json::Result<Value> {
+        serde_json::to_value(self)
     }
 }
 

@@ -1,6 +1,9 @@
 //! One tokenizer for all families, built from whatever files the model has.
 
+use std::collections::BTreeSet;
 use std::fmt;
+
+use serde_json::{Value, json};
 
 use super::engine::{Engine, Parts, guarded};
 use super::{PairTemplate, SingleTemplate, json, legacy, sentencepiece};
@@ -162,12 +165,10 @@ impl Tokenizer {
         for ((id, span), word) in each {
             // The builders see to it that this does not happen. Should a vocabulary find a way all the same, a
             // forged end of the question must not reach the model.
-            let id = match self.structural.binary_search(id) {
-                Err(_) => *id,
-                Ok(_) => match self.unknown {
-                    Some(unknown) => unknown,
-                    None => continue,
-                },
+            let id = match (self.is_structural(*id), self.unknown) {
+                (false, _) => *id,
+                (true, Some(unknown)) => unknown,
+                (true, None) => continue,
             };
             tokens.ids.push(id);
             before = not_before(before, on_boundaries(text, *span));
@@ -198,6 +199,48 @@ impl Tokenizer {
             Some((_, name)) => Some(name.clone()),
             None => self.engine.token(id),
         }
+    }
+
+    /// The id of what stands for whatever the vocabulary does not know.
+    pub fn unknown(&self) -> Option<u32> {
+        self.unknown
+    }
+
+    /// Whether an id is a special token, which no text becomes.
+    pub fn is_structural(&self, id: u32) -> bool {
+        self.structural.binary_search(&id).is_ok()
+    }
+
+    /// tokenizer.json for a model that has none: what the newer programs read, and transformers.js only that. There a special token that
+    /// a text spells is a special token.
+    pub fn to_json(&self) -> Result<Value> {
+        let unsupported =
+            |reason: String| Error::UnsupportedTokenizer { file: self.origin.as_str().into(), reason };
+        let mut json = self.engine.json().map_err(|error| unsupported(error.to_string()))?;
+        let special: BTreeSet<u32> = self.structural.iter().copied().chain(self.unknown).collect();
+        let added = special.into_iter().filter_map(|id| {
+            let content = self.token(id)?;
+            Some(json!({
+                "id": id, "content": content, "special": true, "normalized": false,
+                "single_word": false, "lstrip": false, "rstrip": false,
+            }))
+        });
+        json["added_tokens"] = added.collect();
+        for (id, name) in &self.names {
+            if let Some(piece) = json.pointer_mut(&format!("/model/vocab/{id}/0")) {
+                *piece = name.as_str().into();
+            }
+        }
+        // Nothing is decoded here, so that the pipelines have no decoder; elsewhere answers are made of tokens with it.
+        json["decoder"] = match self.origin {
+            TokenizerOrigin::VocabTxt => json!({"type": "WordPiece", "prefix": "##", "cleanup": true}),
+            TokenizerOrigin::VocabAndMerges => json["pre_tokenizer"].clone(),
+            TokenizerOrigin::SentencePiece => {
+                json!({"type": "Metaspace", "replacement": "\u{2581}", "prepend_scheme": "always", "split": true})
+            }
+            TokenizerOrigin::Json => json["decoder"].take(),
+        };
+        Ok(json)
     }
 
     /// Which files this tokenizer was built from.
@@ -294,6 +337,10 @@ mod tests {
 
         fn token(&self, _: u32) -> Option<String> {
             None
+        }
+
+        fn json(&self) -> serde_json::Result<Value> {
+            Ok(Value::Null)
         }
     }
 

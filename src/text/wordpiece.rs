@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 use tokenizers::models::wordpiece::WordPieceTrainer;
 use tokenizers::{Model, Token};
 
@@ -160,6 +161,19 @@ impl Model for WordPiece {
 
     fn get_trainer(&self) -> Self::Trainer {
         WordPieceTrainer::default()
+    }
+}
+
+/// As the crate's own model of that name.
+impl Serialize for WordPiece {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut model = serializer.serialize_struct("WordPiece", 5)?;
+        model.serialize_field("type", "WordPiece")?;
+        model.serialize_field("unk_token", self.line(self.unknown))?;
+        model.serialize_field("continuing_subword_prefix", CONTINUING)?;
+        model.serialize_field("max_input_chars_per_word", &LONGEST_WORD)?;
+        model.serialize_field("vocab", &self.get_vocab())?;
+        model.end()
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::examples::Counts;
 use super::recipe::Recipe;
 use crate::checkpoint::EncoderConfig;
+use crate::checkpoint::parts::TOKENIZER_FILES;
 use crate::checkpoint::{ModelFile, ModelFiles};
 use crate::train::error::{Error, Result};
 use crate::train::learn::{Learner, SavedState};
@@ -65,18 +66,6 @@ impl Progress {
 pub struct Folder {
     path: PathBuf,
 }
-
-/// The files that make a tokenizer, in any of the families.
-const TOKENIZER_FILES: [&str; 8] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-];
 
 const WEIGHTS: &str = "model.safetensors";
 

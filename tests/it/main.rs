@@ -10,6 +10,7 @@ mod decode;
 mod docs;
 mod embed;
 mod eval;
+mod export;
 mod files;
 mod formats;
 #[cfg(feature = "cuda")]
@@ -29,6 +30,7 @@ mod rank;
 mod reader;
 mod retrieval;
 mod rooms;
+mod runner;
 mod search;
 #[cfg(feature = "serve")]
 mod serve;

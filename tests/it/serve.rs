@@ -329,6 +329,17 @@ fn a_request_is_not_waited_for_beyond_its_time() {
     assert_eq!(local.gate.windows.load(Ordering::SeqCst), 1);
 }
 
+/// What has come of requests is memory, before anybody knows what they want.
+#[test]
+fn bodies_have_a_bound_together() {
+    let local = Local::start(bounds(|bounds| (bounds.body, bounds.bodies) = (80_000, 96_000)));
+    let asked = json!({"question": "who was it?", "context": "the old king of the hill ".repeat(2_000)});
+    let first = local.at.send("POST", "/v1/answer", &[("content-length", "70000")], &[b' '; 69_000]);
+    local.at.until(|at| at.post("/v1/answer", &asked).status == 429);
+    drop(first);
+    local.at.until(|at| at.post("/v1/answer", &asked).status == 200);
+}
+
 /// Its queue is shared, so a stream keeps only a part of it busy.
 #[test]
 fn a_stream_shuts_nobody_out() {

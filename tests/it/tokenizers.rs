@@ -67,22 +67,29 @@ fn compare(what: &str, text: &str, got: &Tokens, want: &Tokens) {
     }
 }
 
-/// Compares a family's two tokenizers with its goldens, and returns how many strings that were.
+/// The tokenizer that comes back from the tokenizer.json that one writes.
+fn written(tokenizer: &Tokenizer) -> Tokenizer {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_json().unwrap().to_string()).unwrap();
+    Tokenizer::from_files(&ModelFiles::from_dir(folder.path()).unwrap()).unwrap()
+}
+
+/// Compares a family's tokenizers with its goldens, and returns how many strings that were.
 fn check_family(folder: &Path) -> usize {
     let golden = golden(folder);
-    let legacy = legacy_files(folder);
+    let legacy = Tokenizer::from_files(&legacy_files(folder)).unwrap();
     let mut checked = 0;
-    let mut built = vec![Tokenizer::from_files(&legacy).unwrap()];
+    let mut built = vec![written(&legacy), legacy];
     if folder.join("tokenizer.json").exists() {
         built.push(Tokenizer::from_files(&ModelFiles::from_dir(folder).unwrap()).unwrap());
-        assert_eq!(built[1].origin(), TokenizerOrigin::Json);
+        assert_eq!(built[2].origin(), TokenizerOrigin::Json);
     }
-    for tokenizer in &built {
+    for (number, tokenizer) in built.iter().enumerate() {
         let what = format!("{} from {}", folder.display(), tokenizer.origin());
         assert_eq!(tokenizer.vocab_size() as u64, golden["vocab_size"].as_u64().unwrap(), "{what}");
         check_pair(&what, tokenizer, &golden["pair"]);
-        let of_json: &[Value] = match (tokenizer.origin(), golden["json_strings"].as_array()) {
-            (TokenizerOrigin::Json, Some(records)) => records,
+        let of_json: &[Value] = match (number, golden["json_strings"].as_array()) {
+            (2, Some(records)) => records,
             _ => &[],
         };
         for record in golden["strings"].as_array().unwrap() {

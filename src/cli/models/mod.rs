@@ -72,7 +72,7 @@ pub enum ModelsCommand {
         #[arg(value_name = "MODEL", default_value = "builtin")]
         model: String,
     },
-    /// Write a model's weights in 8-bit form, the form of the built-in model
+    /// Write a model's weights in 8-bit form, the form of the built-in model; `spanqa export` writes whole models
     Pack {
         /// A name, `owner/repo[@revision]`, or a folder
         #[arg(value_name = "MODEL")]
@@ -241,7 +241,7 @@ fn size_of(files: &ModelFiles) -> u64 {
     files.iter().filter_map(|(_, file)| file.size().ok()).sum()
 }
 
-fn readable(bytes: u64) -> String {
+pub(super) fn readable(bytes: u64) -> String {
     match bytes {
         0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),
         1_000_000..1_000_000_000 => format!("{} MB", (bytes + 500_000) / 1_000_000),

@@ -188,6 +188,7 @@ impl Args {
             origins: self.allow_origin.clone(),
             bounds: Bounds {
                 body: to(self.max_body),
+                bodies: Bounds::default().bodies,
                 questions: self.max_questions,
                 queue_tokens: self.max_queue_tokens,
                 connections: self.max_connections,

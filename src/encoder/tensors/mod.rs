@@ -126,10 +126,10 @@ impl Loader<'_> {
 }
 
 /// Columns become rows; in blocks, so that both sides stay in cache.
-fn transposed(numbers: &[f32], columns: usize) -> Vec<f32> {
+pub(crate) fn transposed<T: Copy + Default>(numbers: &[T], columns: usize) -> Vec<T> {
     const BLOCK: usize = 32;
     let rows = numbers.len() / columns;
-    let mut out = vec![0.0; numbers.len()];
+    let mut out = vec![T::default(); numbers.len()];
     for row_block in (0..rows).step_by(BLOCK) {
         for column_block in (0..columns).step_by(BLOCK) {
             for row in row_block..rows.min(row_block + BLOCK) {
@@ -241,6 +241,20 @@ impl Engine {
         match &self.projection {
             Some(projection) => Ok(projection.forward(&state)?),
             None => Ok(state),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_become_rows() {
+        let numbers: Vec<u32> = (0..70 * 33).collect();
+        let turned = transposed(&numbers, 33);
+        for (row, column) in [(0, 0), (69, 32), (40, 1), (3, 31)] {
+            assert_eq!(turned[column * 70 + row], numbers[row * 33 + column]);
         }
     }
 }

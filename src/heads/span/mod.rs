@@ -164,7 +164,7 @@ impl SpanModel for QaModel {
 }
 
 /// The error of a checkpoint for something else, which says what that may be.
-fn no_head(weights: &Weights) -> Error {
+pub(crate) fn no_head(weights: &Weights) -> Error {
     /// Modules of other heads.
     const OTHERS: [&str; 6] =
         ["classifier", "lm_head", "cls.predictions.decoder", "pooler.dense", "pre_classifier", "score"];
