@@ -10,8 +10,8 @@ use crate::mcp;
 #[cfg(feature = "serve")]
 use crate::serve;
 use crate::{
-    checkpoint, document, embed, encoder, eval, fs, index, reader, request, rerank, source, stream, text,
-    train,
+    checkpoint, document, embed, encoder, eval, fs, index, inspect, reader, request, rerank, source, stream,
+    text, train,
 };
 
 /// A [`std::result::Result`] with this crate's [`enum@Error`].
@@ -45,6 +45,9 @@ pub enum Error {
     /// Indexes that are searched.
     #[error(transparent)]
     Index(index::Error),
+    /// The inside of models.
+    #[error(transparent)]
+    Inspect(inspect::Error),
     /// Requests as other programs write them.
     #[error(transparent)]
     Request(#[from] request::Error),
@@ -79,6 +82,7 @@ impl Error {
             Error::Reader(error) => error.code(),
             Error::Embed(error) => error.code(),
             Error::Index(error) => error.code(),
+            Error::Inspect(error) => error.code(),
             Error::Request(error) => error.code(),
             Error::Source(error) => error.code(),
             #[cfg(feature = "mcp")]
@@ -101,6 +105,7 @@ impl Error {
             Error::Reader(error) => error.class(),
             Error::Embed(error) => error.class(),
             Error::Index(error) => error.class(),
+            Error::Inspect(error) => error.class(),
             Error::Request(error) => error.class(),
             Error::Source(error) => error.class(),
             #[cfg(feature = "mcp")]
@@ -180,6 +185,17 @@ impl From<index::Error> for Error {
     }
 }
 
+impl From<inspect::Error> for Error {
+    fn from(error: inspect::Error) -> Self {
+        match error {
+            inspect::Error::Fs(error) => error.into(),
+            inspect::Error::Reader(error) => error.into(),
+            inspect::Error::Encoder(error) => error.into(),
+            own => Self::Inspect(own),
+        }
+    }
+}
+
 impl From<rerank::Error> for Error {
     fn from(error: rerank::Error) -> Self {
         match error {
@@ -240,7 +256,7 @@ impl From<train::Error> for Error {
 #[cfg(test)]
 mod tests {
     /// The rooms' errors as they are written.
-    const ROOMS: [&str; 16] = [
+    const ROOMS: [&str; 17] = [
         include_str!("fs/error.rs"),
         include_str!("checkpoint/error.rs"),
         include_str!("document/error.rs"),
@@ -249,6 +265,7 @@ mod tests {
         include_str!("reader/error.rs"),
         include_str!("embed/error.rs"),
         include_str!("index/error.rs"),
+        include_str!("inspect/error.rs"),
         include_str!("request/error.rs"),
         include_str!("rerank/error.rs"),
         include_str!("stream/error.rs"),

@@ -46,6 +46,7 @@ pub mod eval;
 pub mod fs;
 pub mod heads;
 pub mod index;
+pub mod inspect;
 pub mod journal;
 #[cfg(feature = "mcp")]
 pub mod mcp;
