@@ -185,6 +185,7 @@ fn every_command_and_every_flag_exists() {
         "tune",
         "train",
         "embed",
+        "attention",
         "serve",
         "mcp",
         "index",

@@ -508,8 +508,8 @@ fn an_answer_in_a_later_document_is_explained_from_its_window() {
     assert_eq!(answers.len(), spans.len());
     for (answer, span) in answers.iter().zip(spans) {
         let words = span["words"].as_array().unwrap();
-        let inside = words.iter().filter(|word| word["in"] == "document");
-        let (first, last) = (inside.clone().next().unwrap(), inside.last().unwrap());
+        let mut inside = words.iter().filter(|word| word["in"] == "document");
+        let (first, last) = (inside.clone().next().unwrap(), inside.next_back().unwrap());
         // The window that is explained has the answer in it, and words are from its document.
         assert!(
             first["start"].as_u64() <= answer["start"].as_u64()
