@@ -81,7 +81,7 @@ enum Command {
     Batch(Box<batch::Args>),
     /// Make vectors of texts, to compare them by meaning
     Embed(Box<embed::Args>),
-    /// Show what a model looks at: attention, hidden states, and the words that moved the answer
+    /// Show what a model looks at, and which words moved its answer
     Attention(Box<attention::Args>),
     /// Answer requests over HTTP
     #[cfg(feature = "serve")]

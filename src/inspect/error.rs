@@ -69,16 +69,16 @@ pub enum Error {
 }
 
 fn read_windows(read: &[usize]) -> String {
-    match read {
-        [only] => format!("window {only} is the only one that is read"),
-        [first, .., last] if last - first + 1 == read.len() => {
-            format!("windows {first} to {last} are read")
-        }
-        _ => {
-            let numbers: Vec<String> = read.iter().map(usize::to_string).collect();
-            format!("windows {} are read", numbers.join(", "))
-        }
+    if let [only] = read {
+        return format!("window {only} is the only one that is read");
     }
+    if let [first, .., last] = read
+        && last - first + 1 == read.len()
+    {
+        return format!("windows {first} to {last} are read");
+    }
+    let numbers: Vec<String> = read.iter().map(usize::to_string).collect();
+    format!("windows {} are read", numbers.join(", "))
 }
 
 impl Error {

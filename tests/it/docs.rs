@@ -140,7 +140,8 @@ impl Flags {
             }
             let options = help.stdout.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
             let words = options.flat_map(str::split_whitespace).filter(|word| word.starts_with('-'));
-            words.map(|word| word.trim_end_matches(',').to_owned()).collect()
+            // `--flag,` and `--flag[=<VALUE>]`.
+            words.filter_map(|word| Some(word.split([',', '[']).next()?.to_owned())).collect()
         })
     }
 

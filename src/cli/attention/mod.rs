@@ -37,7 +37,7 @@ const METHODS: &[(&str, &str)] = &[
 const STORED: &[(&str, &str)] =
     &[("f16", "Half the size, to three digits"), ("f32", "As they were computed")];
 
-/// Show what a model looks at: attention, hidden states, and the words that moved the answer
+/// Show what a model looks at, and which words moved its answer
 ///
 /// The question is answered as `spanqa ask` does it. Then the window of the answer, or of the span that came nearest, goes through the model
 /// once more, in f32 and with everything kept. Attention says where numbers went, not why: for that there is --method gradient.
