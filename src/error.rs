@@ -10,8 +10,8 @@ use crate::mcp;
 #[cfg(feature = "serve")]
 use crate::serve;
 use crate::{
-    checkpoint, document, embed, encoder, eval, export, fs, index, reader, request, rerank, source, stream,
-    text, train,
+    checkpoint, document, embed, encoder, eval, export, fs, index, inspect, reader, request, rerank, source,
+    stream, text, train,
 };
 
 /// A [`std::result::Result`] with this crate's [`enum@Error`].
@@ -45,6 +45,9 @@ pub enum Error {
     /// Indexes that are searched.
     #[error(transparent)]
     Index(index::Error),
+    /// The inside of models.
+    #[error(transparent)]
+    Inspect(inspect::Error),
     /// Requests as other programs write them.
     #[error(transparent)]
     Request(#[from] request::Error),
@@ -82,6 +85,7 @@ impl Error {
             Error::Reader(error) => error.code(),
             Error::Embed(error) => error.code(),
             Error::Index(error) => error.code(),
+            Error::Inspect(error) => error.code(),
             Error::Request(error) => error.code(),
             Error::Source(error) => error.code(),
             #[cfg(feature = "mcp")]
@@ -105,6 +109,7 @@ impl Error {
             Error::Reader(error) => error.class(),
             Error::Embed(error) => error.class(),
             Error::Index(error) => error.class(),
+            Error::Inspect(error) => error.class(),
             Error::Request(error) => error.class(),
             Error::Source(error) => error.class(),
             #[cfg(feature = "mcp")]
@@ -181,6 +186,17 @@ impl From<index::Error> for Error {
             index::Error::Document(error) => error.into(),
             index::Error::Embed(error) => error.into(),
             own => Self::Index(own),
+        }
+    }
+}
+
+impl From<inspect::Error> for Error {
+    fn from(error: inspect::Error) -> Self {
+        match error {
+            inspect::Error::Fs(error) => error.into(),
+            inspect::Error::Reader(error) => error.into(),
+            inspect::Error::Encoder(error) => error.into(),
+            own => Self::Inspect(own),
         }
     }
 }
@@ -267,6 +283,7 @@ mod tests {
         include_str!("reader/error.rs"),
         include_str!("embed/error.rs"),
         include_str!("index/error.rs"),
+        include_str!("inspect/error.rs"),
         include_str!("request/error.rs"),
         include_str!("rerank/error.rs"),
         include_str!("stream/error.rs"),

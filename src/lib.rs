@@ -47,6 +47,7 @@ pub mod export;
 pub mod fs;
 pub mod heads;
 pub mod index;
+pub mod inspect;
 pub mod journal;
 #[cfg(feature = "mcp")]
 pub mod mcp;

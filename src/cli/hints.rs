@@ -7,8 +7,8 @@ use std::error::Error as StdError;
 
 use spanqa::request::reply::Note;
 use spanqa::{
-    Error, ErrorClass, checkpoint, document, embed, encoder, eval, export, fs, index, reader, request,
-    rerank, source, stream, text, train,
+    Error, ErrorClass, checkpoint, document, embed, encoder, eval, export, fs, index, inspect, reader,
+    request, rerank, source, stream, text, train,
 };
 
 /// What the user can do about an error, where there is something to do.
@@ -22,6 +22,7 @@ pub fn hint(error: &Error) -> Option<String> {
         Error::Reader(error) => reader(error),
         Error::Embed(error) => embed(error),
         Error::Index(error) => index(error),
+        Error::Inspect(error) => inspect(error),
         Error::Request(error) => request(error),
         Error::Source(error) => source(error),
         #[cfg(feature = "mcp")]
@@ -62,6 +63,7 @@ pub fn advice(cause: &(dyn StdError + 'static)) -> Option<Advice> {
         .or_else(|| look(cause, embed::Error::class, embed))
         .or_else(|| look(cause, rerank::Error::class, rerank))
         .or_else(|| look(cause, index::Error::class, index))
+        .or_else(|| look(cause, inspect::Error::class, inspect))
         .or_else(|| look(cause, request::Error::class, request))
         .or_else(|| look(cause, stream::Error::class, stream))
         .or_else(|| look(cause, source::Error::class, source))
@@ -237,6 +239,11 @@ fn embed(error: &embed::Error) -> Option<String> {
         Error::NoRoom { special, .. } => {
             return Some(format!("use `--max-tokens {}` or more", special + 1));
         }
+        Error::NoSuchLayer { layers, .. } => {
+            return Some(format!(
+                "use `--layer {layers}` or less, where 0 is the embeddings, or `--layer all`"
+            ));
+        }
         Error::TooManyTokens { positions, .. } => {
             return Some(format!(
                 "use `--max-tokens {positions}` or less, and cut longer texts into passages"
@@ -283,6 +290,40 @@ fn index(error: &index::Error) -> Option<String> {
         }
         Error::Packed { .. } => "unpack it first: gunzip -k, zstd -d or bunzip2 -k",
         Error::Changed { .. } => "search again: the index is brought up to date first",
+        _ => return None,
+    };
+    Some(hint.into())
+}
+
+fn inspect(error: &inspect::Error) -> Option<String> {
+    use inspect::Error;
+    let hint = match error {
+        Error::NoSuchLayer { layers, .. } => {
+            return Some(format!(
+                "`--layers` takes numbers from 0 to {}, such as `0,2-3`",
+                layers.saturating_sub(1)
+            ));
+        }
+        Error::NoSuchHead { heads, .. } => {
+            return Some(format!(
+                "`--heads` takes numbers from 0 to {}, such as `0,2-3`",
+                heads.saturating_sub(1)
+            ));
+        }
+        Error::NoSuchWindow { .. } => {
+            "leave out `--window-number` for the window of the answer; `--read all` reads every window, and `spanqa ask --why` lists them"
+        }
+        Error::NothingToRead { .. } => "name a file that has text, or give one with `-c TEXT`",
+        Error::TooLarge { size, .. } => {
+            return Some(format!(
+                "choose some with `--layers` and `--heads`, store them `--store-as f16`, or allow it: `--max-size {}M`",
+                size.div_ceil(1 << 20)
+            ));
+        }
+        Error::NotFinite => "the weights are damaged: `spanqa models verify` checks them",
+        Error::Fs(error) => return fs(error),
+        Error::Reader(error) => return reader(error),
+        Error::Encoder(error) => return encoder(error),
         _ => return None,
     };
     Some(hint.into())

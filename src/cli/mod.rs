@@ -1,6 +1,7 @@
 //! The command line: one file per command, and what several of them share.
 
 mod ask;
+mod attention;
 mod batch;
 mod chat;
 mod clock;
@@ -81,6 +82,8 @@ enum Command {
     Batch(Box<batch::Args>),
     /// Make vectors of texts, to compare them by meaning
     Embed(Box<embed::Args>),
+    /// Show what a model looks at, and which words moved its answer
+    Attention(Box<attention::Args>),
     /// Answer requests over HTTP
     #[cfg(feature = "serve")]
     Serve(Box<serve::Args>),
@@ -157,6 +160,7 @@ fn run_command(command: Command, out: &mut dyn Write) -> Result<Outcome> {
         Command::Rank(args) => rank::run(&args, out),
         Command::Batch(args) => batch::run(&args, out),
         Command::Embed(args) => embed::run(&args, out),
+        Command::Attention(args) => attention::run(&args, out),
         #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(&args, out),
         #[cfg(feature = "mcp")]

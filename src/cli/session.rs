@@ -3,11 +3,13 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
 use spanqa::index::Index;
+use spanqa::inspect::Inspector;
 use spanqa::reader::{self, Document, Event, Question, Reader};
 use spanqa::request::Options;
 use spanqa::request::reply::Reply;
@@ -23,6 +25,33 @@ use super::progress::WindowBar;
 use super::searching::FindArgs;
 use super::waiting::Waiting;
 use super::{Outcome, Usage, hints, notice, terminal};
+
+const EXPLANATIONS: &[(&str, &str)] = &[
+    ("windows", "Windows, spans and tokens"),
+    (
+        "words",
+        "The same, and what each word of the window does for the margin: gradient times input, in f32; slower",
+    ),
+];
+
+/// How much of a reply is explained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Explain {
+    Windows,
+    Words,
+}
+
+impl FromStr for Explain {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "windows" => Ok(Self::Windows),
+            "words" => Ok(Self::Words),
+            _ => Err(format!("`{text}` is no explanation: expected windows, words")),
+        }
+    }
+}
 
 /// What to read, and how to print replies.
 #[derive(clap::Args)]
@@ -46,9 +75,16 @@ pub struct SessionArgs {
     /// What start, end and column count
     #[arg(long, value_parser = choice::<OffsetUnit>(UNITS), value_name = "UNIT", default_value_t = OffsetUnit::Char)]
     pub offset_unit: OffsetUnit,
-    /// Explain replies: windows, their null logits and best spans, token scores
-    #[arg(long)]
-    pub why: bool,
+    /// Explain replies: windows, their null logits and best spans, token scores; --why=words says what each word does for an answer, too
+    #[arg(
+        long,
+        value_parser = choice::<Explain>(EXPLANATIONS),
+        value_name = "WHAT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "windows"
+    )]
+    pub why: Option<Explain>,
     /// When to colour what is printed; NO_COLOR, CLICOLOR and CLICOLOR_FORCE are heard by auto
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = ColorArg::Auto)]
     pub color: ColorArg,
@@ -72,7 +108,12 @@ impl SessionArgs {
                 &[Text, Grep][..],
                 "leave it out, or add `-t` for text or `--format grep`",
             ),
-            ("--why", self.why, &[Json, Text], "leave it out, or add `-t` for text or `--format json`"),
+            (
+                "--why",
+                self.why.is_some(),
+                &[Json, Text],
+                "leave it out, or add `-t` for text or `--format json`",
+            ),
         ];
         match flags.into_iter().find(|(_, given, known, _)| *given && !known.contains(&format)) {
             None => Ok(()),
@@ -110,6 +151,8 @@ pub struct Session<'a> {
     args: &'a SessionArgs,
     resolved: Resolved,
     reader: Reader,
+    /// If words are to be explained.
+    inspector: Option<Inspector>,
     options: Arc<Options>,
     matter: Matter,
     printer: Printer,
@@ -149,9 +192,15 @@ impl<'a> Session<'a> {
             limits,
             read,
             unit: args.offset_unit,
-            why: args.why,
+            why: args.why.is_some(),
         });
         let reader = args.reader.open(&resolved, args.quiet)?;
+        let inspector = match args.why {
+            Some(Explain::Words) => {
+                Some(Inspector::open(&resolved.files, &args.reader.runtime.device.runtime())?)
+            }
+            Some(Explain::Windows) | None => None,
+        };
 
         let matter = match found {
             Inputs::Library(library) => Matter::Library(library),
@@ -166,7 +215,7 @@ impl<'a> Session<'a> {
             typed: manner.typed,
             quiet: args.quiet,
         });
-        Ok(Self { args, resolved, reader, options, matter, printer, notes })
+        Ok(Self { args, resolved, reader, inspector, options, matter, printer, notes })
     }
 
     /// Answers questions and prints the replies in their order; `None` if `stop` was set before all were there.
@@ -181,7 +230,13 @@ impl<'a> Session<'a> {
         let Some(replies) = self.replies(&questions, stop)? else { return Ok(None) };
         let mut outcome = Outcome::Success;
         for (question, reply) in questions.iter().zip(replies) {
-            let reply = match reply {
+            let explained = reply.map_err(spanqa::inspect::Error::from).and_then(|mut reply| {
+                if let Some(inspector) = &self.inspector {
+                    inspector.explain(&self.reader, question, &mut reply)?;
+                }
+                Ok(reply)
+            });
+            let reply = match explained {
                 Ok(reply) => reply,
                 // The others have their replies all the same.
                 Err(error) => {
@@ -288,7 +343,7 @@ fn prepared(reader: &Reader, texts: Vec<Text>, quiet: bool, notes: &mut Notes) -
     Ok(documents)
 }
 
-fn say_error(question: &Question, error: &reader::Error) {
+fn say_error(question: &Question, error: &spanqa::inspect::Error) {
     eprintln!("error: cannot ask question {}: {}", question.id, terminal::message(&error.to_string()));
     if let Some(hint) = hints::advice(error).and_then(|advice| advice.hint) {
         eprintln!("hint: {}", terminal::message(&hint));

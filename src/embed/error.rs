@@ -42,6 +42,16 @@ pub enum Error {
         /// What was asked for.
         asked: usize,
     },
+    /// The model has fewer layers.
+    #[error("{model} has {layers} layers, so there are no states {asked}")]
+    NoSuchLayer {
+        /// The model.
+        model: String,
+        /// Its layers.
+        layers: usize,
+        /// What was asked for.
+        asked: usize,
+    },
     /// The model computed something that is not a number.
     #[error("the model gave a vector that is not all finite numbers in {dtype}")]
     NotFinite {
@@ -73,6 +83,7 @@ impl Error {
             Self::NoTemplate { .. } => "no_single_template",
             Self::NoRoom { .. } => "no_room_for_text",
             Self::TooManyTokens { .. } => "too_many_tokens",
+            Self::NoSuchLayer { .. } => "no_such_layer",
             Self::NotFinite { .. } => "vector_not_finite",
             Self::ModelStopped => "embedder_stopped",
             Self::Text(error) => error.code(),
@@ -83,7 +94,7 @@ impl Error {
     /// Who has to do something about it.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::NoRoom { .. } | Self::TooManyTokens { .. } => ErrorClass::Caller,
+            Self::NoRoom { .. } | Self::TooManyTokens { .. } | Self::NoSuchLayer { .. } => ErrorClass::Caller,
             Self::NoPooling { .. } | Self::NoTemplate { .. } | Self::NotFinite { .. } => ErrorClass::Model,
             Self::ModelStopped => ErrorClass::Machine,
             Self::Text(error) => error.class(),

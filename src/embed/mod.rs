@@ -19,15 +19,17 @@ pub use self::error::{Error, Result};
 pub use self::run::Event;
 use crate::checkpoint::{EncoderConfig, ModelFiles};
 use crate::encoder::{self, DeviceChoice, Runtime};
-use crate::heads::pool::{PoolConfig, Pooling};
+use crate::heads::pool::{PoolConfig, Pooling, States};
 use crate::heads::{EmbeddingModel, QaModel};
-use crate::text::{SingleTemplate, Tokenizer};
+use crate::text::{SingleTemplate, Tokenizer, Tokens};
 
 /// What a caller wants otherwise than the model's folder says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Overrides {
     /// What becomes of the tokens' hidden states.
     pub pooling: Option<Pooling>,
+    /// Which layer's they are.
+    pub states: States,
     /// Whether vectors are made 1 long.
     pub normalise: Option<bool>,
     /// The most tokens of a text, with the special ones.
@@ -52,6 +54,8 @@ pub struct Embedder {
 pub struct Tokenised {
     /// Token ids, special ones included, as many as the model takes.
     pub ids: Vec<u32>,
+    /// Where each of them stands in the text, in bytes; special tokens stand at 0..0. Only if every token keeps its vector.
+    pub offsets: Vec<(usize, usize)>,
     /// Tokens of the whole text, special ones included: more than there are ids if it was cut.
     pub tokens: usize,
 }
@@ -77,7 +81,8 @@ impl Embedder {
 
     /// The same, with what the caller wants otherwise.
     pub fn open_with(files: &ModelFiles, runtime: &Runtime, wanted: &Overrides) -> Result<Self> {
-        if !(PoolConfig::is_in(files) || wanted.force) {
+        // Whoever wants the states themselves need not know how they are pooled.
+        if !(PoolConfig::is_in(files) || wanted.force || wanted.pooling == Some(Pooling::None)) {
             let reader = QaModel::is_in(files)?;
             return Err(Error::NoPooling { model: files.name.clone(), reader });
         }
@@ -89,10 +94,19 @@ impl Embedder {
             let index = tokenizer.vocab_size() - 1;
             return Err(encoder::Error::OutOfTable { what: "vocabulary", index, rows }.into());
         }
+        let layers = model.encoder().config().layers;
+        if let States::Layer(asked) = wanted.states
+            && asked > layers
+        {
+            return Err(Error::NoSuchLayer { model: files.name.clone(), layers, asked });
+        }
         let own = model.config().clone();
+        let pooling = wanted.pooling.unwrap_or(own.pooling);
         model = model.with_config(PoolConfig {
-            pooling: wanted.pooling.unwrap_or(own.pooling),
-            normalise: wanted.normalise.unwrap_or(own.normalise),
+            pooling,
+            states: wanted.states,
+            // What a folder says is about its one vector.
+            normalise: wanted.normalise.unwrap_or(own.normalise && pooling != Pooling::None),
             ..own
         });
         let template = tokenizer.single_template().cloned();
@@ -182,15 +196,28 @@ impl Embedder {
 
     /// Tokenises a text and cuts it to what the model takes. White space around it does not count.
     pub fn tokenise(&self, text: &str) -> Result<Tokenised> {
-        let text = text.trim();
-        let mut ids = match self.pooling().lower_case {
-            true => self.tokenizer.encode(&text.to_lowercase())?.ids,
-            false => self.tokenizer.encode(text)?.ids,
+        let cut = text.trim_start();
+        let (before, cut) = (text.len() - cut.len(), cut.trim_end());
+        let Tokens { mut ids, mut offsets, .. } = match self.pooling().lower_case {
+            true => lower_case(&self.tokenizer, cut)?,
+            false => self.tokenizer.encode(cut)?,
         };
         let special = self.template.special_tokens();
         let tokens = ids.len() + special;
         ids.truncate(self.max_tokens - special);
-        Ok(Tokenised { ids: self.template.join(&ids).0, tokens })
+        if self.pooling().pooling != Pooling::None {
+            return Ok(Tokenised { ids: self.template.join(&ids).0, offsets: Vec::new(), tokens });
+        }
+        offsets.truncate(ids.len());
+        offsets.iter_mut().for_each(|(start, end)| (*start, *end) = (*start + before, *end + before));
+        let around = |special: &[u32]| vec![(0, 0); special.len()];
+        let offsets = [around(&self.template.prefix), offsets, around(&self.template.suffix)].concat();
+        Ok(Tokenised { ids: self.template.join(&ids).0, offsets, tokens })
+    }
+
+    /// The token with that id, as the vocabulary spells it.
+    pub fn token(&self, id: u32) -> String {
+        self.tokenizer.token(id).unwrap_or_default()
     }
 
     /// The vector of each text, in order. The first text that has none fails the call.
@@ -213,4 +240,22 @@ impl Embedder {
             None => vectors.into_iter().collect::<Option<_>>().ok_or(Error::ModelStopped),
         }
     }
+}
+
+/// The tokens of a text in lower case, and where they stand in the text as it is.
+fn lower_case(tokenizer: &Tokenizer, text: &str) -> Result<Tokens> {
+    let mut tokens = tokenizer.encode(&text.to_lowercase())?;
+    // Where each byte of the small letters comes from: some take more bytes than their capital, or fewer.
+    let mut starts = Vec::with_capacity(text.len() + 1);
+    for (at, char) in text.char_indices() {
+        let length: usize = char.to_lowercase().map(char::len_utf8).sum();
+        starts.resize(starts.len() + length, (at, at + char.len_utf8()));
+    }
+    let original = |(start, end): (usize, usize)| {
+        let first = starts.get(start).map_or(text.len(), |(start, _)| *start);
+        let last = if end > start { starts.get(end - 1).map_or(text.len(), |(_, end)| *end) } else { first };
+        (first, last)
+    };
+    tokens.offsets.iter_mut().for_each(|offset| *offset = original(*offset));
+    Ok(tokens)
 }

@@ -56,8 +56,8 @@ pub enum Error {
         /// What the system said.
         reason: String,
     },
-    /// Attention probabilities were asked of an encoder that keeps none.
-    #[error("the encoder ({encoder}) keeps no attention probabilities")]
+    /// Attention probabilities or gradients were asked of an encoder that keeps none.
+    #[error("the encoder ({encoder}) keeps no attention probabilities and finds no gradients")]
     NoAttention {
         /// What computes.
         encoder: String,

@@ -53,7 +53,7 @@ pub struct Runtime {
     /// Threads for the CPU; `None` for one per core.
     pub threads: Option<usize>,
     /// Compute with plain tensor operations even where the CPU engine would do: the yardstick of tests, and
-    /// what can show attention probabilities.
+    /// what can show attention probabilities and gradients.
     pub reference: bool,
 }
 
@@ -188,6 +188,15 @@ impl Encoder {
             Backend::Cuda(engines) => engines.forward(batch, tap),
             Backend::Cpu(engine) => self.pool.install(|| engine.forward(batch, tap)),
             Backend::Tensors(engine) => self.pool.install(|| engine.forward(batch, tap)),
+        }
+    }
+
+    /// What the word of each token contributes to a weighted sum of the rows of a batch, to first order: gradient times input. There is a
+    /// weight for each number of each row. Only an encoder that was loaded with [`Runtime::reference`] has it.
+    pub fn gradient_times_input(&self, batch: &Batch, weights: &[f32]) -> Result<Vec<f32>> {
+        match &self.backend {
+            Backend::Tensors(engine) => self.pool.install(|| engine.gradient_times_input(batch, weights)),
+            _ => Err(Error::NoAttention { encoder: self.describe() }),
         }
     }
 

@@ -18,7 +18,7 @@ pub struct WindowRows {
 
 impl WindowRows {
     /// A window all of whose tokens have a row.
-    pub(super) fn complete(width: usize, numbers: Vec<f32>) -> Self {
+    pub(crate) fn complete(width: usize, numbers: Vec<f32>) -> Self {
         let tokens = numbers.len() / width;
         Self { tokens, present: vec![0..tokens], width, numbers }
     }

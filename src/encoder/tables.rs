@@ -49,6 +49,11 @@ impl Tables {
         }
     }
 
+    /// Writes the vector of a token's word alone, as long as the batch was [checked](Tables::check).
+    pub(crate) fn word(&self, batch: &Batch, token: usize, out: &mut [f32]) {
+        self.words.copy_row(batch.ids[token] as usize, out);
+    }
+
     /// The rows that describe a token, in the order in which they are added up.
     fn places(&self, batch: &Batch, token: usize) -> impl Iterator<Item = (&Rows, usize, &'static str)> {
         let segments = self.segments.as_ref().map(|segments| {

@@ -1,12 +1,13 @@
-//! Pooling: one vector for a whole window, as the folders of sentence-transformers describe it.
+//! Pooling: one vector for a whole window, as the folders of sentence-transformers describe it. Or none: the states of its tokens.
 
+use std::ops::Range;
 use std::str::FromStr;
 
 use serde_json::Value;
 
 use crate::checkpoint::{self, EncoderConfig, ModelFile, ModelFiles, Weights};
 use crate::encoder::batch::Batch;
-use crate::encoder::{self, Encoder, Runtime, WindowRows};
+use crate::encoder::{self, Encoder, Runtime, Tap, WindowRows};
 
 /// What a sentence-transformers model is made of.
 const MODULES: &str = "modules.json";
@@ -19,6 +20,8 @@ pub enum Pooling {
     Mean,
     /// The first one, that of `[CLS]` or `<s>`.
     First,
+    /// All of them stay, one behind the other.
+    None,
 }
 
 impl FromStr for Pooling {
@@ -28,7 +31,45 @@ impl FromStr for Pooling {
         match text {
             "mean" => Ok(Self::Mean),
             "cls" => Ok(Self::First),
-            _ => Err(format!("`{text}` is not a way to pool: expected mean, cls")),
+            "none" => Ok(Self::None),
+            _ => Err(format!("`{text}` is not a way to pool: expected mean, cls, none")),
+        }
+    }
+}
+
+/// Which hidden states are pooled: 0 is the embeddings, then comes the output of each layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum States {
+    /// What the last layer gives.
+    #[default]
+    Last,
+    /// What one layer gives.
+    Layer(usize),
+    /// Each, behind one another.
+    All,
+}
+
+impl States {
+    /// The numbers of the states of an encoder with so many layers.
+    pub fn numbers(self, layers: usize) -> Vec<usize> {
+        match self {
+            Self::Last => vec![layers],
+            Self::Layer(layer) => vec![layer],
+            Self::All => (0..=layers).collect(),
+        }
+    }
+}
+
+impl FromStr for States {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            number => number
+                .parse()
+                .map(Self::Layer)
+                .map_err(|_| "it must be a whole number from 0, or `all`".into()),
         }
     }
 }
@@ -38,6 +79,8 @@ impl FromStr for Pooling {
 pub struct PoolConfig {
     /// What becomes of the hidden states.
     pub pooling: Pooling,
+    /// Which of them.
+    pub states: States,
     /// Whether vectors are made 1 long, so that their product is the cosine of their angle.
     pub normalise: bool,
     /// The most tokens of a text, with the special ones.
@@ -80,11 +123,12 @@ impl PoolConfig {
         Ok(config)
     }
 
-    /// The vector of one window; empty if the window is.
+    /// The vector of one window, or those of its tokens behind one another; empty if the window is.
     pub fn pool(&self, rows: &WindowRows) -> Vec<f32> {
         let mut vector = match (self.pooling, rows.first()) {
             (_, None) => return Vec::new(),
             (Pooling::First, Some(first)) => first.to_vec(),
+            (Pooling::None, Some(_)) => rows.numbers.clone(),
             (Pooling::Mean, Some(_)) => {
                 let mut sums = vec![0.0; rows.width];
                 for (_, row) in rows.iter() {
@@ -96,9 +140,11 @@ impl PoolConfig {
             }
         };
         if self.normalise {
-            let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt();
-            // As PyTorch does: a vector of zeros stays one.
-            vector.iter_mut().for_each(|number| *number /= length.max(1e-12));
+            for vector in vector.chunks_exact_mut(rows.width) {
+                let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt();
+                // As PyTorch does: a vector of zeros stays one.
+                vector.iter_mut().for_each(|number| *number /= length.max(1e-12));
+            }
         }
         vector
     }
@@ -174,14 +220,34 @@ impl EmbeddingModel {
     /// Appends a window in the way that suits the pooling: only rows that count are computed to the end.
     pub fn push(&self, batch: &mut Batch, ids: &[u32], segments: &[u32]) {
         match self.config.pooling {
-            Pooling::Mean => batch.push(ids, segments),
+            Pooling::Mean | Pooling::None => batch.push(ids, segments),
             Pooling::First => batch.push_to_read(ids, segments, 0..0),
         }
     }
 
     /// The vector of each window, in order. They do not depend on what else is in the batch.
     pub fn embed(&self, batch: &Batch) -> encoder::Result<Vec<Vec<f32>>> {
-        Ok(self.encoder.forward(batch, None)?.iter().map(|rows| self.config.pool(rows)).collect())
+        if self.config.states == States::Last {
+            return Ok(self
+                .encoder
+                .forward(batch, None)?
+                .iter()
+                .map(|rows| self.config.pool(rows))
+                .collect());
+        }
+        let mut tap = Tap::default();
+        self.encoder.forward(batch, Some(&mut tap))?;
+        let width = self.encoder.config().hidden;
+        let layers = self.config.states.numbers(self.encoder.config().layers);
+        let vector = |window: Range<usize>| {
+            let states = layers.iter().filter_map(|&layer| {
+                let numbers = tap.hidden_states.get(layer)?;
+                let numbers = numbers[window.start * width..window.end * width].to_vec();
+                Some(self.config.pool(&WindowRows::complete(width, numbers)))
+            });
+            states.flatten().collect()
+        };
+        Ok(batch.ranges().map(vector).collect())
     }
 }
 
@@ -212,7 +278,7 @@ mod tests {
     #[test]
     fn folders_say_how_to_pool() {
         let mean =
-            PoolConfig { pooling: Pooling::Mean, normalise: true, max_tokens: Some(256), lower_case: true };
+            PoolConfig { normalise: true, max_tokens: Some(256), lower_case: true, ..PoolConfig::default() };
         let first = PoolConfig { pooling: Pooling::First, ..mean.clone() };
         for (config, expected) in [
             (r#"{"word_embedding_dimension": 384, "pooling_mode_mean_tokens": true}"#, &mean),
@@ -256,8 +322,14 @@ mod tests {
         let config = PoolConfig::default();
         assert_eq!(config.pool(&rows), [3.0, 3.0]);
         assert_eq!(PoolConfig { pooling: Pooling::First, ..config.clone() }.pool(&rows), [1.0, 4.0]);
-        let normalised = PoolConfig { normalise: true, ..config }.pool(&rows);
+        let normalised = PoolConfig { normalise: true, ..config.clone() }.pool(&rows);
         assert!(normalised.iter().all(|number| (number - 0.5f32.sqrt()).abs() < 1e-6));
+        let config = PoolConfig { pooling: Pooling::None, ..config };
+        assert_eq!(config.pool(&rows), rows.numbers);
+        // Each token's vector by itself.
+        let normalised = PoolConfig { normalise: true, ..config }.pool(&rows);
+        let lengths = normalised.chunks(2).map(|row| row[0].hypot(row[1]));
+        assert!(lengths.into_iter().all(|length| (length - 1.0).abs() < 1e-6), "{normalised:?}");
         assert!(PoolConfig::default().pool(&WindowRows::default()).is_empty());
     }
 }

@@ -7,10 +7,12 @@
 //! promise   or over the passages that share most words with the question, if not everything is to be read
 //! round     takes the windows of many questions through the model, packed
 //! reply     makes one record of what was found in the windows of a question
+//! input     shows a window as the model reads it, to whoever looks inside
 //! ```
 
 mod around;
 pub mod error;
+pub mod input;
 pub mod memo;
 mod plan;
 pub mod promise;

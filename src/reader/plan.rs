@@ -8,12 +8,12 @@ use crate::decode::{self, Decoded, Decoding, ScoringRules};
 use crate::heads::WindowLogits;
 use crate::rank::Passages;
 use crate::reader::error::Result;
-use crate::text::BYTES_PER_TOKEN;
 use crate::text::window::WindowShape;
+use crate::text::{BYTES_PER_TOKEN, PairTemplate, Tokens};
 
 /// A question on its way.
 pub(super) struct Job {
-    pub(super) question: Vec<u32>,
+    pub(super) question: Tokens,
     pub(super) truncated: bool,
     pub(super) shape: WindowShape,
     /// Special tokens of each window.
@@ -76,6 +76,17 @@ impl Job {
                 length: self.special + self.question.len() + range.len(),
             })
         })
+    }
+
+    /// The question and the stretch of its document that a window shows, in the model's pair template: ids and segments.
+    pub(super) fn join(
+        &self,
+        (document, index): (usize, usize),
+        question: &Question,
+        template: &PairTemplate,
+    ) -> (Vec<u32>, Vec<u32>) {
+        let stretch = self.places[document].layout[index].clone();
+        template.join(&self.question.ids, &question.documents[document].tokens.ids[stretch])
     }
 
     /// The tokens of a window whose logits decoding looks at, beside the first one. `run_qa` takes its best starts and ends from the
@@ -147,7 +158,7 @@ impl Reader {
     /// Tokenises the question and lays windows over its documents.
     pub(super) fn plan(&self, question: &Question) -> Result<Job> {
         let options = &question.options;
-        let mut tokens = self.tokenizer.encode(question.text.trim())?.ids;
+        let mut tokens = self.tokenizer.encode(question.text.trim())?;
         let template = self.tokenizer.template();
         let (special, positions) = (template.special_tokens(), self.model.usable_positions());
         let shape = WindowShape::fit(tokens.len(), special, positions, &options.limits)?;

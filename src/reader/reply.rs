@@ -137,11 +137,12 @@ fn explain(question: &Question, job: &Job, spans: &[Ranked], model: Option<Ident
         let document = &question.documents[span.document];
         let place = &job.places[span.document];
         let window = place.layout[span.window].clone();
+        let place_in = |token: usize| job.context_offset + token - window.start;
         let shown = span.start.saturating_sub(NEIGHBOURS).max(window.start)
             ..(span.end + 1 + NEIGHBOURS).min(window.end);
         let tokens = shown.filter_map(|token| {
             let logits = place.logits[span.window].as_ref()?;
-            let at = job.context_offset + token - window.start;
+            let at = place_in(token);
             let (start, end) = document.tokens.offsets[token];
             Some(TokenReport {
                 text: document.text[start..end].to_owned(),
@@ -153,8 +154,10 @@ fn explain(question: &Question, job: &Job, spans: &[Ranked], model: Option<Ident
         SpanReport {
             text: document.text[span.bytes.clone()].to_owned(),
             window: span.window,
+            place: (place_in(span.start), place_in(span.end)),
             logit: span.logit,
             tokens: tokens.collect(),
+            words: Vec::new(),
         }
     });
     Why { model, question_tokens: job.question.len(), windows, spans: spans.collect() }

@@ -135,15 +135,14 @@ impl Round<'_> {
         ControlFlow::Continue(wanted)
     }
 
-    /// The question and a stretch of the document of each window, in the model's pair template.
+    /// The batch of some windows.
     fn assemble(&self, windows: &[&Window]) -> Batch {
         let mut batch = Batch::default();
         for window in windows {
             let Some(job) = &self.jobs[window.question] else { continue };
             let question = &self.questions[window.question];
-            let stretch = job.places[window.document].layout[window.index].clone();
-            let context = &question.documents[window.document].tokens.ids[stretch];
-            let (ids, segments) = self.reader.tokenizer.template().join(&job.question, context);
+            let template = self.reader.tokenizer.template();
+            let (ids, segments) = job.join((window.document, window.index), question, template);
             batch.push_to_read(&ids, &segments, job.read(window, &question.options.decoding));
         }
         batch

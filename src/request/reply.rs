@@ -288,10 +288,42 @@ pub struct SpanReport {
     pub text: String,
     /// The window whose view of it counted.
     pub window: usize,
+    /// Its first and its last token in that window, special tokens and question counted. Not part of the record.
+    #[serde(skip)]
+    pub place: (usize, usize),
     /// Start plus end logit.
     pub logit: f32,
     /// Its tokens, with a few on either side.
     pub tokens: Vec<TokenReport>,
+    /// The words of the window, question first, and what each does for the span's margin, if that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<WordReport>,
+}
+
+/// One word.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WordReport {
+    /// The text.
+    pub text: String,
+    /// Where it stands.
+    #[serde(rename = "in")]
+    pub part: WordPart,
+    /// Where it starts in the question or in the document.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+    /// What it contributes to the margin of the span over "no answer", to first order: gradient times input, summed over its tokens.
+    pub score: f32,
+}
+
+/// Where a word stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WordPart {
+    /// In the question.
+    Question,
+    /// In the document.
+    Document,
 }
 
 /// One token.

@@ -28,7 +28,7 @@ pub use prepare::Preparing;
 pub use questions::{Libraries, Questions, nothing_is_searched};
 pub use queue::Queue;
 pub use shelf::Shelf;
-pub use texts::{Embedded, Incoming, TextSource, TextWork, embed_stream, tokenise_each};
+pub use texts::{Embedded, Incoming, Piece, TextSource, TextWork, embed_stream, tokenise_each};
 
 /// Something to be answered, or to be passed on because it cannot be. `T` is whatever tells the receiver whose it is.
 pub struct Work<T> {

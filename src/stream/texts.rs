@@ -10,7 +10,6 @@ use super::{Done, Error, Queue, Result, gather};
 use crate::document::{self, Text};
 use crate::embed::{self, Embedder, Event, Tokenised};
 use crate::text::BYTES_PER_TOKEN;
-use crate::text::view::View;
 
 /// A text that wants a vector. `T` is whatever tells the receiver whose it is.
 pub struct Incoming<T> {
@@ -25,6 +24,8 @@ pub struct Incoming<T> {
 pub enum TextSource {
     /// The text itself.
     Text(String),
+    /// The text of a file that has been read.
+    Document(Box<Text>),
     /// A file that holds it.
     File(PathBuf),
 }
@@ -36,6 +37,7 @@ impl<T> Incoming<T> {
         OVERHEAD
             + match &self.source {
                 Ok(TextSource::Text(text)) => text.len(),
+                Ok(TextSource::Document(document)) => document.text.len(),
                 Ok(TextSource::File(_)) | Err(_) => 0,
             }
     }
@@ -44,6 +46,7 @@ impl<T> Incoming<T> {
     fn bytes(&self) -> usize {
         match &self.source {
             Ok(TextSource::Text(text)) => text.len(),
+            Ok(TextSource::Document(document)) => document.text.len(),
             Ok(TextSource::File(path)) => path.metadata().map_or(0, |about| about.len() as usize),
             Err(_) => 0,
         }
@@ -69,12 +72,25 @@ impl<T> TextWork<T> {
 /// What comes of a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Embedded {
-    /// Its vector.
+    /// Its vector, or those of its tokens.
     pub vector: Vec<f32>,
+    /// The tokens that were read, if each has its vector.
+    pub pieces: Vec<Piece>,
     /// Its tokens, special ones included.
     pub tokens: usize,
     /// Whether the vector is that of its beginning, because there are more tokens than the model reads.
     pub truncated: bool,
+}
+
+/// A token of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Its id.
+    pub id: u32,
+    /// Where it starts in the text, in code points.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
 }
 
 /// Reads and tokenises texts on several threads and pushes them into a queue in their order. `read` opens files.
@@ -106,13 +122,30 @@ fn tokenised(
     read: &(dyn Fn(&Path) -> document::Result<Text> + Sync),
     source: TextSource,
 ) -> Result<Tokenised> {
-    Ok(match source {
-        TextSource::Text(text) => embedder.tokenise(&text)?,
-        TextSource::File(path) => {
-            let document = read(&path)?;
-            embedder.tokenise(document.seen.as_ref().map_or(document.text.as_str(), View::text))?
+    let document = match source {
+        TextSource::Text(text) => text.into(),
+        TextSource::Document(document) => *document,
+        TextSource::File(path) => read(&path)?,
+    };
+    let mut tokenised = embedder.tokenise(document.seen())?;
+    if let Some(view) = &document.seen {
+        for (start, end) in tokenised.offsets.iter_mut().filter(|(start, end)| start < end) {
+            let original = view.original(*start..*end);
+            (*start, *end) = (original.start, original.end);
         }
-    })
+    }
+    count_characters(&document.text, &mut tokenised.offsets);
+    Ok(tokenised)
+}
+
+/// From bytes to code points.
+fn count_characters(text: &str, offsets: &mut [(usize, usize)]) {
+    if text.is_ascii() || offsets.is_empty() {
+        return;
+    }
+    let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+    let count = |byte: usize| starts.partition_point(|start| *start < byte);
+    offsets.iter_mut().for_each(|(start, end)| (*start, *end) = (count(*start), count(*end)));
 }
 
 /// Makes the vectors of everything that comes out of the queue, in groups of about `group` tokens, and hands them out in the order
@@ -136,6 +169,7 @@ struct Held<T> {
     ticket: T,
     tokens: usize,
     truncated: bool,
+    pieces: Vec<Piece>,
     /// Absent until the model has read it.
     vector: Option<Result<Vec<f32>>>,
 }
@@ -152,6 +186,7 @@ fn embed_group<T>(
     let mut held: Vec<Option<Held<T>>> = Vec::with_capacity(gathered.len());
     for (place, TextWork { ticket, text }) in gathered.into_iter().enumerate() {
         let (tokens, truncated) = text.as_ref().map_or((0, false), |text| (text.tokens, text.truncated()));
+        let pieces = text.as_ref().map_or(Vec::new(), pieces);
         let vector = match text {
             Ok(text) => {
                 texts.push(text);
@@ -160,7 +195,7 @@ fn embed_group<T>(
             }
             Err(error) => Some(Err(error)),
         };
-        held.push(Some(Held { ticket, tokens, truncated, vector }));
+        held.push(Some(Held { ticket, tokens, truncated, pieces, vector }));
     }
     let mut next = 0;
     let mut flow = hand_out(&mut held, &mut next, emit);
@@ -185,6 +220,11 @@ fn embed_group<T>(
     }
 }
 
+/// The tokens of a text that is to keep them.
+fn pieces(text: &Tokenised) -> Vec<Piece> {
+    text.ids.iter().zip(&text.offsets).map(|(&id, &(start, end))| Piece { id, start, end }).collect()
+}
+
 /// Hands out what is ready, as far as nothing before it is missing.
 fn hand_out<T>(
     held: &mut [Option<Held<T>>],
@@ -194,9 +234,11 @@ fn hand_out<T>(
     while let Some(slot) = held.get_mut(*next)
         && slot.as_ref().is_some_and(|held| held.vector.is_some())
     {
-        let Some(Held { ticket, tokens, truncated, vector: Some(vector) }) = slot.take() else { break };
+        let Some(Held { ticket, tokens, truncated, pieces, vector: Some(vector) }) = slot.take() else {
+            break;
+        };
         *next += 1;
-        let embedded = vector.map(|vector| Embedded { vector, tokens, truncated }).map_err(Arc::new);
+        let embedded = vector.map(|vector| Embedded { vector, pieces, tokens, truncated }).map_err(Arc::new);
         emit(Done::Reply(ticket, embedded))?;
     }
     ControlFlow::Continue(())

@@ -45,6 +45,13 @@ impl Tokens {
         self.ids.len()
     }
 
+    /// Keeps the first ones.
+    pub fn truncate(&mut self, length: usize) {
+        self.ids.truncate(length);
+        self.offsets.truncate(length);
+        self.words.truncate(length);
+    }
+
     /// Whether the text had no token at all.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()

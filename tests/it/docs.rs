@@ -140,7 +140,8 @@ impl Flags {
             }
             let options = help.stdout.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
             let words = options.flat_map(str::split_whitespace).filter(|word| word.starts_with('-'));
-            words.map(|word| word.trim_end_matches(',').to_owned()).collect()
+            // `--flag,` and `--flag[=<VALUE>]`.
+            words.filter_map(|word| Some(word.split([',', '[']).next()?.to_owned())).collect()
         })
     }
 
@@ -185,6 +186,7 @@ fn every_command_and_every_flag_exists() {
         "tune",
         "train",
         "embed",
+        "attention",
         "serve",
         "mcp",
         "index",

@@ -108,6 +108,123 @@ fn vectors_equal_pytorch() {
     }
 }
 
+/// See tests/fixtures/inside.py: every token keeps its states, from the embeddings on, with what and where it is.
+#[test]
+fn the_states_of_every_token_equal_transformers() {
+    let golden = fixture_json("heads/inside.json");
+    let text = golden["text"].as_str().unwrap();
+    for (family, of_family) in golden["families"].as_object().unwrap() {
+        let expected = &of_family["single"];
+        if expected.is_null() {
+            continue;
+        }
+        // No folder of sentence-transformers is needed: nothing is pooled.
+        let model = fixture("tiny").join(family).display().to_string();
+        let record = |layer: &str| {
+            let arguments =
+                ["embed", "--quiet", "--model", &model, "--pool", "none", "--layer", layer, "-c", text];
+            let run = run(&arguments);
+            assert_eq!(run.code, Some(0), "{family}: {}", run.stderr);
+            run.records().remove(0)
+        };
+        let all = record("all");
+        assert_eq!(all["pieces"], expected["tokens"], "{family}");
+        assert_eq!(all["offsets"], expected["offsets"], "{family}");
+        assert_eq!(all["layers"], json!([0, 1, 2]), "{family}");
+        let states = |layer: &Value| {
+            numbers(&Value::Array(
+                layer.as_array().unwrap().iter().flat_map(|row| row.as_array().unwrap().clone()).collect(),
+            ))
+        };
+        let layers = expected["hidden_states"].as_array().unwrap();
+        for (number, layer) in layers.iter().enumerate() {
+            let (worst, at) = gap(&numbers(layer), &states(&all["hidden_states"][number]));
+            assert!(worst < 1e-4, "{family}: layer {number} is {worst} off at {at}");
+            let alone = record(&number.to_string());
+            assert_eq!(alone["hidden_states"], json!([all["hidden_states"][number]]), "{family} {number}");
+            assert_eq!(alone["layers"], json!([number]));
+        }
+    }
+}
+
+/// Capitals that become longer, text that is left out for the model, and white space in front.
+#[test]
+fn tokens_say_where_they_stand_in_the_text_as_it_is() {
+    let folder = embedder("distilbert");
+    std::fs::write(folder.path().join("sentence_bert_config.json"), r#"{"do_lower_case": true}"#).unwrap();
+    let file = write(folder.path(), "a.txt", "\n \u{130}\u{130} THE SEA \u{1f451} win-\n   dow");
+    let model = folder.path().display().to_string();
+    let run = run(&["embed", "--quiet", "--model", &model, "--pool", "none", "--read-as", "man", &file]);
+    let record = run.records().remove(0);
+    let text: Vec<char> = std::fs::read_to_string(&file).unwrap().chars().collect();
+    let said: Vec<(String, String)> = (record["pieces"].as_array().unwrap().iter())
+        .zip(record["offsets"].as_array().unwrap())
+        .map(|(piece, offset)| {
+            let at = |side: usize| offset[side].as_u64().unwrap() as usize;
+            (piece.as_str().unwrap().to_owned(), text[at(0)..at(1)].iter().collect())
+        })
+        .collect();
+    for (piece, quoted) in [("[CLS]", ""), ("the", "THE"), ("sea", "SEA"), ("[SEP]", "")] {
+        assert!(said.contains(&(piece.into(), quoted.into())), "{piece}: {said:?}");
+    }
+    let letters = said.iter().filter(|(piece, _)| ["##d", "##o", "##w"].contains(&piece.as_str()));
+    assert_eq!(letters.map(|(_, quoted)| quoted.as_str()).collect::<String>(), "dow", "{said:?}");
+}
+
+#[test]
+fn states_are_rows_of_a_matrix() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = "\"the king\"\n\"\"\n\"the old sea\"\n";
+    let json = embed(&["--quiet", "--pool", "none", "--layer", "all"], input).records();
+    for name in ["states.npy", "states.safetensors"] {
+        let target = folder.path().join(name).display().to_string();
+        let run = embed(&["--quiet", "--pool", "none", "--layer", "all", "-o", &target], input);
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+    }
+    let bytes = std::fs::read(folder.path().join("states.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let states = tensors.tensor("hidden_states").unwrap();
+    // 4, 2 and 5 tokens, special ones included.
+    assert_eq!(states.shape(), [11, 3, 32]);
+    let floats: Vec<f32> =
+        states.data().chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
+    let npy = std::fs::read(folder.path().join("states.npy")).unwrap();
+    assert!(npy.ends_with(states.data()));
+    assert!(String::from_utf8_lossy(&npy[..128]).contains("'shape': (11, 3, 32)"));
+    let (_, head) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
+    let metadata = head.metadata().as_ref().unwrap();
+    assert_eq!((metadata["layer"].as_str(), metadata["pooling"].as_str()), ("all", "none"));
+    let ids: Vec<Value> = serde_json::from_str(&metadata["ids"]).unwrap();
+    assert_eq!(
+        ids.iter().map(|row| row["rows"].clone()).collect::<Vec<_>>(),
+        [json!([0, 4]), json!([4, 6]), json!([6, 11])]
+    );
+    assert_eq!(ids[2]["pieces"], json[2]["pieces"]);
+    let lines = std::fs::read_to_string(folder.path().join("states.npy.ids.jsonl")).unwrap();
+    assert_eq!(lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>(), ids);
+    // The third text's second token in layer 1.
+    assert_eq!(floats[(7 * 3 + 1) * 32..][..32], numbers(&json[2]["hidden_states"][1][1])[..]);
+}
+
+#[test]
+fn layers_that_are_not_there_are_refused() {
+    for (flags, what, hint) in [
+        (&["--pool", "none", "--layer", "3"][..], "2 layers, so there are no states 3", "--layer 2"),
+        (&["--layer", "all"], "--layer all is for --pool none", "--pool none"),
+        (&["--layer=-1"], "a whole number from 0, or `all`", ""),
+        (&["--layer", "last"], "a whole number from 0, or `all`", ""),
+        (&["--pool", "max"], "possible values: mean, cls, none", ""),
+    ] {
+        let run = embed(&[flags, &["-c", "the king"]].concat(), "");
+        assert_eq!(run.code, Some(2), "{flags:?}");
+        assert!(run.stderr.contains(what) && run.stderr.contains(hint), "{flags:?}: {}", run.stderr);
+    }
+    // A layer can be pooled, too: the last one is what is pooled otherwise.
+    let vector = |flags: &[&str]| vectors(&embed(&[flags, &["--quiet", "-c", "the king"]].concat(), ""));
+    assert_eq!(vector(&["--layer", "2"]), vector(&[]));
+    assert_ne!(vector(&["--layer", "1"]), vector(&[]));
+}
+
 #[test]
 fn a_text_has_the_same_bytes_in_any_batch_and_any_number_of_threads() {
     let input = requests(300);

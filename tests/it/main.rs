@@ -19,6 +19,7 @@ mod heads;
 mod help;
 mod hints;
 mod hub;
+mod inside;
 #[cfg(feature = "mcp")]
 mod mcp;
 mod metrics;

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
+use spanqa::document::Reading;
 use spanqa::document::compression::unpack;
-use spanqa::document::{self, Reading};
 use spanqa::request;
 use spanqa::request::lines::{Content, Lines};
 use spanqa::request::texts::Texts;
 use spanqa::stream::{self, Incoming, Queue, TextSource};
-use spanqa::text::view::View;
 
 use super::Args;
 use super::record::{Name, Place, Ticket};
@@ -239,7 +238,7 @@ impl Reader<'_> {
             return self.by_line(input, Holds::Requests, Lines::new(whole, self.limit()));
         }
         let name = Name { file: Some("-".into()), ..Name::default() };
-        let text = self.reading.stream("-", whole).map(seen).map(TextSource::Text);
+        let text = self.reading.stream("-", whole).map(Box::new).map(TextSource::Document);
         self.push(name, Place::default(), false, text.map_err(stream::Error::from))
     }
 
@@ -313,11 +312,6 @@ impl Reader<'_> {
     fn limit(&self) -> usize {
         usize::try_from(self.reading.limit).unwrap_or(usize::MAX)
     }
-}
-
-/// The text as a model is to see it.
-fn seen(document: document::Text) -> String {
-    document.seen.map_or(document.text, |view: View| view.into_parts().0)
 }
 
 /// Whether a line is a JSON object or string.

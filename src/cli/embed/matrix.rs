@@ -1,4 +1,5 @@
-//! Vectors as the rows of a matrix, in files that start with the number of their rows.
+//! Vectors as the rows of a matrix, in files that start with the number of their rows. Where every token keeps its states, each has a row;
+//! those of several layers lie behind one another in it.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
@@ -10,7 +11,7 @@ use spanqa::embed::Embedder;
 use spanqa::heads::pool::Pooling;
 
 use super::output::{Format, line, place, spool};
-use super::record::{Record, Row};
+use super::record::{Numbers, Record, Row};
 
 /// What made the vectors.
 #[derive(Debug, Clone, Default)]
@@ -18,21 +19,39 @@ pub struct Facts {
     model: String,
     pooling: &'static str,
     normalised: bool,
-    dimensions: usize,
+    /// The layer whose states these are, or `all`.
+    layer: String,
+    /// What the rows are called where they have a name.
+    tensor: &'static str,
+    /// The shape of a row.
+    row: Vec<usize>,
 }
 
 impl Facts {
     pub fn of(embedder: &Embedder) -> Self {
         let pooling = embedder.pooling();
+        let layers = pooling.states.numbers(embedder.config().layers);
+        let (layer, several) = match layers[..] {
+            [layer] => (layer.to_string(), None),
+            _ => ("all".into(), Some(layers.len())),
+        };
         Self {
             model: embedder.name().into(),
             pooling: match pooling.pooling {
                 Pooling::Mean => "mean",
                 Pooling::First => "cls",
+                Pooling::None => "none",
             },
             normalised: pooling.normalise,
-            dimensions: embedder.dimensions(),
+            layer,
+            tensor: if pooling.pooling == Pooling::None { "hidden_states" } else { "embeddings" },
+            row: several.into_iter().chain([embedder.dimensions()]).collect(),
         }
+    }
+
+    /// The shape of so many rows.
+    fn shape(&self, rows: u64) -> Vec<u64> {
+        [rows].into_iter().chain(self.row.iter().map(|&size| size as u64)).collect()
     }
 }
 
@@ -62,12 +81,26 @@ impl Matrix {
 
     pub fn row(&mut self, record: &Record) -> Result<()> {
         let &Record { name, tokens, truncated, .. } = record;
-        line(&mut self.names, &Row { name, tokens, truncated })?;
-        for number in record.embedding {
-            self.numbers.write_all(&number.to_le_bytes())?;
-        }
-        self.rows += 1;
-        Ok(())
+        let (rows, pieces) = match &record.numbers {
+            Numbers::Vector { embedding } => {
+                self.write(embedding)?;
+                self.rows += 1;
+                (None, None)
+            }
+            Numbers::States(states) => {
+                let first = self.rows;
+                for token in 0..states.pieces.pieces.len() {
+                    states.hidden_states.iter().try_for_each(|layer| self.write(layer[token]))?;
+                    self.rows += 1;
+                }
+                (Some([first, self.rows]), Some(&states.pieces))
+            }
+        };
+        line(&mut self.names, &Row { name, tokens, truncated, rows, pieces })
+    }
+
+    fn write(&mut self, numbers: &[f32]) -> Result<()> {
+        Ok(numbers.iter().try_for_each(|number| self.numbers.write_all(&number.to_le_bytes()))?)
     }
 
     /// Writes the file, and what its rows are beside it if it has no place for that.
@@ -89,7 +122,7 @@ impl Matrix {
                 beside.push(".ids.jsonl");
                 let beside = PathBuf::from(beside);
                 let head = match format {
-                    Format::Npy => npy_head(self.rows, self.facts.dimensions),
+                    Format::Npy => npy_head(&self.facts.shape(self.rows)),
                     _ => safetensors_head(&self.facts, self.rows, None),
                 };
                 // First: a matrix that is there has its names.
@@ -102,10 +135,10 @@ impl Matrix {
 }
 
 /// What a .npy file of the first version starts with: a Python dictionary, padded so that the numbers begin at a multiple of 64 bytes.
-fn npy_head(rows: u64, columns: usize) -> Vec<u8> {
+fn npy_head(shape: &[u64]) -> Vec<u8> {
     const BEFORE: usize = 10;
-    let mut dictionary =
-        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
+    let shape = shape.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    let mut dictionary = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
     let padded = (BEFORE + dictionary.len() + 1).next_multiple_of(64) - BEFORE;
     dictionary.push_str(&" ".repeat(padded - 1 - dictionary.len()));
     dictionary.push('\n');
@@ -121,13 +154,15 @@ fn safetensors_head(facts: &Facts, rows: u64, ids: Option<&str>) -> Vec<u8> {
         "model": facts.model,
         "pooling": facts.pooling,
         "normalized": facts.normalised.to_string(),
+        "layer": facts.layer,
     });
     if let Some(ids) = ids {
         metadata["ids"] = ids.into();
     }
-    let bytes = rows * facts.dimensions as u64 * 4;
-    let embeddings = json!({"dtype": "F32", "shape": [rows, facts.dimensions], "data_offsets": [0, bytes]});
-    let mut object = json!({"__metadata__": metadata, "embeddings": embeddings}).to_string().into_bytes();
+    let shape = facts.shape(rows);
+    let bytes = 4 * shape.iter().product::<u64>();
+    let tensor = json!({"dtype": "F32", "shape": shape, "data_offsets": [0, bytes]});
+    let mut object = json!({"__metadata__": metadata, facts.tensor: tensor}).to_string().into_bytes();
     object.resize(object.len().next_multiple_of(8), b' ');
     let mut head = (object.len() as u64).to_le_bytes().to_vec();
     head.extend(object);
@@ -140,12 +175,12 @@ mod tests {
 
     #[test]
     fn numbers_begin_where_readers_look_for_them() {
-        for (rows, columns) in [(0, 1), (7, 384), (u64::MAX, usize::MAX)] {
-            let head = npy_head(rows, columns);
+        for shape in [&[0, 1][..], &[7, 384], &[7, 13, 384], &[u64::MAX; 3]] {
+            let head = npy_head(shape);
             assert_eq!((head.len() % 64, head.last()), (0, Some(&b'\n')));
             assert_eq!(usize::from(u16::from_le_bytes([head[8], head[9]])) + 10, head.len());
         }
-        let facts = Facts { model: "m \"1\"".into(), dimensions: 2, ..Facts::default() };
+        let facts = Facts { model: "m \"1\"".into(), tensor: "embeddings", row: vec![2], ..Facts::default() };
         let mut file = safetensors_head(&facts, 1, Some(r#"[{"id":"a \" b"}]"#));
         assert_eq!(file.len() % 8, 0);
         file.extend([0; 8]);

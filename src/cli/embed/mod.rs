@@ -54,6 +54,9 @@ const FORMATS: &[(&str, &str)] = &[
 /// text that is longer than the model reads is cut, and "truncated" is true; "tokens" counts all of it. One that cannot be read gets
 /// {"error": {"code", "message", "hint"}}. Vectors of the built-in model are 1 long, so their product is the cosine of their angle.
 ///
+/// With --pool none every token keeps its hidden states, from the layers that --layer names: "hidden_states" in place of "embedding", with
+/// the tokens' "pieces" and "offsets"; in a matrix every token has a row.
+///
 /// Exits 0; 2 if a text has no vector or after an error; 130 or 143 when interrupted.
 #[derive(clap::Args)]
 pub struct Args {

@@ -38,12 +38,43 @@ pub struct Place {
     pub line: Option<u64>,
 }
 
+/// What was made of a text.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub enum Numbers<'a> {
+    /// One vector.
+    Vector { embedding: &'a [f32] },
+    /// A vector for each token.
+    States(States<'a>),
+}
+
+/// Hidden states, and whose they are.
+#[derive(Serialize)]
+pub struct States<'a> {
+    #[serde(flatten)]
+    pub pieces: Pieces,
+    /// 0 is the embeddings.
+    pub layers: &'a [usize],
+    /// A list for each layer, in it one for each token.
+    pub hidden_states: Vec<Vec<&'a [f32]>>,
+}
+
+/// The tokens that were read.
+#[derive(Serialize)]
+pub struct Pieces {
+    /// As the vocabulary spells them.
+    pub pieces: Vec<String>,
+    /// Where they stand in the text, in code points; special tokens stand nowhere, which is `[0, 0]`.
+    pub offsets: Vec<(usize, usize)>,
+}
+
 /// A vector as it is written down.
 #[derive(Serialize)]
 pub struct Record<'a> {
     #[serde(flatten)]
     pub name: &'a Name,
-    pub embedding: &'a [f32],
+    #[serde(flatten)]
+    pub numbers: Numbers<'a>,
     pub dimensions: usize,
     pub tokens: usize,
     pub truncated: bool,
@@ -57,6 +88,11 @@ pub struct Row<'a> {
     pub name: &'a Name,
     pub tokens: usize,
     pub truncated: bool,
+    /// If every token has a row: the first one of this text, and the one after its last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<[u64; 2]>,
+    #[serde(flatten)]
+    pub pieces: Option<&'a Pieces>,
 }
 
 /// Why a text has no vector.

@@ -2,12 +2,13 @@
 
 use anyhow::Result;
 use spanqa::embed::Embedder;
+use spanqa::heads::pool::Pooling;
 use spanqa::request::record::Failure;
 use spanqa::stream::{self, Done, Embedded, Queue};
 use spanqa::{document, request};
 
 use super::output::Output;
-use super::record::{Failed, Record, Ticket};
+use super::record::{Failed, Numbers, Pieces, Record, States, Ticket};
 use super::report::Report;
 use crate::cli::inputs::Binaries;
 use crate::cli::{Usage, hints, terminal};
@@ -16,9 +17,9 @@ use crate::cli::{Usage, hints, terminal};
 pub struct Writer<'a, 'o> {
     output: &'a mut Output<'o>,
     report: &'a mut Report,
-    model: &'a str,
-    /// Tokens of an empty text.
-    special: usize,
+    embedder: &'a Embedder,
+    /// The layers whose states are written, if every token keeps its own.
+    layers: Vec<usize>,
     /// Remarks so far.
     notes: usize,
     binaries: Binaries,
@@ -29,8 +30,8 @@ const NOTES: usize = 4;
 
 impl<'a, 'o> Writer<'a, 'o> {
     pub fn new(output: &'a mut Output<'o>, report: &'a mut Report, embedder: &'a Embedder) -> Self {
-        let special = embedder.special_tokens();
-        Self { output, report, model: embedder.name(), special, notes: 0, binaries: Binaries::default() }
+        let layers = embedder.pooling().states.numbers(embedder.config().layers);
+        Self { output, report, embedder, layers, notes: 0, binaries: Binaries::default() }
     }
 
     /// Writes everything that comes.
@@ -62,23 +63,31 @@ impl<'a, 'o> Writer<'a, 'o> {
     }
 
     fn vector(&mut self, ticket: &Ticket, embedded: &Embedded) -> Result<()> {
-        let &Embedded { ref vector, tokens, truncated } = embedded;
+        let &Embedded { ref vector, ref pieces, tokens, truncated } = embedded;
         self.report.tally.texts += 1;
         self.report.tally.truncated += u64::from(truncated);
         // An empty line is common, an empty file is a surprise.
         if let (Some(file), None) = (&ticket.name.file, ticket.name.line)
-            && tokens == self.special
+            && tokens == self.embedder.special_tokens()
         {
             self.note(&format!("there is nothing to read in {}", terminal::name(file)));
         }
-        self.output.vector(&Record {
-            name: &ticket.name,
-            embedding: vector,
-            dimensions: vector.len(),
-            tokens,
-            truncated,
-            model: self.model,
-        })
+        let dimensions = self.embedder.dimensions();
+        let numbers = match self.embedder.pooling().pooling {
+            Pooling::None => Numbers::States(States {
+                pieces: Pieces {
+                    pieces: pieces.iter().map(|piece| self.embedder.token(piece.id)).collect(),
+                    offsets: pieces.iter().map(|piece| (piece.start, piece.end)).collect(),
+                },
+                layers: &self.layers,
+                hidden_states: (vector.chunks_exact((pieces.len() * dimensions).max(1)))
+                    .map(|layer| layer.chunks_exact(dimensions).collect())
+                    .collect(),
+            }),
+            Pooling::Mean | Pooling::First => Numbers::Vector { embedding: vector },
+        };
+        let model = self.embedder.name();
+        self.output.vector(&Record { name: &ticket.name, numbers, dimensions, tokens, truncated, model })
     }
 
     fn error(&mut self, ticket: &Ticket, error: &stream::Error) -> Result<()> {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::ops::Range;
 
 use anyhow::Result;
-use spanqa::request::reply::{Answer, Reason, Reply, Why};
+use spanqa::request::reply::{Answer, Reason, Reply, Why, WordPart, WordReport};
 use spanqa::text::sentences::Surroundings;
 
 use super::color::Palette;
@@ -107,10 +107,29 @@ impl Printer {
                     one_line(&token.text)
                 )?;
             }
+            self.words(&span.words, out)?;
         }
         Ok(())
     }
+
+    /// The words that did most for a span's margin, or against it.
+    fn words(&self, words: &[WordReport], out: &mut dyn Write) -> Result<()> {
+        if words.is_empty() {
+            return Ok(());
+        }
+        let mut most: Vec<&WordReport> = words.iter().collect();
+        most.sort_by(|a, b| b.score.abs().total_cmp(&a.score.abs()));
+        let shown = most.iter().take(WORDS).map(|word| {
+            let from = if word.part == WordPart::Question { " (question)" } else { "" };
+            format!("{:+.2} {}{from}", word.score, one_line(&word.text))
+        });
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        self.line(4, &format!("what words do for its margin, to first order: {shown}"), out)
+    }
 }
+
+/// Words that are shown of an explained answer.
+const WORDS: usize = 8;
 
 /// Why there is no answer. "No answer" may win over every single place with little probability of its own, where many places share the rest:
 /// then its number would read as the opposite.

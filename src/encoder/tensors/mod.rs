@@ -1,7 +1,7 @@
 //! The transformer encoder in plain tensor operations: one set of equations for all five families.
 //!
 //! It runs on GPUs, in half precision, and as the reference that the CPU engine is compared with. It alone can show attention
-//! probabilities, which the engines never keep.
+//! probabilities, which the engines never keep, and go back from rows to the words that they come from.
 //!
 //! Tokens of all windows lie behind one another in one `[tokens, hidden]` matrix. Everything but attention treats a token by
 //! itself, so only [`attention()`] knows where windows begin and end.
@@ -12,8 +12,8 @@ mod autograd;
 use std::cell::RefCell;
 use std::ops::Range;
 
-use candle_core::{D, DType, Device, Tensor};
-use candle_nn::ops::{layer_norm, softmax_last_dim};
+use candle_core::{D, DType, Device, Tensor, Var};
+use candle_nn::ops::{layer_norm, layer_norm_slow, softmax, softmax_last_dim};
 
 use self::attention::{Layout, attention};
 pub(crate) use self::autograd::Autograd;
@@ -78,7 +78,9 @@ struct Norm {
 
 impl Norm {
     fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
-        layer_norm(input, &self.weight, &self.bias, self.epsilon)
+        // The fused operation has no gradient.
+        let norm = if input.track_op() { layer_norm_slow } else { layer_norm };
+        norm(input, &self.weight, &self.bias, self.epsilon)
     }
 }
 
@@ -204,6 +206,27 @@ impl Engine {
         Ok(rows(width, &state.flatten_all()?.to_vec1::<f32>()?))
     }
 
+    /// For each token the gradient of a weighted sum of the rows with respect to its word's embedding, times that embedding. There is
+    /// a weight for each number of each row.
+    pub(super) fn gradient_times_input(&self, batch: &Batch, weights: &[f32]) -> Result<Vec<f32>> {
+        if batch.tokens() == 0 {
+            return Ok(Vec::new());
+        }
+        // What is added for position and segment has the same gradient.
+        let embedded = Var::from_tensor(&self.embed(batch)?)?;
+        let rows = self.run(&embedded, batch, None)?;
+        let weights = Tensor::from_slice(weights, rows.shape(), &self.device)?;
+        let found = (rows * weights)?.sum_all()?.backward()?;
+        let Some(gradients) = found.get(&embedded) else { return Ok(vec![0.0; batch.tokens()]) };
+        let gradients = gradients.flatten_all()?.to_vec1::<f32>()?;
+        let mut word = vec![0.0; self.config.hidden];
+        let product = |(token, gradient): (usize, &[f32])| {
+            self.tables.word(batch, token, &mut word);
+            gradient.iter().zip(&word).map(|(a, b)| a * b).sum()
+        };
+        Ok(gradients.chunks_exact(self.config.hidden).enumerate().map(product).collect())
+    }
+
     /// From summed embeddings to the last states, or the projection of them.
     fn run(&self, embedded: &Tensor, batch: &Batch, mut tap: Option<&mut Tap>) -> Result<Tensor> {
         let layout = Layout::new(&batch.lengths, &self.device)?;
@@ -221,7 +244,8 @@ impl Engine {
             let shown = RefCell::new(Vec::new());
             let wanted = tap.as_ref().is_some_and(|tap| tap.attention.is_some());
             let probabilities = |scores: &Tensor| {
-                let probabilities = softmax_last_dim(scores)?;
+                let probabilities =
+                    if scores.track_op() { softmax(scores, D::Minus1)? } else { softmax_last_dim(scores)? };
                 if wanted {
                     shown.borrow_mut().push(probabilities.clone());
                 }

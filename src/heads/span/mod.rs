@@ -123,6 +123,18 @@ impl QaModel {
     pub fn logits_with_tap(&self, batch: &Batch, tap: &mut Tap) -> Result<Vec<WindowLogits>> {
         Ok(self.encoder.forward(batch, Some(tap))?.iter().map(WindowLogits::of).collect())
     }
+
+    /// What the word of each token of a window contributes, to first order, to the margin of a span over "no answer": gradient times
+    /// input. The span is its first and its last token. Only a model that was loaded with [`Runtime::reference`] has it.
+    pub fn margin_gradient(&self, window: &Batch, (start, end): (usize, usize)) -> Result<Vec<f32>> {
+        let mut weights = vec![0.0; window.tokens() * OUTPUTS];
+        for (token, side, weight) in [(start, 0, 1.0), (end, 1, 1.0), (0, 0, -1.0), (0, 1, -1.0)] {
+            if let Some(number) = weights.get_mut(token * OUTPUTS + side) {
+                *number += weight;
+            }
+        }
+        self.encoder.gradient_times_input(window, &weights)
+    }
 }
 
 impl SpanModel for QaModel {
