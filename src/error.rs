@@ -274,7 +274,7 @@ impl From<export::Error> for Error {
 #[cfg(test)]
 mod tests {
     /// The rooms' errors as they are written.
-    const ROOMS: [&str; 17] = [
+    const ROOMS: [&str; 18] = [
         include_str!("fs/error.rs"),
         include_str!("checkpoint/error.rs"),
         include_str!("document/error.rs"),

@@ -47,6 +47,7 @@ impl Fields {
             fields.number(&format!("bert.{key}"), size);
         }
         let pooling = match pooling.pooling {
+            Pooling::None => 0,
             Pooling::Mean => 1,
             Pooling::First => 2,
         };

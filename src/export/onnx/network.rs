@@ -249,8 +249,10 @@ impl Network<'_> {
         // Sums of many tokens need more digits than f16 has.
         let states = self.widened(states);
         self.graph.node_to("Identity", &[&states], &[STATES], &[]);
+        self.graph.output(STATES, Element::F32, &shape(&[hidden]));
         let one = self.graph.integers("axis_1", &[1]);
         let vector = match config.pooling {
+            Pooling::None => return,
             Pooling::First => {
                 let first = self.graph.constant("first", Element::I64, &[], 0i64.to_le_bytes().to_vec());
                 self.graph.node("Gather", &[STATES, &first], &[Attribute::Int("axis", 1)])
@@ -278,7 +280,6 @@ impl Network<'_> {
         } else {
             self.graph.node_to("Identity", &[&vector], &[VECTOR], &[]);
         }
-        self.graph.output(STATES, Element::F32, &shape(&[hidden]));
         self.graph.output(VECTOR, Element::F32, &[Dimension::Named("batch_size"), Dimension::Fixed(hidden)]);
     }
 
