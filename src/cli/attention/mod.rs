@@ -53,40 +53,40 @@ pub struct Args {
     #[command(flatten)]
     inputs: InputArgs,
     /// What to show
-    #[arg(long, value_parser = choice::<Method>(METHODS), value_name = "METHOD", default_value = "attention")]
+    #[arg(long, value_parser = choice::<Method>(METHODS), value_name = "METHOD", default_value = "attention", help_heading = "Picture")]
     method: Method,
     /// How to show it [default: by the name of --output, else text]
-    #[arg(short, long, value_parser = choice::<Format>(FORMATS), value_name = "FORMAT")]
+    #[arg(short, long, value_parser = choice::<Format>(FORMATS), value_name = "FORMAT", help_heading = "Picture")]
     format: Option<Format>,
     /// The same as --format html
-    #[arg(long, conflicts_with = "format")]
+    #[arg(long, conflicts_with = "format", help_heading = "Picture")]
     html: bool,
     /// Write here instead of standard output; the file appears when it is complete
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", help_heading = "Picture")]
     output: Option<PathBuf>,
     /// Replace the output if it is there
-    #[arg(long)]
+    #[arg(long, help_heading = "Picture")]
     force: bool,
     /// Layers, from 0 as in transformers' `attentions`: `0,2-3` [default: all]
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", help_heading = "Picture")]
     layers: Option<NumberList>,
     /// Heads of each layer, from 0: `0,2-3` [default: all]
-    #[arg(long, value_name = "LIST")]
+    #[arg(long, value_name = "LIST", help_heading = "Picture")]
     heads: Option<NumberList>,
     /// Which window to look at, as `spanqa ask --why` numbers them [default: that of the answer]
     #[arg(long, value_name = "N", help_heading = "Windows")]
     window_number: Option<usize>,
     /// With --format safetensors: the type of attentions and hidden states
-    #[arg(long, value_parser = choice::<Numbers>(STORED), value_name = "TYPE", default_value = "f16")]
+    #[arg(long, value_parser = choice::<Numbers>(STORED), value_name = "TYPE", default_value = "f16", help_heading = "Picture")]
     store_as: Numbers,
     /// With --format safetensors: refuse to write a file larger than this; 10k, 5M and 1G are powers of 1024
-    #[arg(long, value_name = "BYTES", value_parser = size, default_value = "256M")]
+    #[arg(long, value_name = "BYTES", value_parser = size, default_value = "256M", help_heading = "Picture")]
     max_size: u64,
     /// Words to show for each word, with --format text
-    #[arg(long, value_name = "N", default_value_t = 6, value_parser = super::options::at_least_one)]
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = super::options::at_least_one, help_heading = "Picture")]
     most: usize,
     /// No remarks on standard error; errors are still said
-    #[arg(long)]
+    #[arg(long, help_heading = "Picture")]
     quiet: bool,
     #[command(flatten)]
     reader: ReaderArgs,
