@@ -98,7 +98,7 @@ enum Command {
     Tune(Box<tune::Args>),
     /// Fine-tune a model on questions with known answers
     Train(Box<train::Args>),
-    /// Write a model for other programs: transformers, ONNX Runtime, OpenVINO, transformers.js
+    /// Write a model for transformers, ONNX Runtime, transformers.js or llama.cpp
     Export(Box<export::Args>),
     /// List, fetch, inspect and check models
     Models(models::ModelsArgs),

@@ -72,7 +72,7 @@ pub enum ModelsCommand {
         #[arg(value_name = "MODEL", default_value = "builtin")]
         model: String,
     },
-    /// Write a model's weights in 8-bit form, the form of the built-in model; `spanqa export` writes whole models
+    /// Write a model's weights in 8-bit form; for whole models there is `spanqa export`
     Pack {
         /// A name, `owner/repo[@revision]`, or a folder
         #[arg(value_name = "MODEL")]
