@@ -44,7 +44,7 @@ impl Roots {
     }
 
     /// The real place of a file, if it may be read, or why it may not. A relative name is looked for below each root; a `file://` address is
-    /// taken as [`uri`] writes it.
+    /// taken as `uri` writes it.
     pub fn resolve(&self, path: &str) -> Result<PathBuf, String> {
         let asked = match path.strip_prefix("file://") {
             Some(address) => of_address(address),
