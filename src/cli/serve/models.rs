@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use spanqa::decode::{Decoding, ScoringRules};
 use spanqa::embed::Embedder;
+use spanqa::encoder::DeviceChoice;
 use spanqa::request::Options;
 use spanqa::rerank::{PairModel, Ranker};
 use spanqa::serve::{OpenRanker, Opened};
@@ -12,6 +13,9 @@ use spanqa::source::Resolved;
 
 use super::Args;
 use crate::cli::options::{DecodingArgs, ModelArgs, Read, ReaderArgs};
+
+/// Half as many as other commands take: larger batches gain little on a CPU, and whoever is in one waits for its last window.
+const CPU_BATCH_TOKENS: usize = 1024;
 
 const ALL_RULES: [ScoringRules; 4] =
     [ScoringRules::Joint, ScoringRules::Squad, ScoringRules::Hf, ScoringRules::Haystack];
@@ -45,6 +49,9 @@ impl Args {
             }
         };
         let reader = args.open(&resolved, self.quiet)?;
+        let tokens =
+            self.runtime.batch_tokens.or((reader.device() == DeviceChoice::Cpu).then_some(CPU_BATCH_TOKENS));
+        let reader = reader.with_batch_tokens(tokens);
         Ok(Opened { reader, ask: all, batch, pipeline })
     }
 
