@@ -35,6 +35,7 @@ mod signals;
 mod stages;
 mod stdout;
 mod suggest;
+mod target;
 mod terminal;
 mod train;
 mod tune;
