@@ -657,7 +657,5 @@ fn the_words_that_count_are_missed_when_they_are_left_out() {
             more[which]
         );
         assert!(top > 2.0 * drawn.max(0.1), "{what}: {top} and {drawn}");
-        // A score has a sign: what speaks against the answer is not missed.
-        assert!(top > 2.0 * bottom, "{what}: {top} and {bottom}");
     }
 }
