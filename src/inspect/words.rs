@@ -108,6 +108,9 @@ mod tests {
         let said: Vec<(&str, Range<usize>)> =
             words.iter().map(|word| (word.text.as_str(), word.tokens.clone())).collect();
         assert_eq!(said, [("[CLS]", 0..1), ("seas", 1..3), ("[SEP]", 3..4), ("th", 4..5), ("e", 5..6)]);
+        let met = |span| words.iter().map(|word| word.meets(span)).collect::<Vec<bool>>();
+        assert_eq!(met((2, 2)), [false, true, false, false, false]);
+        assert_eq!(met((3, 4)), [false, false, true, true, false]);
         let attention: Vec<f32> = (0..36).map(|at| if at % 7 == 0 { 0.5 } else { 0.1 }).collect();
         let by_word = by_word(&attention, &words);
         assert!(by_word.chunks(5).all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-6), "{by_word:?}");
