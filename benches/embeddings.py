@@ -143,7 +143,7 @@ def exported(folder, to, longest):
     # The limit of the tokens, where fastembed looks for it.
     settings = json.loads((to / "tokenizer_config.json").read_text())
     (to / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": longest, "max_length": longest}))
-    model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval().requires_grad_(False)
 
     class States(torch.nn.Module):
         def forward(self, *given):
