@@ -107,7 +107,7 @@ mod tests {
         let text = |middle: &str| format!("{}{middle}{}", "a".repeat(PIECE - 1), "b ".repeat(9));
         assert_eq!(cut(&text("a b"), 0), PIECE + 3);
         // Two spaces, a mark and no space at all are gone past.
-        assert_eq!(cut(&text("  , é b c"), 0), PIECE + 7);
+        assert_eq!(cut(&text("xb  , é b c"), 0), PIECE + 9);
         assert_eq!(cut(&"é".repeat(PIECE), 0), 2 * PIECE);
         assert_eq!(cut("a b", 0), 3);
     }
