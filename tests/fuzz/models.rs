@@ -162,8 +162,8 @@ fn config() {
 fn tokenizers() -> Vec<Vec<u8>> {
     let mut all: Vec<Value> = ["distilbert", "minilm", "roberta", "xlm-roberta"]
         .map(|family| {
-            let files = Folder::of(&format!("tiny/{family}")).files();
-            Tokenizer::from_files(&files).unwrap().to_json().unwrap()
+            let folder = Folder::of(&format!("tiny/{family}"));
+            Tokenizer::from_files(&folder.files()).unwrap().to_json().unwrap()
         })
         .into();
     let mut parts = all[1].clone();
