@@ -202,7 +202,8 @@ pub fn json(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
             }
             (Value::Array(items), 1) if !items.is_empty() => {
                 let item = one(random, items).clone();
-                let many = if random.below(10) == 0 { 5000 } else { 3 };
+                let small = nodes(&item) < 10 && item.as_str().is_none_or(|text| text.len() < 100);
+                let many = if small && random.below(10) == 0 { 5000 } else { 3 };
                 items.extend(vec![item; many]);
             }
             (place, _) => *place = change,

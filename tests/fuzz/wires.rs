@@ -159,6 +159,7 @@ fn mcp() {
             let _ = writer.join().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success() && !said.contains("panicked"), "{:?}: {said}", output.status);
+            assert!(!output.stdout.is_empty(), "the greeting is answered");
             for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                 serde_json::from_slice::<serde_json::Value>(line).expect("a line of JSON");
             }
