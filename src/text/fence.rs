@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::sentencepiece::check_charsmap;
 
 /// The largest file in bytes. That of XLM-R has 9 MB, the largest of any model some 35 MB.
-const LARGEST_FILE: usize = 128 << 20;
+const LARGEST_FILE: usize = 64 << 20;
 /// The longest entry of a vocabulary in bytes: the trie of a Unigram model is as deep, and is taken apart by recursion.
 pub(super) const LONGEST_PIECE: usize = 1024;
 /// The most added tokens.
