@@ -5,6 +5,13 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // What a tokenizer's file makes a library do is told once, as an error.
+        if !spanqa::text::panics_become_errors() {
+            tell(panic);
+        }
+    }));
     match cli::run(cli::parse()) {
         Ok(outcome) => outcome.into(),
         Err(error) if cli::is_broken_pipe(&error) => ExitCode::SUCCESS,

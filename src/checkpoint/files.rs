@@ -9,8 +9,9 @@ use super::parts::NESTED;
 use crate::checkpoint::error::{Error, Result};
 use crate::fs::{self, read_regular};
 
-/// Bytes of the largest file that is read as a whole. The largest vocabularies are a tenth of it; weights are mapped.
-const LARGEST: u64 = 512 << 20;
+/// Bytes of the largest file that is read as a whole: JSON takes ten times as much when it is taken apart. The largest tokenizers are half of it;
+/// weights are mapped.
+const LARGEST: u64 = 64 << 20;
 
 /// The files of one model and the revision they belong to. The model and tokenizer loaders take this and nothing else.
 #[derive(Debug, Clone)]

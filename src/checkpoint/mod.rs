@@ -1,11 +1,13 @@
 //! What a model is on disk: its files, what config.json says, what tensors are called, and their numbers.
 
+mod archive;
 pub mod config;
 pub mod error;
 pub mod files;
 pub mod identity;
 pub mod names;
 pub mod parts;
+mod pickle;
 pub mod quantised;
 pub(crate) mod store;
 pub mod weights;

@@ -6,18 +6,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use candle_core::pickle::PthTensors;
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
+use super::archive::Archive;
+use super::pickle;
 use crate::checkpoint::error::{Error, Result};
 use crate::checkpoint::{FileBytes, ModelFile, ModelFiles};
 
 /// The suffix of the tensor that holds the quantisation scales of an 8-bit one.
 pub(crate) const SCALE_SUFFIX: &str = ".scale";
+/// The longest header of a safetensors file, in bytes. The largest models have a thousand tensors, of some 100 bytes each.
+const LONGEST_HEADER: u64 = 10 << 20;
 
 /// All tensors of one checkpoint.
 pub struct Weights {
@@ -25,17 +27,10 @@ pub struct Weights {
     tensors: BTreeMap<String, Stored>,
 }
 
-enum Shard {
-    Safetensors { file: ModelFile, bytes: Arc<FileBytes> },
-    Pickle { file: ModelFile, tensors: PthTensors },
-}
-
-impl Shard {
-    fn file(&self) -> &ModelFile {
-        match self {
-            Shard::Safetensors { file, .. } | Shard::Pickle { file, .. } => file,
-        }
-    }
+/// A file with some of the tensors.
+struct Shard {
+    file: ModelFile,
+    bytes: Arc<FileBytes>,
 }
 
 struct Stored {
@@ -44,26 +39,18 @@ struct Stored {
     place: Place,
 }
 
-impl Stored {
-    fn kind(&self) -> Kind {
-        match self.place {
-            Place::Bytes { kind, .. } => kind,
-            // Widened when it is unpacked.
-            Place::Archive => Kind::F32,
-        }
-    }
-}
-
-enum Place {
-    /// Bytes of a mapped file.
-    Bytes { kind: Kind, range: Range<usize> },
-    /// To be unpacked from an archive.
-    Archive,
+/// Where the numbers of a tensor lie in its file.
+struct Place {
+    kind: Kind,
+    range: Range<usize>,
+    /// How far apart neighbours in a row and rows are, where they are not one after the other.
+    strides: Option<[usize; 2]>,
 }
 
 /// How numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    F64,
     F32,
     F16,
     Bf16,
@@ -73,6 +60,7 @@ enum Kind {
 impl Kind {
     fn of(dtype: Dtype) -> Option<Self> {
         match dtype {
+            Dtype::F64 => Some(Kind::F64),
             Dtype::F32 => Some(Kind::F32),
             Dtype::F16 => Some(Kind::F16),
             Dtype::BF16 => Some(Kind::Bf16),
@@ -81,8 +69,20 @@ impl Kind {
         }
     }
 
+    /// The same for the storages of PyTorch.
+    fn of_storage(class: &str) -> Option<Self> {
+        match class {
+            "DoubleStorage" => Some(Kind::F64),
+            "FloatStorage" => Some(Kind::F32),
+            "HalfStorage" => Some(Kind::F16),
+            "BFloat16Storage" => Some(Kind::Bf16),
+            _ => None,
+        }
+    }
+
     fn size(self) -> usize {
         match self {
+            Kind::F64 => 8,
             Kind::F32 => 4,
             Kind::F16 | Kind::Bf16 => 2,
             Kind::I8 => 1,
@@ -92,6 +92,11 @@ impl Kind {
     /// Widens stored numbers and hands each to `put` with its place; `bytes` and `out` hold equally many.
     fn widen(self, bytes: &[u8], scale: f32, out: &mut [f32], put: impl Fn(&mut f32, f32)) {
         match self {
+            Kind::F64 => {
+                for (value, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+                    put(value, f64::from_le_bytes(*bytes) as f32);
+                }
+            }
             Kind::F32 => {
                 for (value, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
                     put(value, f32::from_le_bytes(*bytes));
@@ -141,6 +146,12 @@ impl Weights {
 
     fn add_safetensors(&mut self, file: ModelFile) -> Result<()> {
         let bytes = file.map()?;
+        let length = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+        if length > LONGEST_HEADER && length < bytes.len() as u64 {
+            return Err(file.bad(format!(
+                "its safetensors header has {length} bytes; {LONGEST_HEADER} are the most that are read"
+            )));
+        }
         let (header, metadata) = SafeTensors::read_metadata(&bytes)
             .map_err(|error| file.bad(format!("its safetensors header does not describe it: {error}")))?;
         let data = header + size_of::<u64>();
@@ -150,35 +161,35 @@ impl Weights {
             let stored = Stored {
                 shard: self.shards.len(),
                 shape: info.shape.clone(),
-                place: Place::Bytes { kind, range },
+                place: Place { kind, range, strides: None },
             };
             self.tensors.insert(name, stored);
         }
-        self.shards.push(Shard::Safetensors { file, bytes: Arc::new(bytes) });
+        self.shards.push(Shard { file, bytes: Arc::new(bytes) });
         Ok(())
     }
 
     fn add_pickle(&mut self, file: ModelFile) -> Result<()> {
-        let Some(path) = file.path() else {
-            return Err(file.bad("a built-in model must be in safetensors form"));
-        };
-        let size = file.size()?;
-        // The pickle reader builds a description of the data and executes nothing, but it may panic on a stream that
-        // no torch.save wrote.
-        let tensors = catch_unwind(AssertUnwindSafe(|| PthTensors::new(path, None)))
-            .map_err(|_| file.bad("it is not what torch.save writes"))?
-            .map_err(|error| file.bad(format!("it cannot be read as a PyTorch state dictionary: {error}")))?;
-        for (name, info) in tensors.tensor_infos() {
-            let elements = info.layout.shape().dims().iter().try_fold(1usize, |n, &dim| n.checked_mul(dim));
-            let bytes = elements.and_then(|n| n.checked_mul(info.dtype.size_in_bytes()));
-            if bytes.is_none_or(|bytes| bytes as u64 > size) {
-                return Err(file.bad(format!("{name} claims to be larger than the file")));
-            }
-            let shape = info.layout.shape().dims().to_vec();
-            self.tensors
-                .insert(name.clone(), Stored { shard: self.shards.len(), shape, place: Place::Archive });
+        let bytes = file.map()?;
+        let bad = |reason| file.bad(reason);
+        let archive = Archive::read(&bytes).map_err(bad)?;
+        let (folder, range) =
+            archive.ending_in("/data.pkl").ok_or_else(|| file.bad("its archive has no state dictionary"))?;
+        let order = archive.get(&format!("{folder}/byteorder")).and_then(|range| bytes.get(range));
+        if order.is_some_and(|order| order != b"little") {
+            return Err(file.bad("its numbers are big-endian; save it as safetensors"));
         }
-        self.shards.push(Shard::Pickle { file, tensors });
+        let tensors = pickle::tensors(bytes.get(range).unwrap_or_default()).map_err(bad)?;
+        for tensor in tensors {
+            let Some(kind) = Kind::of_storage(tensor.class) else { continue };
+            let storage = archive
+                .get(&format!("{folder}/data/{}", tensor.storage))
+                .ok_or_else(|| file.bad(format!("the numbers of {} are not in its archive", tensor.name)))?;
+            let place = placed(&tensor, kind, storage).map_err(bad)?;
+            let stored = Stored { shard: self.shards.len(), shape: tensor.shape, place };
+            self.tensors.insert(tensor.name.to_owned(), stored);
+        }
+        self.shards.push(Shard { file, bytes: Arc::new(bytes) });
         Ok(())
     }
 
@@ -189,18 +200,14 @@ impl Weights {
 
     /// Whether matrices are stored as 8-bit integers, as `spanqa models pack` leaves them.
     pub fn are_quantised(&self) -> bool {
-        self.tensors.values().any(|stored| stored.kind() == Kind::I8)
+        self.tensors.values().any(|stored| stored.place.kind == Kind::I8)
     }
 
     /// The bytes of a tensor that is stored as 8-bit integers; `None` for any other.
     pub(crate) fn codes(&self, name: &str) -> Option<&[u8]> {
         let stored = self.tensors.get(name)?;
-        match (&stored.place, &self.shards[stored.shard]) {
-            (Place::Bytes { kind: Kind::I8, range }, Shard::Safetensors { bytes, .. }) => {
-                Some(&bytes[range.clone()])
-            }
-            _ => None,
-        }
+        let Place { kind, range, .. } = &stored.place;
+        (*kind == Kind::I8).then(|| &self.shards[stored.shard].bytes[range.clone()])
     }
 
     /// The shape of a tensor.
@@ -273,7 +280,7 @@ impl Weights {
         let stored = self.tensors.get(name).ok_or_else(|| self.missing(name))?;
         if stored.shape != expected {
             return Err(Error::WrongShape {
-                file: self.shards[stored.shard].file().label(),
+                file: self.shards[stored.shard].file.label(),
                 tensor: name.into(),
                 expected: expected.into(),
                 found: stored.shape.as_slice().into(),
@@ -284,11 +291,13 @@ impl Weights {
 
     fn rows(&self, name: &str, rows: usize, columns: usize) -> Result<Rows> {
         let stored = &self.tensors[name];
-        let (kind, data) = match (&stored.place, &self.shards[stored.shard]) {
-            (Place::Bytes { kind, range }, Shard::Safetensors { bytes, .. }) => {
-                (*kind, RowData::Mapped { bytes: Arc::clone(bytes), range: range.clone() })
+        let Place { kind, ref range, strides } = stored.place;
+        let bytes = &self.shards[stored.shard].bytes;
+        let (kind, data) = match strides {
+            None => (kind, RowData::Mapped { bytes: Arc::clone(bytes), range: range.clone() }),
+            Some(strides) => {
+                (Kind::F32, RowData::Owned(gathered(&bytes[range.clone()], kind, [rows, columns], strides)))
             }
-            (_, shard) => (Kind::F32, RowData::Owned(unpack(shard, name)?)),
         };
         let scale = if kind == Kind::I8 { self.scales(name, rows)? } else { Vec::new() };
         Ok(Rows { data, kind, columns, rows, scale })
@@ -297,8 +306,8 @@ impl Weights {
     /// The quantisation scales of a tensor of 8-bit integers. They are numbers themselves: scales of scales could go on for ever.
     pub(crate) fn scales(&self, name: &str, rows: usize) -> Result<Vec<f32>> {
         let scales = format!("{name}{SCALE_SUFFIX}");
-        if let Some(stored) = self.tensors.get(&scales).filter(|stored| stored.kind() == Kind::I8) {
-            let file = self.shards[stored.shard].file();
+        if let Some(stored) = self.tensors.get(&scales).filter(|stored| stored.place.kind == Kind::I8) {
+            let file = &self.shards[stored.shard].file;
             return Err(file.bad(format!("{scales} holds 8-bit integers, expected f32, f16 or bf16")));
         }
         self.read(&[scales], &[rows])
@@ -310,7 +319,7 @@ impl Weights {
 
     /// How messages call the file.
     pub(crate) fn label(&self) -> String {
-        self.shards.first().map(|shard| shard.file().label()).unwrap_or_default()
+        self.shards.first().map(|shard| shard.file.label()).unwrap_or_default()
     }
 }
 
@@ -326,24 +335,57 @@ fn shards(files: &ModelFiles, index: &ModelFile) -> Result<Vec<ModelFile>> {
     names.into_iter().map(|name| files.require(name).cloned()).collect()
 }
 
-/// Unpacks one tensor of a PyTorch archive.
-fn unpack(shard: &Shard, name: &str) -> Result<Vec<f32>> {
-    let Shard::Pickle { file, tensors } = shard else { return Ok(Vec::new()) };
-    let offset = tensors.tensor_infos().get(name).map_or(0, |info| info.layout.start_offset());
-    if offset > 0 {
-        return Err(file.bad(format!(
-            "{name} is a view into another tensor; save it with .contiguous() or as safetensors"
-        )));
+/// Where a tensor of a PyTorch archive lies. It may be a part of its storage, and one of two dimensions may be transposed.
+fn placed(tensor: &pickle::Tensor, kind: Kind, storage: Range<usize>) -> Result<Place, String> {
+    let pickle::Tensor { name, offset, shape, strides, .. } = tensor;
+    let in_bytes = |numbers: usize| numbers.checked_mul(kind.size());
+    let elements = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+    // One after the last number, counted from the first.
+    let last = match elements {
+        Some(0) => Some(0),
+        _ => shape.iter().zip(strides).try_fold(1usize, |sum, (size, stride)| {
+            sum.checked_add(size.saturating_sub(1).checked_mul(*stride)?)
+        }),
+    };
+    let start = in_bytes(*offset).and_then(|offset| storage.start.checked_add(offset));
+    let end = |numbers: Option<usize>| start?.checked_add(in_bytes(numbers?)?);
+    let inside = |end: Option<usize>| end.is_some_and(|end| end <= storage.end);
+    let (Some(start), Some(last_end)) = (start, end(last)) else {
+        return Err(format!("{name} claims to be larger than the file"));
+    };
+    // Numbers that are read many times, as a stride of zero makes them, count as often as they are read.
+    if !inside(end(elements)) || !inside(Some(last_end)) {
+        return Err(format!("{name} claims to be larger than the file"));
     }
-    let numbers = catch_unwind(AssertUnwindSafe(|| -> candle_core::Result<Option<Vec<f32>>> {
-        let Some(tensor) = tensors.get(name)? else { return Ok(None) };
-        tensor.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1().map(Some)
-    }));
-    match numbers {
-        Ok(Ok(Some(numbers))) => Ok(numbers),
-        Ok(Ok(None)) | Err(_) => Err(file.bad(format!("{name} cannot be unpacked"))),
-        Ok(Err(error)) => Err(file.bad(format!("{name} cannot be unpacked: {error}"))),
+    let mut step = 1usize;
+    let in_order = shape.iter().zip(strides).rev().all(|(size, stride)| {
+        let expected = step;
+        step = expected.wrapping_mul(*size);
+        *size == 1 || *stride == expected
+    });
+    let strides = match strides[..] {
+        _ if in_order => None,
+        [rows, columns] => Some([rows, columns]),
+        _ => {
+            return Err(format!(
+                "{name} is a view into another tensor; save it with .contiguous() or as safetensors"
+            ));
+        }
+    };
+    Ok(Place { kind, range: start..last_end, strides })
+}
+
+/// The numbers of a table that does not lie in the order of its rows.
+fn gathered(bytes: &[u8], kind: Kind, [rows, columns]: [usize; 2], strides: [usize; 2]) -> Vec<f32> {
+    let mut numbers = vec![0.0; rows * columns];
+    for row in 0..rows {
+        for column in 0..columns {
+            let at = (row * strides[0] + column * strides[1]) * kind.size();
+            let number = &mut numbers[row * columns + column..][..1];
+            kind.widen(&bytes[at..at + kind.size()], 1.0, number, |place, number| *place = number);
+        }
     }
+    numbers
 }
 
 /// A two-dimensional tensor whose rows are widened when they are looked up.
@@ -408,5 +450,55 @@ impl Rows {
             self.copy_row(row, out);
         }
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(offset: usize, shape: &[usize], strides: &[usize]) -> pickle::Tensor<'static> {
+        let (shape, strides) = (shape.to_vec(), strides.to_vec());
+        pickle::Tensor { name: "w", class: "FloatStorage", storage: "0", offset, shape, strides }
+    }
+
+    /// In a storage of six numbers at the bytes 100 to 124.
+    fn place(offset: usize, shape: &[usize], strides: &[usize]) -> Result<(Range<usize>, bool), String> {
+        let place = placed(&tensor(offset, shape, strides), Kind::F32, 100..124)?;
+        Ok((place.range, place.strides.is_none()))
+    }
+
+    #[test]
+    fn a_tensor_lies_inside_its_storage() {
+        assert_eq!(place(0, &[2, 3], &[3, 1]), Ok((100..124, true)));
+        assert_eq!(place(2, &[4], &[1]), Ok((108..124, true)));
+        assert_eq!(place(0, &[3, 2], &[1, 3]), Ok((100..124, false)));
+        assert_eq!(place(1, &[2, 2], &[3, 1]), Ok((104..124, false)), "columns of a table");
+        assert_eq!(
+            place(0, &[1, 6], &[77, 1]),
+            Ok((100..124, true)),
+            "the stride of a single row says nothing"
+        );
+        assert_eq!(place(6, &[0, 5], &[5, 1]), Ok((124..124, true)));
+        for (offset, shape, strides) in [
+            (1, &[2, 3][..], &[3, 1][..]),
+            (0, &[7], &[1]),
+            (7, &[0], &[1]),
+            (0, &[2, 2], &[5, 1]),
+            (0, &[1000, 1000], &[0, 0]),
+            (usize::MAX, &[1], &[1]),
+            (0, &[usize::MAX, 2], &[1, 1]),
+            (0, &[2, 2], &[usize::MAX, usize::MAX]),
+            (0, &[6], &[2]),
+        ] {
+            assert!(place(offset, shape, strides).unwrap_err().contains("larger than the file"), "{shape:?}");
+        }
+        assert!(place(0, &[3], &[2]).unwrap_err().contains(".contiguous()"));
+    }
+
+    #[test]
+    fn a_transposed_table_is_read_by_its_rows() {
+        let bytes: Vec<u8> = (0..6).flat_map(|number| f64::from(number).to_le_bytes()).collect();
+        assert_eq!(gathered(&bytes, Kind::F64, [3, 2], [1, 3]), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
     }
 }

@@ -152,7 +152,8 @@ impl FileSet {
 
 /// An error of `tempfile` without the name of the hidden folder, which nobody has to know.
 fn unnamed(error: io::Error) -> io::Error {
-    error.kind().into()
+    let text = error.to_string();
+    io::Error::new(error.kind(), text.split(" at path ").next().unwrap_or_default())
 }
 
 fn same(one: &Path, two: &Path) -> io::Result<bool> {

@@ -1,5 +1,6 @@
 //! A pipeline of the `tokenizers` crate as the rest of this folder sees it: whatever its parts are, and never panicking.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
@@ -70,11 +71,24 @@ where
     }
 }
 
+thread_local! {
+    /// Whether this thread is inside of [`guarded`].
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a panic of this thread would be caught and told as an error of a tokenizer. A program's panic hook can stay silent then.
+pub fn panics_become_errors() -> bool {
+    GUARDED.get()
+}
+
 /// Runs code of the `tokenizers` crate, which indexes by numbers it has read from a file without a check: a malformed
 /// tokenizer.json can make it panic when it is read and when it is used. Its values are not used after a panic, or
 /// are caches that it only ever adds whole entries to.
 pub(super) fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(call)) {
+    let before = GUARDED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(call));
+    GUARDED.set(before);
+    match result {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(panic) => {
             let message = panic
@@ -112,5 +126,7 @@ pub(super) mod tests {
         let list = [0u8; 2];
         let reason = guarded(|| Ok(list[std::hint::black_box(7)])).unwrap_err();
         assert!(reason.contains("index out of bounds"), "{reason}");
+        assert!(!panics_become_errors(), "it is over");
+        assert!(guarded(|| Ok(panics_become_errors())).unwrap());
     }
 }

@@ -6,14 +6,14 @@ use tokenizers::models::unigram::Unigram;
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::processors::PostProcessorWrapper;
-use tokenizers::{AddedToken, Model, Tokenizer};
+use tokenizers::{AddedToken, Model, NormalizedString, Normalizer, Tokenizer};
 
-use super::PairTemplate;
 use super::engine::{Engine, Parts, guarded};
 use super::long::InPieces;
 use super::plain::Plain;
-use super::sentencepiece::fence;
+use super::sentencepiece::unmatchable;
 use super::wordpiece::{CONTINUING, LONGEST_WORD, WordPiece};
+use super::{PairTemplate, fence};
 use crate::checkpoint::ModelFile;
 use crate::text::error::Result;
 
@@ -21,10 +21,14 @@ use crate::text::error::Result;
 /// and special tokens that are recognised in text.
 pub(super) fn build(file: &ModelFile) -> Result<Parts> {
     let bytes = file.map()?;
+    fence::check(&bytes).map_err(|reason| file.bad(reason))?;
     let mut tokenizer = guarded(|| Tokenizer::from_bytes(&bytes[..])).map_err(|reason| file.bad(reason))?;
     tokenizer.with_padding(None);
     guarded(|| tokenizer.with_truncation(None).map(|_| ())).map_err(|reason| file.bad(reason))?;
     tokenizer.set_encode_special_tokens(true);
+    if let Some(token) = guarded(|| empty_token(&tokenizer)).map_err(|reason| file.bad(reason))? {
+        return Err(file.bad(format!("its normaliser makes nothing of the added token {token:?}")).into());
+    }
 
     // Tokens that the template uses are special, whatever their flag says.
     if let Ok(Ok(template)) =
@@ -68,7 +72,7 @@ pub(super) fn build(file: &ModelFile) -> Result<Parts> {
         // special tokens is not the only way for text to become one.
         ModelWrapper::Unigram(unigram) if unigram.iter().any(|(piece, _)| names.contains(piece)) => {
             let pieces = unigram.iter().map(|(piece, score)| {
-                let piece = if names.contains(piece) { fence(piece) } else { piece.clone() };
+                let piece = if names.contains(piece) { unmatchable(piece) } else { piece.clone() };
                 (piece, *score)
             });
             let unknown = unknown.map(|id| id as usize);
@@ -147,6 +151,20 @@ fn cuts_at_spaces(tokenizer: &Tokenizer) -> bool {
         _ => false,
     };
     harmless && cuts
+}
+
+/// An added token of which nothing is left when it is normalised: nothing is found everywhere.
+fn empty_token(tokenizer: &Tokenizer) -> tokenizers::Result<Option<String>> {
+    for token in tokenizer.get_added_tokens_decoder().into_values() {
+        let mut text = NormalizedString::from(token.content.as_str());
+        if let Some(normalizer) = tokenizer.get_normalizer().filter(|_| token.normalized) {
+            normalizer.normalize(&mut text)?;
+        }
+        if text.get().is_empty() {
+            return Ok(Some(token.content));
+        }
+    }
+    Ok(None)
 }
 
 /// The id of the token that the model falls back on when it knows nothing. Without it, encoding fails at some text.

@@ -2,6 +2,7 @@
 
 mod engine;
 pub mod error;
+mod fence;
 mod json;
 mod legacy;
 mod long;
@@ -18,6 +19,7 @@ mod wordpiece;
 /// About how many bytes of text are a token, in most languages: for estimates.
 pub const BYTES_PER_TOKEN: usize = 4;
 
+pub use engine::panics_become_errors;
 pub use error::{Error, Result};
 pub use template::{PairTemplate, SingleTemplate};
 pub use tokenizer::{Tokenizer, TokenizerOrigin, Tokens};

@@ -11,6 +11,7 @@ use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
 use tokenizers::processors::roberta::RobertaProcessing;
 
 use super::engine::{Parts, guarded};
+use super::fence::{LONGEST_PIECE, at_most, growth_at_most};
 use super::legacy::Settings;
 use super::long::InPieces;
 use crate::checkpoint::ModelFile;
@@ -44,13 +45,13 @@ pub(super) fn xlm_roberta(file: &ModelFile, settings: &Settings) -> Result<Parts
 
     let [begin, pad, end, unknown, mask] = settings.special.xlm_roberta();
     let mut pieces = Vec::with_capacity(model.pieces.len() + 2);
-    pieces.extend([begin, pad, end, unknown].map(|name| (fence(name), 0.0)));
+    pieces.extend([begin, pad, end, unknown].map(|name| (unmatchable(name), 0.0)));
     pieces.extend(model.pieces[OWN_SPECIALS..].iter().map(|piece| {
-        let text = if piece.matches_text() { piece.text.to_owned() } else { fence(piece.text) };
+        let text = if piece.matches_text() { piece.text.to_owned() } else { unmatchable(piece.text) };
         (text, f64::from(piece.score))
     }));
     let last = pieces.len() as u32;
-    pieces.push((fence(mask), 0.0));
+    pieces.push((unmatchable(mask), 0.0));
     let names = [(0, begin), (1, pad), (2, end), (3, unknown), (last, mask)]
         .map(|(id, name)| (id, name.to_owned()))
         .to_vec();
@@ -59,7 +60,7 @@ pub(super) fn xlm_roberta(file: &ModelFile, settings: &Settings) -> Result<Parts
     let normalizer = match model.charsmap {
         [] => None,
         charsmap => {
-            check_charsmap(charsmap).map_err(|reason| file.bad(reason))?;
+            check_charsmap(charsmap).and_then(growth_at_most).map_err(|reason| file.bad(reason))?;
             Some(Precompiled::from(charsmap).map_err(|error| file.bad(error.to_string()))?)
         }
     };
@@ -98,7 +99,7 @@ pub(super) fn xlm_roberta(file: &ModelFile, settings: &Settings) -> Result<Parts
 ///
 /// Unigram vocabularies hold their special tokens as pieces of score 0, the best there is. Unless they are made
 /// unmatchable, `</s>` in a document is the end of the document; SentencePiece itself never matches them.
-pub(super) fn fence(piece: &str) -> String {
+pub(super) fn unmatchable(piece: &str) -> String {
     format!(" {piece}")
 }
 
@@ -143,6 +144,7 @@ impl<'a> Piece<'a> {
         if piece.text.is_empty() {
             return Err("a piece is empty".into());
         }
+        at_most("bytes in a piece", piece.text.len(), LONGEST_PIECE)?;
         if !piece.score.is_finite() {
             return Err(format!("the score of `{}` is not a number", piece.text));
         }
@@ -279,8 +281,9 @@ impl<'a> Fields<'a> {
 /// looking, and would panic in the middle of somebody's text.
 ///
 /// The map is the length of a trie in bytes, the trie as a double array of 32-bit units, and the replacements, each
-/// ended by a zero byte, which the trie's leaves point at.
-fn check_charsmap(charsmap: &[u8]) -> Result<(), String> {
+/// ended by a zero byte, which the trie's leaves point at. Returns the length of the longest of these, by which a text of single
+/// bytes could grow.
+pub(super) fn check_charsmap(charsmap: &[u8]) -> Result<usize, String> {
     let broken = || "its character map is broken".to_owned();
     let (length, rest) = charsmap.split_first_chunk::<4>().ok_or_else(broken)?;
     let length = u32::from_le_bytes(*length) as usize;
@@ -319,7 +322,7 @@ fn check_charsmap(charsmap: &[u8]) -> Result<(), String> {
             waiting.push(next);
         }
     }
-    Ok(())
+    Ok(replacements.split('\0').map(str::len).max().unwrap_or(0).max(1))
 }
 
 #[cfg(test)]
@@ -356,6 +359,13 @@ mod tests {
         assert!(Piece::read(&[0x15, 0, 0, 0, 0]).is_err());
         assert!(Piece::read(&[0x0a, 0x01, b'x', 0x15, 0, 0, 0xc0, 0x7f]).is_err());
         assert!(Piece::read(&[0x0a, 0x01, b'x', 0x10, 1]).is_err());
+        // The trie of pieces is as deep as the longest is long.
+        let piece = |length: usize| {
+            let size = [(length & 0x7f) as u8 | 0x80, (length >> 7) as u8];
+            Piece::read(&[&[0x0a][..], &size, &vec![b'x'; length]].concat()).map(|_| ())
+        };
+        assert_eq!(piece(LONGEST_PIECE), Ok(()));
+        assert!(piece(LONGEST_PIECE + 1).is_err());
     }
 
     #[test]
@@ -366,7 +376,7 @@ mod tests {
         // One block of units whose root stays in the block: an empty map.
         let mut map = 1024u32.to_le_bytes().to_vec();
         map.resize(4 + 1024, 0);
-        assert_eq!(check_charsmap(&map), Ok(()));
+        assert_eq!(check_charsmap(&map), Ok(1));
         // A root that leads to a second block, which is not there.
         map[4..8].copy_from_slice(&(256u32 << 10).to_le_bytes());
         assert!(check_charsmap(&map).is_err());
@@ -379,6 +389,6 @@ mod tests {
         map[leaf..leaf + 4].copy_from_slice(&9u32.to_le_bytes());
         assert!(check_charsmap(&map).is_err());
         map.extend(b"xxxxxxxxy\0");
-        assert_eq!(check_charsmap(&map), Ok(()));
+        assert_eq!(check_charsmap(&map), Ok(9));
     }
 }

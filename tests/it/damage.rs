@@ -185,6 +185,80 @@ fn damaged_pytorch_files_are_refused() {
     }
 }
 
+/// The header of a million tensors, and a pickle of as many opening brackets: refused before anything is laid out.
+#[test]
+fn weights_with_endless_descriptions_are_refused_at_once() {
+    let folder = tiny_model();
+    let path = folder.path().join("model.safetensors");
+    let entries: Vec<String> = (0..200_000)
+        .map(|index| format!("\"t{index}\":{{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}"))
+        .collect();
+    let header = format!("{{{}}}", entries.join(","));
+    std::fs::write(&path, [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat()).unwrap();
+    ask(folder.path()).fails_with("10485760 are the most that are read");
+
+    std::fs::remove_file(&path).unwrap();
+    let path = folder.path().join("pytorch_model.bin");
+    let mut bytes = std::fs::read(fixture("tiny/variants/bin/pytorch_model.bin")).unwrap();
+    // Its first entry is the pickle: the dictionary becomes tuples in tuples.
+    let start = bytes.windows(2).position(|two| two == b"\x80\x02").unwrap();
+    bytes[start + 2] = b')';
+    bytes[start + 3..start + 4000].fill(0x85);
+    bytes[start + 4000] = b'.';
+    std::fs::write(&path, bytes).unwrap();
+    ask(folder.path()).fails_with("no state dictionary");
+}
+
+/// What a tokenizer.json made the `tokenizers` crate do: panics, gigabytes, minutes, a stack without end. One message each.
+#[test]
+fn hostile_tokenizers_are_refused() {
+    use spanqa::checkpoint::ModelFiles;
+    use spanqa::text::Tokenizer;
+    let tiny = Tokenizer::from_files(&ModelFiles::from_dir(&fixture("tiny/minilm")).unwrap()).unwrap();
+    let whole = tiny.to_json().unwrap();
+    let with = |edit: &dyn Fn(&mut Value)| {
+        let mut json = whole.clone();
+        edit(&mut json);
+        let folder = tiny_model();
+        std::fs::remove_file(folder.path().join("vocab.txt")).unwrap();
+        std::fs::write(folder.path().join("tokenizer.json"), json.to_string()).unwrap();
+        ask(folder.path())
+    };
+    assert_eq!(with(&|_| {}).code, Some(1), "the tokenizer itself works");
+    let doubling = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
+    // 2 GiB of units that are not there.
+    let garbage = json!({"type": "Precompiled", "precompiled_charsmap": "////f0FBQUE="});
+    with(&|json| json["normalizer"] = garbage.clone()).fails_with("character map is broken");
+    with(&|json| json["normalizer"] = json!({"type": "Sequence", "normalizers": vec![doubling.clone(); 30]}))
+        .fails_with("times as long");
+    with(&|json| json["normalizer"] = json!({"type": "Prepend", "prepend": "a".repeat(10_000_000)}))
+        .fails_with("times as long");
+    with(&|json| json["model"]["max_input_chars_per_word"] = json!(1_000_000_000))
+        .fails_with("max_input_chars_per_word");
+    let pieces = json!([["<unk>", 0.0], ["a", -1.0], ["x".repeat(200_000), -2.0]]);
+    with(&|json| json["model"] = json!({"type": "Unigram", "unk_id": 0, "vocab": pieces}))
+        .fails_with("200000");
+    with(&|json| {
+        json["post_processor"] = json!({
+            "type": "TemplateProcessing", "special_tokens": {},
+            "single": [{"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"SpecialToken": {"id": "[X]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        });
+    })
+    .fails_with("uses `[X]` and does not say");
+    with(&|json| {
+        let nothing = json!({
+            "id": 117, "content": "\u{200d}", "normalized": true, "special": false,
+            "single_word": false, "lstrip": false, "rstrip": false,
+        });
+        json["added_tokens"].as_array_mut().unwrap().push(nothing);
+    })
+    .fails_with("makes nothing of the added token");
+    // What cannot be seen beforehand: a pre-tokenizer that cuts pieces of no length panics, and is told once.
+    with(&|json| json["pre_tokenizer"] = json!({"type": "FixedLength", "length": 0}))
+        .fails_with("the tokenizers library cannot work with it");
+}
+
 #[test]
 fn incomplete_models_say_what_is_missing() {
     for (missing, said) in [

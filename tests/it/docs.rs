@@ -23,7 +23,7 @@ const NOT_RUN: usize = 19;
 
 /// Options of other programs that the pages name.
 const FOREIGN: &[&str] =
-    &["--features", "--release", "--all-targets", "--nocapture", "--ignored", "--timings"];
+    &["--features", "--release", "--all-targets", "--nocapture", "--locked", "--ignored", "--timings"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -6,11 +6,14 @@ mod chat;
 mod damage;
 mod datasets;
 mod decode;
+mod dependencies;
 #[cfg(unix)]
 mod docs;
 mod embed;
 mod eval;
 mod export;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod faults;
 mod files;
 mod formats;
 #[cfg(feature = "cuda")]

@@ -98,3 +98,36 @@ fn uses_are_found() {
     let code = "use crate::a::B;\n// crate::no\nuse crate::{b, c::{D, e}, Error};\nfn f() -> crate::f::G {}\n#[cfg(test)]\nmod tests {\nuse crate::z;";
     assert_eq!(uses(code).into_iter().collect::<Vec<_>>(), ["a", "b", "c", "f"]);
 }
+
+/// The tests below a folder, as pages name them: the module and the function.
+fn tests_below(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            tests_below(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let module = match name(&path) {
+                stem if ["mod", "tests", "main"].contains(&stem.as_str()) => name(folder),
+                stem => stem,
+            };
+            let code = std::fs::read_to_string(&path).unwrap();
+            for after in code.split("#[test]").skip(1) {
+                let test = after.split("fn ").nth(1).and_then(|rest| rest.split('(').next());
+                found.extend(test.map(|test| format!("{module}::{test}")));
+            }
+        }
+    }
+}
+
+/// What docs/reliability.md promises is shown by tests that are there.
+#[test]
+fn reliability_names_tests_that_exist() {
+    let mut tests = BTreeSet::new();
+    ["src", "tests"].iter().for_each(|folder| tests_below(&root().join(folder), &mut tests));
+    let page = std::fs::read_to_string(root().join("docs/reliability.md")).unwrap();
+    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|name| name.contains("::")).collect();
+    assert!(named.len() > 60, "{named:?}");
+    let missing: Vec<&&str> = named.iter().filter(|name| !tests.contains(**name)).collect();
+    assert!(missing.is_empty(), "docs/reliability.md names tests that are not there: {missing:?}");
+}

@@ -353,7 +353,7 @@ fn broken_files_are_named_with_a_reason() {
         (&[("sentencepiece.bpe.model", "hello")], "sentencepiece"),
         (&[("sentencepiece.bpe.model", "")], "<unk>"),
         (&[("tokenizer.json", "")], "tokenizer.json"),
-        (&[("tokenizer.json", "{}")], "Model"),
+        (&[("tokenizer.json", "{}")], "model"),
     ];
     for (contents, reason) in cases {
         let error = refuse(contents);

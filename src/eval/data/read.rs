@@ -1,7 +1,7 @@
 //! Reads data sets: one JSON document, or one object per line.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
@@ -56,7 +56,15 @@ impl From<Error> for Failure {
 }
 
 fn read(name: &str, mut source: impl BufRead, options: Options) -> Result<Dataset, Failure> {
-    if source.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
+    let packed = loop {
+        match source.fill_buf() {
+            Ok(bytes) => break bytes.starts_with(&[0x1f, 0x8b]),
+            // A signal came first. Every other way to read goes on by itself.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    };
+    if packed {
         let plain = BufReader::with_capacity(1 << 16, MultiGzDecoder::new(source));
         return lines(name, plain, options);
     }
