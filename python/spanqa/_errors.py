@@ -29,4 +29,4 @@ class StartError(Error):
 
 
 class CrashError(Error):
-    """spanqa ended while it worked on this request, and did so again when it was asked alone."""
+    """spanqa died of this request: it ended while it was asked nothing else."""

@@ -126,7 +126,7 @@ class Exchange:
         deaths = 0
         while self._pending:
             if self._closed or deaths == MOST_DEATHS:
-                raise CrashError("crashed", f"{what}, and so did its successors: {deaths} without an answer", None)
+                raise Error("gave_up", f"{what}; it died {deaths} times without an answer between", "does `spanqa ask` work on this machine?")
             log.warning("%s; asking again what was under way: %d requests", what, len(self._pending))
             process = self._start()
             self.restarts += 1

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Dict, Optional, Tuple, Union
 
-from ._errors import RequestError
+from ._errors import CrashError, Error, RequestError
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Result:
     no_answer_score: Optional[float]
     null_odds: Optional[float]
     #: Why this request could not be answered, if so.
-    error: Optional[RequestError]
+    error: Optional[Error]
     #: The record as spanqa wrote it, one line of JSON.
     record: str
 
@@ -67,10 +67,10 @@ class Result:
 def read_result(line: bytes, given: Union[str, int, float]) -> Result:
     """Reads a record of `spanqa batch`. `given` is the id that went with the request."""
     record: Dict[str, Any] = json.loads(line)
-    error: Optional[RequestError] = None
+    error: Optional[Error] = None
     if "error" in record:
         # Lines are counted over the life of a process, which is nothing to whoever asked.
-        del record["line"]
+        record.pop("line", None)
         record = {"id": given, **record}
         what = record["error"]
         error = RequestError(what["code"], what["message"], what.get("hint"))
@@ -87,6 +87,13 @@ def read_result(line: bytes, given: Union[str, int, float]) -> Result:
         error=error,
         record=line.decode().rstrip("\n"),
     )
+
+
+def crashed(error: CrashError, given: Union[str, int, float]) -> Result:
+    """The result of a request that spanqa died of."""
+    what = {"code": error.code, "message": error.message, "hint": error.hint}
+    record = json.dumps({"id": given, "error": what}, ensure_ascii=False, separators=(",", ":"))
+    return replace(read_result(record.encode(), given), error=error)
 
 
 def _answer(span: Dict[str, Any]) -> Answer:

@@ -190,5 +190,5 @@ def _rows(result: Result, parameters: Row) -> Rows:
     if parameters.get("handle_impossible_answer"):
         null = {"score": result.no_answer_score, "start": 0, "end": 0, "answer": ""}
         # What scores as high as "no answer" stays before it.
-        rows = sorted([*rows, null], key=lambda row: -row["score"])[: max(len(rows), 1)]
+        rows = sorted([*rows, null], key=lambda row: -row["score"])[: parameters.get("top_k", 1)]
     return rows[0] if len(rows) == 1 else rows

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Deque, Iterable, Iterator, Mapping, Optio
 
 from . import _frames
 from ._columns import columns, require_new, require_present, schema
+from ._errors import CrashError
 from ._exchange import Exchange
 from ._options import Option, flags
 from ._program import find_program
 from ._requests import Request, encode
-from ._results import Result, read_result
+from ._results import Result, crashed, read_result
 
 if TYPE_CHECKING:
     import pandas
@@ -142,7 +143,12 @@ class Reader:
             yield self._receive(future, asked)
 
     def _receive(self, future: "Future[bytes]", number: int) -> Result:
-        return read_result(future.result(), number)
+        try:
+            record = future.result()
+        except CrashError as error:
+            # It is this request's fault alone, so the others go on.
+            return crashed(error, number)
+        return read_result(record, number)
 
     @property
     def pid(self) -> Optional[int]:

@@ -19,9 +19,9 @@ import spanqa.ray  # noqa: E402
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
-    # Workers see the package where this process sees it.
-    here = str(Path(spanqa.__file__).resolve().parents[1])
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": here}})
+    # Workers find the package, and this file, where this process does.
+    path = os.pathsep.join([str(Path(spanqa.__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)])
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": path}})
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield
     ray.shutdown()
