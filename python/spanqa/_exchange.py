@@ -1,10 +1,10 @@
 """Requests out, records back, whatever becomes of the process.
 
-Records come in the order of the requests, so a queue of tickets says whose each one is. A thread takes records as they come; so the pipe never
-fills up behind a slow consumer, and a caller may write as much as it likes without a deadlock.
+Records come in the order of the requests, so a queue of tickets says whose each one is. A thread takes records as they
+come; so the pipe never fills up behind a slow consumer, and a caller may write as much as it likes without a deadlock.
 
-When the process dies, what was under way is asked again of a new one, one request at a time: the request that kills it is found, gets the
-error, and the others get their records.
+When the process dies, what was under way is asked again of a new one, one request at a time: the request that kills it
+is found, gets the error, and the others get their records.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ class Exchange:
         deaths = 0
         while self._pending:
             if self._closed or deaths == MOST_DEATHS:
-                raise Error("gave_up", f"{what}; it died {deaths} times without an answer between", "does `spanqa ask` work on this machine?")
+                what = f"{what}; it died {deaths} times without an answer between"
+                raise Error("gave_up", what, "does `spanqa ask` work on this machine?")
             log.warning("%s; asking again what was under way: %d requests", what, len(self._pending))
             process = self._start()
             self.restarts += 1

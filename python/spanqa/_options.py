@@ -8,8 +8,25 @@ Option = Union[None, bool, int, float, str, Sequence[str]]
 
 #: Flags that change what goes over the pipe, or where to. The Reader sets what it needs.
 _OWN = frozenset(
-    "columns context_field errors_ok fail_fast flat help id_field input_format keep_fields output output_format progress "
-    "question_field quiet resume resume_anyway unordered".split()
+    [
+        "columns",
+        "context_field",
+        "errors_ok",
+        "fail_fast",
+        "flat",
+        "help",
+        "id_field",
+        "input_format",
+        "keep_fields",
+        "output",
+        "output_format",
+        "progress",
+        "question_field",
+        "quiet",
+        "resume",
+        "resume_anyway",
+        "unordered",
+    ]
 )
 
 

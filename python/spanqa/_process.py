@@ -27,9 +27,7 @@ class Process:
         if os.name == "nt":
             apart = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
         try:
-            self._popen = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **apart
-            )
+            self._popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **apart)
         except OSError as error:
             raise StartError("not_started", f"cannot start {command[0]}: {error}", "is it a program for this machine?") from error
         self._said: Deque[str] = deque(maxlen=KEPT_LINES)
@@ -80,8 +78,8 @@ class Process:
                 message, hint = line[len("error: ") :], None
             elif line.startswith("hint: "):
                 hint = line[len("hint: ") :]
-            elif line.strip().startswith("tip: "):
-                hint = line.strip()[len("tip: ") :]
+            elif line.startswith("For more information, try '--help'"):
+                hint = "options of a Reader are the flags of `spanqa batch --help`, with underscores"
         if message is None and self._said:
             message = " ".join(line for line in self._said if line.strip())
         return message, hint

@@ -24,7 +24,16 @@ Rows = Union[Row, List[Row]]
 _TASK = "question-answering"
 #: What a call may say of how it is answered; other names are no parameters.
 _PARAMETERS = frozenset(
-    "top_k max_answer_len max_seq_len doc_stride max_question_len handle_impossible_answer align_to_words padding".split()
+    [
+        "top_k",
+        "max_answer_len",
+        "max_seq_len",
+        "doc_stride",
+        "max_question_len",
+        "handle_impossible_answer",
+        "align_to_words",
+        "padding",
+    ]
 )
 #: Said to transformers about the same work, without a change to results.
 _WITHOUT_EFFECT = frozenset(["batch_size", "num_workers", "framework", "use_fast"])
@@ -45,8 +54,8 @@ def pipeline(
 ) -> "QuestionAnsweringPipeline":
     """A pipeline as `transformers.pipeline("question-answering", ...)` made it.
 
-    `model` is a name or a folder; nothing is spanqa's built-in model. `parameters` are those of a call, and hold for all calls. `options` are
-    more options of the Reader, such as `{"threads": 1}`.
+    `model` is a name or a folder; nothing is spanqa's built-in model. `parameters` are those of a call, and hold for all calls.
+    `options` are more options of the Reader, such as `{"threads": 1}`.
     """
     if task != _TASK:
         raise ValueError(f"spanqa has the task {_TASK!r}, not {task!r}")
@@ -54,7 +63,7 @@ def pipeline(
         raise TypeError("`model` is a name or a folder: save the model with `save_pretrained(folder)` and give the folder")
     if model is not None and revision is not None:
         model = f"{os.fspath(model)}@{revision}"
-    given: Dict[str, Option] = {"device": _device(device), "dtype": _dtype(dtype if dtype is not None else torch_dtype)}
+    given: Dict[str, Any] = {"device": _device(device), "dtype": _dtype(dtype if dtype is not None else torch_dtype)}
     given.update(options or {})
     for name in _WITHOUT_EFFECT:
         parameters.pop(name, None)
@@ -86,10 +95,11 @@ class QuestionAnsweringPipeline:
         self._parameters = _checked(parameters)
 
     def __call__(self, *args: Any, **given: Any) -> Any:
-        """`answer(question=..., context=...)`, texts or lists of them; or an example, a list or a generator of examples, each with question
-        and context. One example has one result; a list has a list of them, a generator an iterator.
+        """`answer(question=..., context=...)`, texts or lists of them; or an example, a list or a generator of examples, each
+        with question and context. One example has one result; a list has a list of them, a generator an iterator.
 
-        `top_k`, `max_answer_len`, `max_seq_len`, `doc_stride`, `max_question_len`, `handle_impossible_answer` and `align_to_words` mean what they meant.
+        `top_k`, `max_answer_len`, `max_seq_len`, `doc_stride`, `max_question_len`, `handle_impossible_answer` and
+        `align_to_words` mean what they meant.
         """
         for name in _WITHOUT_EFFECT:
             given.pop(name, None)
@@ -122,9 +132,7 @@ class QuestionAnsweringPipeline:
     def __enter__(self) -> "QuestionAnsweringPipeline":
         return self
 
-    def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
+    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
         self.close()
 
 
@@ -186,7 +194,7 @@ def _example(item: Any) -> Row:
 
 def _rows(result: Result, parameters: Row) -> Rows:
     spans = result.answers or result.candidates
-    rows = [{"score": span.score, "start": span.start, "end": span.end, "answer": span.text} for span in spans]
+    rows: List[Row] = [{"score": span.score, "start": span.start, "end": span.end, "answer": span.text} for span in spans]
     if parameters.get("handle_impossible_answer"):
         null = {"score": result.no_answer_score, "start": 0, "end": 0, "answer": ""}
         # What scores as high as "no answer" stays before it.

@@ -1,9 +1,9 @@
 """Answers for a Ray dataset: a pool of actors, each with a Reader whose model is opened once.
 
-    import ray
-    import spanqa.ray
+import ray
+import spanqa.ray
 
-    answers = spanqa.ray.answer(ray.data.read_parquet("questions/"), actors=8, num_cpus=2)
+answers = spanqa.ray.answer(ray.data.read_parquet("questions/"), actors=8, num_cpus=2)
 """
 
 from __future__ import annotations
@@ -45,17 +45,16 @@ def answer(
 ) -> "ray.data.Dataset":
     """The dataset with the columns of `Reader.answer` beside its own.
 
-    `actors` is how many answer, or at least and at most how many. Each gets `num_cpus` cores, and computes with as many threads unless
-    `threads` says otherwise. `resources` are further arguments of `map_batches`, such as `{"num_gpus": 1}`. `options` are those of a Reader.
+    `actors` is how many answer, or at least and at most how many. Each gets `num_cpus` cores, and computes with as many
+    threads unless `threads` says otherwise. `resources` are further arguments of `map_batches`, such as `{"num_gpus": 1}`.
+    `options` are those of a Reader.
 
     Rows that cannot be answered stay, with `code` and `error`. When an actor dies, Ray starts another and gives it the rows again.
     """
     from ray.data import ActorPoolStrategy
 
-    if isinstance(actors, tuple):
-        pool = ActorPoolStrategy(min_size=actors[0], max_size=actors[1])
-    else:
-        pool = ActorPoolStrategy(size=actors)
+    least, most = actors if isinstance(actors, tuple) else (actors, actors)
+    pool = ActorPoolStrategy(min_size=least, max_size=most)
     options.setdefault("threads", max(1, int(num_cpus)))
     columns: Dict[str, Any] = {"question": question, "context": context, "id": id, "record": record, "prefix": prefix}
     return dataset.map_batches(

@@ -7,7 +7,7 @@ import weakref
 from collections import deque
 from concurrent.futures import Future
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Deque, Iterable, Iterator, Mapping, Optional, Sequence, Tuple, Type, Union, overload
+from typing import Any, Deque, Iterable, Iterator, Mapping, Optional, Protocol, Sequence, Tuple, Type, TypeVar, Union, overload
 
 from . import _frames
 from ._columns import columns, require_new, require_present, schema
@@ -18,16 +18,21 @@ from ._program import find_program
 from ._requests import Request, encode
 from ._results import Result, crashed, read_result
 
-if TYPE_CHECKING:
-    import pandas
-    import polars
-    import pyarrow
-
 #: Requests, and their bytes, that are under way at most. More would not be faster, and has to be asked again when the process dies.
 MOST_REQUESTS = 256
 MOST_BYTES = 1 << 20
 
 _Id = Union[str, int, float]
+
+
+class _HasColumns(Protocol):
+    """What the frames of pandas, polars and pyarrow have in common."""
+
+    @property
+    def columns(self) -> Any: ...
+
+
+Frame = TypeVar("Frame", bound=_HasColumns)
 
 
 class Reader:
@@ -38,7 +43,8 @@ class Reader:
     'Olav Brekke'
 
     `model` is what `--model` takes: a name, `owner/repo`, or a folder; nothing is the built-in model. Other options are the flags of
-    `spanqa batch` with underscores: `top_k=3`, `threads=1`, `strict=True`. Requests may name files only with `files=True`.
+    `spanqa batch` with underscores: `top_k=3`, `threads=1`, `strict=True`. Requests may name files only with
+    `files=True`.
     """
 
     def __init__(
@@ -83,20 +89,15 @@ class Reader:
 
     @overload
     def answer(
-        self, requests: "pandas.DataFrame", *, question: str = ..., context: str = ..., id: str = ..., record: bool = ..., prefix: str = ...
-    ) -> "pandas.DataFrame": ...
-    @overload
-    def answer(
-        self, requests: "polars.DataFrame", *, question: str = ..., context: str = ..., id: str = ..., record: bool = ..., prefix: str = ...
-    ) -> "polars.DataFrame": ...
-    @overload
-    def answer(
-        self, requests: "pyarrow.Table", *, question: str = ..., context: str = ..., id: str = ..., record: bool = ..., prefix: str = ...
-    ) -> "pyarrow.Table": ...
-    @overload
-    def answer(
-        self, requests: "pyarrow.RecordBatch", *, question: str = ..., context: str = ..., id: str = ..., record: bool = ..., prefix: str = ...
-    ) -> "pyarrow.RecordBatch": ...
+        self,
+        requests: Frame,
+        *,
+        question: str = ...,
+        context: str = ...,
+        id: str = ...,
+        record: bool = ...,
+        prefix: str = ...,
+    ) -> Frame: ...
     @overload
     def answer(self, requests: Iterable[Request]) -> Iterator[Result]: ...
 
@@ -112,12 +113,13 @@ class Reader:
     ) -> Any:
         """Answers many requests.
 
-        A data frame comes back with columns beside its own: `answered`, `answer`, `start`, `end`, `document`, `score`, `margin`,
-        `no_answer_score`, `perhaps`, `code` and `error`, and with `record=True` the whole record as JSON. `question`, `context` and `id` name the
-        columns to read, and `prefix` goes before the names of the new ones. A cell of the context may be a list of texts.
+        A data frame comes back with columns beside its own: `answered`, `answer`, `start`, `end`, `document`, `score`,
+        `margin`, `no_answer_score`, `perhaps`, `code` and `error`, and with `record=True` the whole record as JSON.
+        `question`, `context` and `id` name the columns to read, and `prefix` goes before the names of the new ones. A cell
+        of the context may be a list of texts.
 
-        Anything else that can be iterated, of requests, comes back as an iterator of results in the same order. It takes requests as they are
-        wanted: some are under way while a result is looked at, never more than a few hundred.
+        Anything else that can be iterated, of requests, comes back as an iterator of results in the same order. It takes
+        requests as they are wanted: some are under way while a result is looked at, never more than a few hundred.
         """
         if not _frames.library(requests):
             return self._results(requests)
@@ -167,9 +169,7 @@ class Reader:
     def __enter__(self) -> "Reader":
         return self
 
-    def __exit__(
-        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
-    ) -> None:
+    def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
         self.close()
 
 

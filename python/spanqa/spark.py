@@ -1,8 +1,8 @@
 """Answers for a Spark data frame: a Reader in each task, fed with Arrow batches; nothing is shuffled.
 
-    import spanqa.spark
+import spanqa.spark
 
-    answers = spanqa.spark.answer(spark.read.parquet("questions/"))
+answers = spanqa.spark.answer(spark.read.parquet("questions/"))
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ def answer(
 ) -> "DataFrame":
     """The frame with the columns of `Reader.answer` beside its own.
 
-    A task computes with as many threads as `spark.task.cpus` gives it, unless `threads` says otherwise. `options` are those of a Reader. A
-    task opens the model once; `spark.sql.execution.arrow.maxRecordsPerBatch` is how many rows it takes at a time.
+    A task computes with as many threads as `spark.task.cpus` gives it, unless `threads` says otherwise. `options` are those
+    of a Reader. A task opens the model once; `spark.sql.execution.arrow.maxRecordsPerBatch` is how many rows it takes at a time.
 
-    Rows that cannot be answered stay, with `code` and `error`, so that a bad row does not fail its task. When a worker dies, Spark repeats the task.
+    Rows that cannot be answered stay, with `code` and `error`, so that a bad row does not fail its task. When a worker dies,
+    Spark repeats the task.
     """
     columns: Dict[str, Any] = {"question": question, "context": context, "id": id, "record": record, "prefix": prefix}
     require_present(columns, frame.columns)

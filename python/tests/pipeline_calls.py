@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, List
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ["minilm", "roberta", "distilbert"]
 #: The models have 64 positions.
-USUAL = {"max_seq_len": 56, "doc_stride": 16, "max_question_len": 20}
+USUAL: Dict[str, Any] = {"max_seq_len": 56, "doc_stride": 16, "max_question_len": 20}
 
 DOCUMENT = (ROOT / "docs" / "examples" / "lighthouse.txt").read_text(encoding="utf-8")
 SHORT = "Ingrid Dahl built it in 1871, after three ships were lost on the reef."
@@ -54,7 +54,6 @@ def calls() -> Dict[str, Callable[[Any], Any]]:
     }
 
 
-#: Calls that are refused.
 def refused() -> Dict[str, Callable[[Any], Any]]:
     """Names of calls that make no sense, and the calls."""
     return {

@@ -97,7 +97,7 @@ def test_a_killed_process_is_replaced(program: Path) -> None:
 def test_processes_that_all_die_are_given_up(program: Path) -> None:
     with spanqa.Reader(program=program) as reader:
         results = reader.answer(("die", "text") for _ in range(50))
-        assert [next(results).error.code for _ in range(3)] == ["crashed"] * 3
+        assert [getattr(next(results).error, "code", None) for _ in range(3)] == ["crashed"] * 3
         assert caught(results) == "gave_up" and reader.restarts <= 4
         assert reader.ask("a", "text").question == "a"
 

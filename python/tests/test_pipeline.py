@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterator
 import pytest
 
 import spanqa
+
 from pipeline_calls import BUILDER, MODELS, ROOT, SHORT, USUAL, calls, refused
 
 GOLDEN: Dict[str, Any] = json.loads(Path(__file__).with_name("pipeline_golden.json").read_text(encoding="utf-8"))

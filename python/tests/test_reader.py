@@ -15,8 +15,9 @@ from typing import Any, Dict, Iterator
 import pytest
 
 import spanqa
-from conftest import LIGHTHOUSE, batch, requests_of, run, without_line
 from spanqa.reader import MOST_REQUESTS
+
+from conftest import LIGHTHOUSE, batch, requests_of, run, without_line
 
 
 def test_the_record_is_that_of_ask(reader: spanqa.Reader, document: str) -> None:

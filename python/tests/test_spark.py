@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterator, List
 import pytest
 
 import spanqa
+
 from conftest import batch, requests_of, without_line
 
 pyspark = pytest.importorskip("pyspark")
