@@ -356,6 +356,18 @@ fn fail_fast_stops_at_the_first() {
     }
 }
 
+/// Spark's pipe takes every other exit code for a broken worker.
+#[test]
+fn errors_can_be_no_failure() {
+    let input = format!("{}nonsense\n{}", requests(2), requests(1));
+    let run = batch(&["--errors-ok"], input.as_bytes());
+    assert_eq!(run.code, Some(0));
+    let usual = batch(&[], input.as_bytes());
+    assert_eq!((usual.code, usual.stdout), (Some(2), run.stdout));
+    // What is wrong with the run itself is an error still.
+    assert_eq!(batch(&["--errors-ok", "--model", "/nowhere"], input.as_bytes()).code, Some(2));
+}
+
 /// Fifty megabytes on one line, in a process that may not grow by as much. One thread, whatever the machine has.
 #[test]
 #[cfg(target_os = "linux")]

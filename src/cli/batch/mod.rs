@@ -64,7 +64,8 @@ const FORMATS: &[(&str, &str)] = &[
 /// answered gets {"line", "id"?, "error": {"code", "message", "hint"}}. Requests are answered as they come; memory does not depend
 /// on how many there are. Parquet is not read: that would add some 16 crates for what a data frame does in a line. Convert to JSON lines first.
 ///
-/// Exits 0, also if questions have no answer; 2 if a request could not be answered or after an error; 130 or 143 when interrupted.
+/// Exits 0, also if questions have no answer; 2 if a request could not be answered (unless `--errors-ok`) or after an error; 130 or 143
+/// when interrupted.
 #[derive(clap::Args)]
 pub struct Args {
     /// Files with requests, plain, .gz, .zst or .bz2; - or nothing for standard input
@@ -95,6 +96,11 @@ pub struct Args {
     /// Stop at the first request that cannot be answered
     #[arg(long, help_heading = "Requests")]
     fail_fast: bool,
+    /// Exit with 0 also if requests could not be answered: their records say so
+    ///
+    /// For engines that run a program on each worker and take any other exit code for a broken worker, such as Spark's `pipe`.
+    #[arg(long, conflicts_with = "fail_fast", help_heading = "Requests")]
+    errors_ok: bool,
     /// Write here instead of standard output; the file gets its name when it is complete
     #[arg(short, long, value_name = "FILE", help_heading = "Records")]
     output: Option<PathBuf>,
@@ -415,6 +421,7 @@ impl Args {
         if opened.built_in && !self.quiet {
             notice::built_in_model(|text| eprintln!("note: {text}"));
         }
-        Ok(if report.tally.errors > 0 { Outcome::Failed } else { Outcome::Success })
+        let failed = report.tally.errors > 0 && !self.errors_ok;
+        Ok(if failed { Outcome::Failed } else { Outcome::Success })
     }
 }
