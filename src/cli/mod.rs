@@ -32,6 +32,7 @@ mod serve;
 mod session;
 mod shell;
 mod signals;
+mod skipped;
 mod stages;
 mod stdout;
 mod suggest;
