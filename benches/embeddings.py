@@ -146,8 +146,13 @@ def exported(folder, to, longest):
     model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
 
     class States(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            # Of the module's own, or the weights would be constants, which the quantiser passes over.
+            self.model = model
+
         def forward(self, *given):
-            return model(**dict(zip(INPUTS, given))).last_hidden_state
+            return self.model(**dict(zip(INPUTS, given))).last_hidden_state
 
     example = tuple(torch.ones(2, 8, dtype=torch.long) for _ in INPUTS)
     axes = {name: {0: "batch", 1: "length"} for name in [*INPUTS, "states"]}
@@ -166,7 +171,7 @@ def speed(spanqa, folder, squad):
             "spanqa embed --dtype f32": spanqa_way(spanqa, ["--model", folder, "--dtype", "f32"]),
             "ONNX Runtime, f32": onnx_way(onnx / "model.onnx", folder, longest),
             "fastembed, f32": fastembed_way(onnx),
-            "spanqa embed (int8)": spanqa_way(spanqa, ["--model", folder]),
+            "spanqa embed --dtype int8": spanqa_way(spanqa, ["--model", folder, "--dtype", "int8"]),
             "ONNX Runtime, int8": onnx_way(onnx / "int8.onnx", folder, longest),
         }
         vectors = {name: run(texts) for name, run in ways.items()}

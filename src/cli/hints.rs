@@ -347,6 +347,12 @@ pub(super) fn request(error: &request::Error) -> Option<String> {
                 "this looks like a whole SQuAD data set; `spanqa eval` reads those".into()
             } else if present.is_empty() {
                 "a request looks like {\"question\": \"...\", \"context\": \"...\"}".into()
+            } else if let [only] = &present[..]
+                && let Some(separator) = only.chars().find(|char| matches!(char, ';' | '|'))
+            {
+                format!(
+                    "its cells are separated by `{separator}`: write commas, or tabs and `--input-format tsv`"
+                )
             } else {
                 format!(
                     "it has {}; `--question-field`, `--context-field` and `--id-field` map names (looked for `{field}`)",

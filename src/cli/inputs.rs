@@ -12,6 +12,7 @@ use spanqa::request::reply::DocumentId;
 
 use super::hints::files::quoted;
 use super::options::{choice, size};
+use super::skipped::Skipped;
 use super::walk::{self, WalkArgs};
 use super::{Usage, terminal};
 
@@ -223,7 +224,7 @@ impl Inputs<'_> {
             return Err(Usage::new(format!("{name} is a folder"), hint).into());
         }
         let before = self.texts.len() + self.again.len();
-        let mut binaries = Binaries::default();
+        let mut binaries = Skipped::binaries();
         for found in self.args.files.walk.files(folder)? {
             let path = match found {
                 Ok(path) => path,
@@ -255,31 +256,6 @@ impl Inputs<'_> {
             self.empty.push(nothing);
         }
         Ok(())
-    }
-}
-
-/// Files of a folder that are no text: one remark about them all, because most folders have some.
-#[derive(Default)]
-pub struct Binaries {
-    first: String,
-    count: usize,
-}
-
-impl Binaries {
-    pub fn count(&mut self, error: &document::Error) {
-        if self.count == 0 {
-            self.first = error.to_string();
-        }
-        self.count += 1;
-    }
-
-    pub fn report(&self, note: &mut dyn FnMut(String)) {
-        let first = &self.first;
-        match self.count {
-            0 => {}
-            1 => note(format!("skipped: {first}")),
-            count => note(format!("skipped: {first}, and {} more that are no text", count - 1)),
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::{OsStringValueParser, PossibleValue, PossibleValuesParser, TypedValueParser};
 use spanqa::checkpoint::ModelFiles;
-use spanqa::decode::{Decoding, Dedup, Hf, Joint, Scoring, ScoringRules};
+use spanqa::decode::{Decoding, Dedup, Hf, Joint, Scoring, ScoringRules, TEMPERATURES};
 use spanqa::encoder::{DeviceChoice, Precision, Runtime};
 use spanqa::eval::profile::Profile;
 use spanqa::reader::Reader;
@@ -335,7 +335,7 @@ pub struct DecodingArgs {
     #[arg(long, value_parser = choice::<ScoringRules>(SCORES))]
     pub score: Option<ScoringRules>,
     /// Divide logits by this before they become probabilities [default: the model's, or 1]
-    #[arg(long, value_name = "T", value_parser = positive)]
+    #[arg(long, value_name = "T", value_parser = temperature)]
     pub temperature: Option<f64>,
     /// Hold windows back that share fewer words with the question: one of rank r starts W times ln r logits lower [default: 1]
     #[arg(long, value_name = "W", value_parser = not_negative)]
@@ -558,6 +558,11 @@ pub fn positive(text: &str) -> Result<f64, String> {
         Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
         _ => Err("it must be a number above 0".into()),
     }
+}
+
+fn temperature(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| TEMPERATURES.contains(number));
+    number.ok_or_else(|| "it must be a number from 0.000001 to 1000000".into())
 }
 
 /// 0 or above.

@@ -9,9 +9,10 @@ use spanqa::embed::Embedder;
 use spanqa::index::{self, Embedded, Embedding, Home, Index, Progress, Refresh, Refreshed, Root};
 use spanqa::retrieve::{Find, Library};
 
-use super::inputs::{Binaries, FileArgs};
+use super::inputs::FileArgs;
 use super::options::{ReaderArgs, RuntimeArgs, SourceArgs};
 use super::progress::IndexBar;
+use super::skipped::Skipped;
 use super::{Usage, terminal};
 use crate::cli::hints::files::quoted;
 
@@ -224,7 +225,7 @@ impl Watching<'_> {
     ) -> Result<T> {
         let Self { quiet, stopped, note } = self;
         let (mut bar, mut binaries, mut lines) =
-            (IndexBar::new(*quiet), Binaries::default(), BadLines::default());
+            (IndexBar::new(*quiet), Skipped::binaries(), Skipped::lines());
         let done = run(&mut |progress| {
             match progress {
                 Progress::Waiting => note(format!("waiting for another process that indexes {name}")),
@@ -342,28 +343,4 @@ impl SearchArgs {
 
 fn is_there(place: &Place) -> bool {
     Index::open(&place.folder, &place.root).is_ok_and(|index| index.is_some())
-}
-
-/// Lines of a corpus that are no texts: one remark about them all.
-#[derive(Default)]
-struct BadLines {
-    first: String,
-    count: usize,
-}
-
-impl BadLines {
-    fn count(&mut self, error: &index::Error) {
-        if self.count == 0 {
-            self.first = error.to_string();
-        }
-        self.count += 1;
-    }
-
-    fn report(&self, note: Note) {
-        match self.count {
-            0 => {}
-            1 => note(format!("skipped: {}", self.first)),
-            count => note(format!("skipped: {}, and {} more lines", self.first, count - 1)),
-        }
-    }
 }

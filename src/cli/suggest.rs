@@ -1,15 +1,21 @@
-//! What a mistyped command may have meant.
+//! What a mistyped command may have meant, and where a wrong value comes from.
 //!
-//! clap compares letters that stand near each other, and in three letters none does: it has nothing to say about `aks`.
+//! clap compares letters that stand near each other, and in three letters none does: it has nothing to say about `aks`. Of a value in a
+//! variable it says that the flag is wrong, which nobody wrote.
 
-use clap::CommandFactory;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
+use clap::{Command, CommandFactory};
 
 use super::Cli;
 
 /// The error with what was probably meant.
 pub fn nearer(mut error: Error, words: impl Iterator<Item = String>) -> Error {
+    let words: Vec<String> = words.collect();
+    if let Some(name) = variable(&error, &words) {
+        suggest(&mut error, &format!("the value is that of the variable {name}"));
+        return error;
+    }
     if error.kind() != ErrorKind::InvalidSubcommand || error.get(ContextKind::SuggestedSubcommand).is_some() {
         return error;
     }
@@ -19,7 +25,7 @@ pub fn nearer(mut error: Error, words: impl Iterator<Item = String>) -> Error {
         suggest(&mut error, &tip);
         return error;
     }
-    let near = near(typed, &commands(words, typed));
+    let near = near(typed, &commands(&words, typed));
     if !near.is_empty() {
         error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(near));
     }
@@ -33,14 +39,35 @@ fn suggest(error: &mut Error, text: &str) {
 }
 
 /// The commands that could have stood where the mistyped one does.
-fn commands(words: impl Iterator<Item = String>, typed: &str) -> Vec<String> {
+fn commands(words: &[String], typed: &str) -> Vec<String> {
+    let words: Vec<&String> = words.iter().take_while(|word| *word != typed).collect();
+    below(words).get_subcommands().map(|command| command.get_name().to_owned()).collect()
+}
+
+/// The command that words lead to.
+fn below<'a>(words: impl IntoIterator<Item = &'a String>) -> Command {
     let mut command = Cli::command();
-    for word in words.take_while(|word| word != typed) {
-        if let Some(below) = command.find_subcommand(&word) {
+    for word in words {
+        if let Some(below) = command.find_subcommand(word) {
             command = below.clone();
         }
     }
-    command.get_subcommands().map(|command| command.get_name().to_owned()).collect()
+    command
+}
+
+/// The variable that a wrong value is from.
+fn variable(error: &Error, words: &[String]) -> Option<String> {
+    let Some(ContextValue::String(shown)) = error.get(ContextKind::InvalidArg) else { return None };
+    let long = shown.strip_prefix("--")?.split([' ', '=']).next()?;
+    let is_typed =
+        |word: &String| word.strip_prefix("--").is_some_and(|word| word.split('=').next() == Some(long));
+    let wrong = matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation);
+    if !wrong || words.iter().any(is_typed) {
+        return None;
+    }
+    let command = below(words);
+    let name = command.get_arguments().find(|arg| arg.get_long() == Some(long))?.get_env()?;
+    std::env::var_os(name).is_some().then(|| name.to_string_lossy().into_owned())
 }
 
 /// Those that are a slip away: a letter more, less or wrong, or two that changed places, in every three.

@@ -107,6 +107,9 @@ pub struct Joint {
     pub rank_weight: f64,
 }
 
+/// Temperatures that are taken. Beyond them a score would have no digits left.
+pub const TEMPERATURES: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
+
 impl Default for Joint {
     fn default() -> Self {
         Self { null_threshold: 0.0, perhaps: 2.0, temperature: 1.0, dedup: Dedup::Span, rank_weight: 1.0 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use crate::checkpoint::ModelFiles;
+use crate::decode::TEMPERATURES;
 use crate::eval::error::{Error, Result};
 use crate::fs;
 
@@ -71,8 +72,8 @@ impl Profile {
         if profile.null_threshold.is_nan() {
             return Err(bad("its null_threshold is not a number".into()));
         }
-        if !(profile.temperature.is_finite() && profile.temperature > 0.0) {
-            return Err(bad("its temperature is not above 0".into()));
+        if !TEMPERATURES.contains(&profile.temperature) {
+            return Err(bad("its temperature is not from 0.000001 to 1000000".into()));
         }
         if !(profile.rank_weight.is_finite() && profile.rank_weight >= 0.0) {
             return Err(bad("its rank_weight is below 0".into()));

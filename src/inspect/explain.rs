@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use super::words::{Word, counted, sum_by_word, words};
+use super::words::{Word, sum_by_word, words};
 use super::{Inspector, Result};
 use crate::reader::input::{ModelInput, Part};
 use crate::reader::{Question, Reader};
 use crate::request::reply::{Reply, WordPart, WordReport};
+use crate::text::offsets::counted;
 
 impl Inspector {
     /// Adds to each span of an explained reply what the words of its window do for its margin over "no answer".

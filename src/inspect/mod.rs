@@ -21,7 +21,7 @@ mod words;
 pub use self::error::{Error, Result};
 pub use self::file::{Numbers, size, write};
 pub use self::page::{Picture, page};
-pub use self::words::{Word, by_word, counted, sum_by_word, words};
+pub use self::words::{Word, by_word, sum_by_word, words};
 use crate::checkpoint::{EncoderConfig, ModelFiles};
 use crate::encoder::{Precision, Runtime, Tap};
 use crate::heads::{QaModel, WindowLogits};

@@ -108,8 +108,7 @@ fn data_word<'a>(picture: &Picture<'a>, at: usize, word: &'a Word) -> DataWord<'
             Part::Document => "d",
         },
         joined,
-        answer: (picture.span)
-            .is_some_and(|(start, end)| start < word.tokens.end && word.tokens.start <= end),
+        answer: picture.span.is_some_and(|span| word.meets(span)),
     }
 }
 

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use crate::reader::input::{ModelInput, Part};
 use crate::text::Tokenizer;
-use crate::text::offsets::OffsetUnit;
 
 /// A word of a window, or a special token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +16,13 @@ pub struct Word {
     pub bytes: Range<usize>,
     /// What it says, on one line.
     pub text: String,
+}
+
+impl Word {
+    /// Whether one of its tokens is from the first to the last of a span.
+    pub fn meets(&self, (first, last): (usize, usize)) -> bool {
+        first < self.tokens.end && self.tokens.start <= last
+    }
 }
 
 /// The words of a window, in order: the pre-tokenizer's. A token that belongs to none stands for itself.
@@ -75,14 +81,6 @@ pub fn sum_by_word(scores: &[f32], words: &[Word]) -> Vec<f32> {
     words.iter().map(|word| scores[word.tokens.clone()].iter().sum()).collect()
 }
 
-/// Byte ranges of a text in another unit. The text is gone through once up to the first of them.
-pub fn counted(text: &str, ranges: &[Range<usize>], unit: OffsetUnit) -> Vec<Range<usize>> {
-    let Some(first) = ranges.iter().map(|range| range.start).min() else { return Vec::new() };
-    let before = unit.length(&text[..first]);
-    let count = |byte: usize| before + unit.length(&text[first..byte]);
-    ranges.iter().map(|range| count(range.start)..count(range.end)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,19 +108,14 @@ mod tests {
         let said: Vec<(&str, Range<usize>)> =
             words.iter().map(|word| (word.text.as_str(), word.tokens.clone())).collect();
         assert_eq!(said, [("[CLS]", 0..1), ("seas", 1..3), ("[SEP]", 3..4), ("th", 4..5), ("e", 5..6)]);
+        let met = |span| words.iter().map(|word| word.meets(span)).collect::<Vec<bool>>();
+        assert_eq!(met((2, 2)), [false, true, false, false, false]);
+        assert_eq!(met((3, 4)), [false, false, true, true, false]);
         let attention: Vec<f32> = (0..36).map(|at| if at % 7 == 0 { 0.5 } else { 0.1 }).collect();
         let by_word = by_word(&attention, &words);
         assert!(by_word.chunks(5).all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-6), "{by_word:?}");
         // What both pieces pay each other and themselves, on average.
         assert!((by_word[6] - 0.6).abs() < 1e-6 && (by_word[1] - 0.2).abs() < 1e-6);
         assert_eq!(sum_by_word(&[1.0, 2.0, 4.0, 8.0, 16.0, 32.0], &words), [1.0, 6.0, 8.0, 16.0, 32.0]);
-    }
-
-    #[test]
-    fn units_are_counted_from_the_start_of_the_text() {
-        let in_unit = |unit| counted("é👑 ab", &[2..6, 7..8, 8..9], unit);
-        assert_eq!(in_unit(OffsetUnit::Char), [1..2, 3..4, 4..5]);
-        assert_eq!(in_unit(OffsetUnit::Utf16), [1..3, 4..5, 5..6]);
-        assert!(counted("a", &[], OffsetUnit::Char).is_empty());
     }
 }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::Options;
 use super::error::Error;
-use crate::decode::{Dedup, Scoring, ScoringRules};
+use crate::decode::{Dedup, Scoring, ScoringRules, TEMPERATURES};
 use crate::text::offsets::OffsetUnit;
 use crate::text::window::Limits;
 
@@ -138,8 +138,10 @@ impl Parameters {
         if let Some((name, _)) = numbers.into_iter().find(|(_, number)| *number == Some(0)) {
             return Err(Error::BadParameters { reason: format!("`{name}` must be at least 1") });
         }
-        if parameters.temperature.is_some_and(|temperature| temperature <= 0.0 || !temperature.is_finite()) {
-            return Err(Error::BadParameters { reason: "`temperature` must be a number above 0".into() });
+        if parameters.temperature.is_some_and(|temperature| !TEMPERATURES.contains(&temperature)) {
+            return Err(Error::BadParameters {
+                reason: "`temperature` must be from 0.000001 to 1000000".into(),
+            });
         }
         Ok(parameters)
     }
@@ -287,6 +289,7 @@ mod tests {
             (r#"{"score": "bm25"}"#, "bm25"),
             (r#"{"read": 0}"#, "read"),
             (r#"{"temperature": 0}"#, "temperature"),
+            (r#"{"temperature": 1e-30}"#, "temperature"),
             (r#"{"score": "hf", "temperature": 2}"#, "temperature"),
             (r#"{"score": "haystack", "null_threshold": 2}"#, "null_threshold"),
         ] {

@@ -13,13 +13,14 @@ use tokio::sync::Semaphore;
 use super::asking::{TakenBack, require_few_of};
 use super::body::{self, Whole};
 use super::config::OpenRanker;
+use super::metrics::Timings;
 use super::native::json_body;
 use super::problem::{Problem, json};
 use super::server::Shared;
 use crate::class::ErrorClass;
 use crate::document::Text;
 use crate::embed::Embedder;
-use crate::reader::Cancel;
+use crate::reader::{Cancel, Progress};
 use crate::request::reply::DocumentId;
 use crate::rerank::{By, Corpus, Ranker, Source, Task, Wanted};
 use crate::stream::{Done, Queue, TextWork, embed_stream};
@@ -127,7 +128,7 @@ pub async fn rerank(State(shared): State<Arc<Shared>>, request: HttpRequest) -> 
     let RerankRequest { query, texts, raw_scores, return_text } = asked;
     // A cross-encoder reads the query beside each text.
     let bytes = query.len() * texts.len() + texts.iter().map(String::len).sum::<usize>();
-    beside(shared, orders, (bytes, texts.len()), move |ranker, _| {
+    beside(shared, orders, (bytes, texts.len()), move |ranker, call| {
         let source = |(index, text): (usize, &String)| Source {
             id: DocumentId::Index(index),
             text: Text::from(text.clone()),
@@ -141,8 +142,13 @@ pub async fn rerank(State(shared): State<Arc<Shared>>, request: HttpRequest) -> 
             unit: OffsetUnit::Char,
         };
         let task = Task { query: &query, corpus: &corpus };
+        let mut before = (0, Duration::ZERO);
+        let mut watch = |now: Progress| {
+            call.read(now.tokens - before.0, now.model - before.1);
+            before = (now.tokens, now.model);
+        };
         let ranking = ranker
-            .rank(&[task], &wanted, &mut |_| {})
+            .rank(&[task], &wanted, &mut watch)
             .and_then(|mut rankings| rankings.pop().transpose())
             .map_err(|error| match error.class() {
                 ErrorClass::Caller => invalid(error.code(), error.to_string()),
@@ -237,6 +243,8 @@ struct Call {
     shared: Arc<Shared>,
     cancel: Cancel,
     deadline: Instant,
+    /// Tokens that the model has read, and the time that took.
+    read: Mutex<(usize, Duration)>,
 }
 
 impl Call {
@@ -245,6 +253,8 @@ impl Call {
     }
 
     fn read(&self, tokens: usize, model: Duration) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        *read = (read.0 + tokens, read.1 + model);
         self.shared.metrics.read(tokens);
         self.shared.admission.measured(tokens, model);
     }
@@ -269,12 +279,24 @@ async fn beside(
     let cancel = Cancel::default();
     // Dropped with this future, which happens when the sender leaves.
     let _taken_back = TakenBack(cancel.clone());
+    let asked = Instant::now();
     let working = async {
         let _turn = which(&shared).turn.acquire().await;
-        let call = Call { shared: shared.clone(), cancel, deadline };
+        let begun = Instant::now();
+        let call = Call { shared: shared.clone(), cancel, deadline, read: Mutex::default() };
         let working = move || {
             let _admitted = admitted;
-            which(&call.shared).with(|ranker| work(ranker, &call))
+            let mut response = which(&call.shared).with(|ranker| work(ranker, &call))?;
+            let (tokens, model) = *call.read.lock().unwrap_or_else(PoisonError::into_inner);
+            let inference = model.min(begun.elapsed());
+            response.extensions_mut().insert(Timings {
+                queue: begun - asked,
+                inference,
+                tokenization: begun.elapsed().saturating_sub(inference),
+                tokens,
+                ..Timings::default()
+            });
+            Ok(response)
         };
         tokio::task::spawn_blocking(working).await.map_err(|_| Problem::model_failed())?
     };

@@ -129,8 +129,8 @@ impl Entry {
         if self.perhaps.is_some_and(|perhaps| !(perhaps.is_finite() && perhaps >= 0.0)) {
             return Err("perhaps is not a number from 0 up".into());
         }
-        if !(self.temperature.is_finite() && self.temperature > 0.0) {
-            return Err("temperature is not a number above 0".into());
+        if !(1e-6..=1e6).contains(&self.temperature) {
+            return Err("temperature is not from 0.000001 to 1000000".into());
         }
         let percent = |value: f64| (0.0..=100.0).contains(&value);
         match self.accuracy.iter().find(|row| !percent(row.exact) || !percent(row.f1)) {

@@ -92,8 +92,10 @@ impl<T> Queue<T> {
     }
 
     fn take(&self, state: MutexGuard<State<T>>, room: usize) -> Option<T> {
-        let (weight, _) = state.waiting.front()?;
-        (*weight <= room).then(|| self.remove(state, 0)).flatten()
+        if state.waiting.front()?.0 > room {
+            return None;
+        }
+        self.remove(state, 0)
     }
 
     fn remove(&self, mut state: MutexGuard<State<T>>, place: usize) -> Option<T> {

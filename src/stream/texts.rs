@@ -1,6 +1,6 @@
 //! Texts on their way to vectors: read and tokenised on all cores, put to the model in groups, handed out in their order.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use super::{Done, Error, Queue, Result, gather};
 use crate::document::{self, Text};
 use crate::embed::{self, Embedder, Event, Tokenised};
 use crate::text::BYTES_PER_TOKEN;
+use crate::text::offsets::{OffsetUnit, counted};
 
 /// A text that wants a vector. `T` is whatever tells the receiver whose it is.
 pub struct Incoming<T> {
@@ -134,18 +135,10 @@ fn tokenised(
             (*start, *end) = (original.start, original.end);
         }
     }
-    count_characters(&document.text, &mut tokenised.offsets);
+    let ranges: Vec<Range<usize>> = tokenised.offsets.iter().map(|&(start, end)| start..end).collect();
+    let counted = counted(&document.text, &ranges, OffsetUnit::Char).into_iter();
+    tokenised.offsets = counted.map(|range| (range.start, range.end)).collect();
     Ok(tokenised)
-}
-
-/// From bytes to code points.
-fn count_characters(text: &str, offsets: &mut [(usize, usize)]) {
-    if text.is_ascii() || offsets.is_empty() {
-        return;
-    }
-    let starts: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
-    let count = |byte: usize| starts.partition_point(|start| *start < byte);
-    offsets.iter_mut().for_each(|(start, end)| (*start, *end) = (count(*start), count(*end)));
 }
 
 /// Makes the vectors of everything that comes out of the queue, in groups of about `group` tokens, and hands them out in the order

@@ -9,6 +9,8 @@ use tokenizers::{
     Decoder, Encoding, Model, Normalizer, PostProcessor, PreTokenizer, TokenizerImpl as Pipeline,
 };
 
+use super::Tokens;
+
 /// What a builder hands over: an engine and what cannot be asked of it.
 pub(super) struct Parts {
     /// Normaliser, pre-tokenizer, model and post-processor.
@@ -25,7 +27,8 @@ pub(super) struct Parts {
 
 /// The little that is asked of a pipeline of the `tokenizers` crate, whatever its parts are.
 pub(super) trait Engine: Send + Sync {
-    fn encode(&self, text: &str) -> tokenizers::Result<Encoding>;
+    /// One text without special tokens.
+    fn encode(&self, text: &str) -> tokenizers::Result<Tokens>;
     fn encode_pair(&self, question: &str, context: &str) -> tokenizers::Result<Encoding>;
     /// One text with the special tokens around it.
     fn encode_single(&self, text: &str) -> tokenizers::Result<Encoding>;
@@ -42,8 +45,13 @@ where
     PP: PostProcessor + Serialize + Send + Sync,
     D: Decoder + Serialize + Send + Sync,
 {
-    fn encode(&self, text: &str) -> tokenizers::Result<Encoding> {
-        Pipeline::encode(self, text, false)
+    fn encode(&self, text: &str) -> tokenizers::Result<Tokens> {
+        let encoding = Pipeline::encode(self, text, false)?;
+        Ok(Tokens {
+            ids: encoding.get_ids().to_vec(),
+            offsets: encoding.get_offsets().to_vec(),
+            words: encoding.get_word_ids().iter().map(|word| word.unwrap_or(u32::MAX)).collect(),
+        })
     }
 
     fn encode_pair(&self, question: &str, context: &str) -> tokenizers::Result<Encoding> {
@@ -94,8 +102,24 @@ pub(super) fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// Sees that an engine makes of a text what its pipeline makes of it whole.
+    pub fn check(engine: &dyn Engine, text: &str) {
+        let whole = engine.encode_single(text).unwrap();
+        // Without what stands around it.
+        let inside = 1..whole.len() - 1;
+        let words = whole.get_word_ids()[inside.clone()].iter();
+        let expected = Tokens {
+            ids: whole.get_ids()[inside.clone()].to_vec(),
+            offsets: whole.get_offsets()[inside.clone()].to_vec(),
+            words: words.map(|word| word.unwrap_or(u32::MAX)).collect(),
+        };
+        let found = engine.encode(text).unwrap();
+        let start: String = text.chars().take(200).collect();
+        assert!(found == expected, "{start:?}: {} tokens, {} expected", found.len(), expected.len());
+    }
 
     #[test]
     fn a_panic_becomes_a_reason() {

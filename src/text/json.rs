@@ -1,11 +1,18 @@
 //! tokenizer.json: read by the `tokenizers` crate, then made fit for untrusted text.
 
+use serde_json::{Value, json};
 use tokenizers::models::ModelWrapper;
 use tokenizers::models::unigram::Unigram;
-use tokenizers::{AddedToken, Model, NormalizedString, Normalizer};
+use tokenizers::normalizers::NormalizerWrapper;
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use tokenizers::processors::PostProcessorWrapper;
+use tokenizers::{AddedToken, Model, NormalizedString, Normalizer, Tokenizer};
 
-use super::engine::{Parts, guarded};
+use super::engine::{Engine, Parts, guarded};
+use super::long::InPieces;
+use super::plain::Plain;
 use super::sentencepiece::unmatchable;
+use super::wordpiece::{CONTINUING, LONGEST_WORD, WordPiece};
 use super::{PairTemplate, fence};
 use crate::checkpoint::ModelFile;
 use crate::text::error::Result;
@@ -15,8 +22,7 @@ use crate::text::error::Result;
 pub(super) fn build(file: &ModelFile) -> Result<Parts> {
     let bytes = file.map()?;
     fence::check(&bytes).map_err(|reason| file.bad(reason))?;
-    let mut tokenizer =
-        guarded(|| tokenizers::Tokenizer::from_bytes(&bytes[..])).map_err(|reason| file.bad(reason))?;
+    let mut tokenizer = guarded(|| Tokenizer::from_bytes(&bytes[..])).map_err(|reason| file.bad(reason))?;
     tokenizer.with_padding(None);
     guarded(|| tokenizer.with_truncation(None).map(|_| ())).map_err(|reason| file.bad(reason))?;
     tokenizer.set_encode_special_tokens(true);
@@ -79,11 +85,76 @@ pub(super) fn build(file: &ModelFile) -> Result<Parts> {
     if let Some(model) = replacement {
         tokenizer.with_model(model);
     }
-    Ok(Parts { engine: Box::new(tokenizer.into_inner()), special, unknown, names: Vec::new(), vocab_size })
+    Ok(Parts { engine: engine(tokenizer), special, unknown, names: Vec::new(), vocab_size })
+}
+
+/// The pipeline, and around it what makes one of its kind faster. One of no known kind takes each text whole.
+fn engine(tokenizer: Tokenizer) -> Box<dyn Engine> {
+    let added = tokenizer.get_added_tokens_decoder();
+    let known = match added.values().all(|token| token.special) {
+        true => (plain_words(&tokenizer), cuts_at_spaces(&tokenizer)),
+        // Others are looked for in text before anything is cut.
+        false => (None, false),
+    };
+    let pipeline = Box::new(tokenizer.into_inner());
+    match known {
+        (Some((vocabulary, lowercase)), _) => Box::new(Plain { pipeline, vocabulary, lowercase }),
+        (None, true) => Box::new(InPieces { pipeline }),
+        (None, false) => pipeline,
+    }
+}
+
+/// The vocabulary, and whether text is lower-cased, of what BERT does with text.
+fn plain_words(tokenizer: &Tokenizer) -> Option<(WordPiece, bool)> {
+    let (Some(NormalizerWrapper::BertNormalizer(normalizer)), Some(PreTokenizerWrapper::BertPreTokenizer(_))) =
+        (tokenizer.get_normalizer(), tokenizer.get_pre_tokenizer())
+    else {
+        return None;
+    };
+    let ModelWrapper::WordPiece(model) = tokenizer.get_model() else { return None };
+    // These leave the places of tokens as they are.
+    let processor = tokenizer.get_post_processor();
+    let leaves = processor.is_none_or(|processor| {
+        matches!(processor, PostProcessorWrapper::Bert(_) | PostProcessorWrapper::Template(_))
+    });
+    let usual =
+        model.continuing_subword_prefix == CONTINUING && model.max_input_chars_per_word == LONGEST_WORD;
+    let vocabulary = WordPiece::of(&model.get_vocab(), &model.unk_token).filter(|_| leaves && usual)?;
+    Some((vocabulary, normalizer.lowercase))
+}
+
+/// Whether text is cut at spaces before anything else: RoBERTa's pre-tokenizer, or XLM-R's, with a normaliser that leaves letters and single
+/// spaces of ASCII alone.
+fn cuts_at_spaces(tokenizer: &Tokenizer) -> bool {
+    // Their fields are not public.
+    let form = |part: serde_json::Result<Value>| part.unwrap_or_default();
+    let kind = |part: &Value| part["type"].as_str().unwrap_or_default().to_owned();
+    let parts = |part: &Value, list: &str| match part[list].as_array() {
+        Some(parts) => parts.clone(),
+        None => vec![part.clone()],
+    };
+    let cutter = form(serde_json::to_value(tokenizer.get_pre_tokenizer()));
+    let normalizer = form(serde_json::to_value(tokenizer.get_normalizer()));
+    let squeezes = |part: &Value| part["pattern"] == json!({"Regex": " {2,}"});
+    let harmless = normalizer.is_null()
+        || parts(&normalizer, "normalizers").iter().all(|part| match &*kind(part) {
+            "Precompiled" | "NFC" | "NFKC" => true,
+            "Replace" => squeezes(part),
+            _ => false,
+        });
+    let mut cutters = parts(&cutter, "pretokenizers").into_iter();
+    let first = cutters.next().unwrap_or_default();
+    let cuts = match (&*kind(&first), cutters.next()) {
+        ("ByteLevel", None) => first["use_regex"] == true,
+        ("Metaspace", None) => first["split"] == true,
+        ("WhitespaceSplit", Some(second)) => kind(&second) == "Metaspace" && cutters.next().is_none(),
+        _ => false,
+    };
+    harmless && cuts
 }
 
 /// An added token of which nothing is left when it is normalised: nothing is found everywhere.
-fn empty_token(tokenizer: &tokenizers::Tokenizer) -> tokenizers::Result<Option<String>> {
+fn empty_token(tokenizer: &Tokenizer) -> tokenizers::Result<Option<String>> {
     for token in tokenizer.get_added_tokens_decoder().into_values() {
         let mut text = NormalizedString::from(token.content.as_str());
         if let Some(normalizer) = tokenizer.get_normalizer().filter(|_| token.normalized) {
@@ -114,7 +185,7 @@ fn unigram_unknown(unigram: &Unigram) -> Result<u32, String> {
 }
 
 /// The highest id + 1. Ids may have holes, so counting is not enough.
-fn vocab_size(tokenizer: &tokenizers::Tokenizer) -> usize {
+fn vocab_size(tokenizer: &Tokenizer) -> usize {
     let model = match tokenizer.get_model() {
         // Its ids are positions in a list; no need to copy a quarter of a million pieces.
         ModelWrapper::Unigram(unigram) => unigram.get_vocab_size(),

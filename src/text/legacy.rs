@@ -12,6 +12,8 @@ use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::roberta::RobertaProcessing;
 
 use super::engine::{Parts, guarded};
+use super::long::InPieces;
+use super::plain::Plain;
 use super::wordpiece::WordPiece;
 use crate::checkpoint::{ModelFile, ModelFiles};
 use crate::text::error::Result;
@@ -160,20 +162,16 @@ pub(super) fn wordpiece(file: &ModelFile, settings: &Settings) -> Result<Parts> 
         settings.strip_accents,
         settings.do_lower_case.unwrap_or(true),
     );
-    let engine = TokenizerBuilder::<_, _, _, _, DecoderWrapper>::new()
-        .with_model(vocabulary)
+    let lowercase = normalizer.lowercase;
+    let pipeline = TokenizerBuilder::<_, _, _, _, DecoderWrapper>::new()
+        .with_model(vocabulary.clone())
         .with_normalizer(Some(normalizer))
         .with_pre_tokenizer(Some(BertPreTokenizer))
         .with_post_processor(Some(BertProcessing::new(sep, cls)))
         .build()
         .map_err(|error| file.bad(error.to_string()))?;
-    Ok(Parts {
-        engine: Box::new(engine),
-        special: ids,
-        unknown: Some(unknown),
-        names: Vec::new(),
-        vocab_size,
-    })
+    let engine = Box::new(Plain { pipeline: Box::new(pipeline), vocabulary, lowercase });
+    Ok(Parts { engine, special: ids, unknown: Some(unknown), names: Vec::new(), vocab_size })
 }
 
 /// RoBERTa: words with the space before them, as bytes, BPE.
@@ -207,13 +205,14 @@ pub(super) fn byte_level_bpe(vocab: &ModelFile, merges: &ModelFile, settings: &S
     let post_processor = RobertaProcessing::new(sep, cls)
         .trim_offsets(settings.trim_offsets.unwrap_or(true))
         .add_prefix_space(prefix_space);
-    let engine = TokenizerBuilder::<_, NormalizerWrapper, _, _, DecoderWrapper>::new()
+    let pipeline = TokenizerBuilder::<_, NormalizerWrapper, _, _, DecoderWrapper>::new()
         .with_model(model)
         .with_pre_tokenizer(Some(ByteLevel::new(prefix_space, true, true)))
         .with_post_processor(Some(post_processor))
         .build()
         .map_err(|error| vocab.bad(error.to_string()))?;
-    Ok(Parts { engine: Box::new(engine), special: ids, unknown, names: Vec::new(), vocab_size })
+    let engine = Box::new(InPieces { pipeline: Box::new(pipeline) });
+    Ok(Parts { engine, special: ids, unknown, names: Vec::new(), vocab_size })
 }
 
 /// The lines of merges.txt. All parts are looked up here, where the line is known; the `tokenizers` crate panics when

@@ -102,6 +102,27 @@ pub fn place(text: &str, range: &Range<usize>, unit: OffsetUnit) -> Place {
     }
 }
 
+/// Byte ranges of a text in another unit. The text is gone through once, up to the last of them.
+pub fn counted(text: &str, ranges: &[Range<usize>], unit: OffsetUnit) -> Vec<Range<usize>> {
+    let units = match unit {
+        OffsetUnit::Byte => return ranges.to_vec(),
+        OffsetUnit::Char => |_| 1,
+        OffsetUnit::Utf16 => char::len_utf16,
+    };
+    let first = ranges.iter().map(|range| range.start).min().unwrap_or(0);
+    let last = ranges.iter().map(|range| range.end).max().unwrap_or(0);
+    // Units before the first range, and where each one behind starts: a character of two units is there twice.
+    let (mut before, mut starts) = (0, Vec::new());
+    for (at, char) in text.char_indices().take_while(|(at, _)| *at < last) {
+        match at < first {
+            true => before += units(char),
+            false => starts.extend(std::iter::repeat_n(at, units(char))),
+        }
+    }
+    let count = |byte: usize| before + starts.partition_point(|start| *start < byte);
+    ranges.iter().map(|range| count(range.start)..count(range.end)).collect()
+}
+
 /// Whether a text has nothing that could be quoted: white space, control characters and characters without width.
 pub fn is_blank(text: &str) -> bool {
     let without_width = |char| matches!(char, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
@@ -152,6 +173,15 @@ mod tests {
         assert_eq!(at(OffsetUnit::Byte), Place { start: 9, end: 16, line: 2, column: 3 });
         assert_eq!(at(OffsetUnit::Char), Place { start: 5, end: 11, line: 2, column: 3 });
         assert_eq!(at(OffsetUnit::Utf16), Place { start: 6, end: 12, line: 2, column: 3 });
+    }
+
+    #[test]
+    fn ranges_are_counted_from_the_start_of_the_text() {
+        let in_unit = |unit| counted("é👑 ab", &[7..8, 2..6, 8..9], unit);
+        assert_eq!(in_unit(OffsetUnit::Byte), [7..8, 2..6, 8..9]);
+        assert_eq!(in_unit(OffsetUnit::Char), [3..4, 1..2, 4..5]);
+        assert_eq!(in_unit(OffsetUnit::Utf16), [4..5, 1..3, 5..6]);
+        assert!(counted("a", &[], OffsetUnit::Char).is_empty());
     }
 
     #[test]

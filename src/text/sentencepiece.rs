@@ -13,6 +13,7 @@ use tokenizers::processors::roberta::RobertaProcessing;
 use super::engine::{Parts, guarded};
 use super::fence::{LONGEST_PIECE, at_most, growth_at_most};
 use super::legacy::Settings;
+use super::long::InPieces;
 use crate::checkpoint::ModelFile;
 use crate::text::error::Result;
 
@@ -78,7 +79,7 @@ pub(super) fn xlm_roberta(file: &ModelFile, settings: &Settings) -> Result<Parts
     // Segment 0 throughout and two `</s>` in the middle, as in RoBERTa, whose processor can do more than is needed.
     let post_processor =
         RobertaProcessing::new((end.to_owned(), 2), (begin.to_owned(), 0)).trim_offsets(false);
-    let engine = TokenizerBuilder::<_, _, _, _, DecoderWrapper>::new()
+    let pipeline = TokenizerBuilder::<_, _, _, _, DecoderWrapper>::new()
         .with_model(unigram)
         .with_normalizer(normalizer)
         .with_pre_tokenizer(Some(Sequence::new(split)))
@@ -86,7 +87,7 @@ pub(super) fn xlm_roberta(file: &ModelFile, settings: &Settings) -> Result<Parts
         .build()
         .map_err(|error| file.bad(error.to_string()))?;
     Ok(Parts {
-        engine: Box::new(engine),
+        engine: Box::new(InPieces { pipeline: Box::new(pipeline) }),
         special: vec![0, 1, 2, last],
         unknown: Some(UNKNOWN as u32),
         names,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 
 use serde_json::{Value, json};
 
@@ -43,6 +44,35 @@ impl Tokens {
     /// How many tokens there are.
     pub fn len(&self) -> usize {
         self.ids.len()
+    }
+
+    /// Adds a token: its id, where it lies, and the number of its word.
+    pub(super) fn push(&mut self, id: u32, bytes: Range<usize>, word: u32) {
+        self.ids.push(id);
+        self.offsets.push((bytes.start, bytes.end));
+        self.words.push(word);
+    }
+
+    /// Adds the tokens of what comes later in the same text, behind so many bytes and words.
+    pub(super) fn append(&mut self, later: &Tokens, bytes: usize, words: u32) {
+        self.ids.extend(&later.ids);
+        self.offsets.extend(later.offsets.iter().map(|(start, end)| (bytes + start, bytes + end)));
+        // `u32::MAX` stays.
+        self.words.extend(later.words.iter().map(|word| word.saturating_add(words)));
+    }
+
+    /// Drops the tokens of the first word; the numbers of the others stay.
+    pub(super) fn drop_first_word(&mut self) {
+        let first = self.words.iter().take_while(|word| **word == 0).count();
+        self.ids.drain(..first);
+        self.offsets.drain(..first);
+        self.words.drain(..first);
+    }
+
+    /// How many words there are.
+    pub(super) fn word_count(&self) -> u32 {
+        let words = self.words.iter().filter(|word| **word != u32::MAX);
+        words.max().map_or(0, |highest| highest + 1)
     }
 
     /// Keeps the first ones.
@@ -161,27 +191,23 @@ impl Tokenizer {
 
     /// The tokens of a text, without special tokens. Text that spells a special token (`[SEP]`, `</s>`) is text.
     pub fn encode(&self, text: &str) -> Result<Tokens> {
-        let encoding = guarded(|| self.engine.encode(text)).map_err(|reason| Error::Tokenize { reason })?;
-        let mut tokens = Tokens {
-            ids: Vec::with_capacity(encoding.len()),
-            offsets: Vec::with_capacity(encoding.len()),
-            words: Vec::with_capacity(encoding.len()),
-        };
+        let mut tokens = guarded(|| self.engine.encode(text)).map_err(|reason| Error::Tokenize { reason })?;
         let mut before = (0, 0);
-        let each = encoding.get_ids().iter().zip(encoding.get_offsets()).zip(encoding.get_word_ids());
-        for ((id, span), word) in each {
+        let mut kept = 0;
+        for at in 0..tokens.len() {
             // The builders see to it that this does not happen. Should a vocabulary find a way all the same, a
             // forged end of the question must not reach the model.
-            let id = match (self.is_structural(*id), self.unknown) {
-                (false, _) => *id,
+            tokens.ids[kept] = match (self.is_structural(tokens.ids[at]), self.unknown) {
+                (false, _) => tokens.ids[at],
                 (true, Some(unknown)) => unknown,
                 (true, None) => continue,
             };
-            tokens.ids.push(id);
-            before = not_before(before, on_boundaries(text, *span));
-            tokens.offsets.push(before);
-            tokens.words.push(word.unwrap_or(u32::MAX));
+            before = not_before(before, on_boundaries(text, tokens.offsets[at]));
+            tokens.offsets[kept] = before;
+            tokens.words[kept] = tokens.words[at];
+            kept += 1;
         }
+        tokens.truncate(kept);
         Ok(tokens)
     }
 
@@ -319,27 +345,17 @@ mod tests {
     struct Misplacing(Vec<(usize, usize)>);
 
     impl Engine for Misplacing {
-        fn encode(&self, _: &str) -> tokenizers::Result<tokenizers::Encoding> {
+        fn encode(&self, _: &str) -> tokenizers::Result<Tokens> {
             let count = self.0.len();
-            Ok(tokenizers::Encoding::new(
-                vec![1000; count],
-                vec![0; count],
-                vec![String::new(); count],
-                vec![None; count],
-                self.0.clone(),
-                vec![0; count],
-                vec![1; count],
-                Vec::new(),
-                Default::default(),
-            ))
+            Ok(Tokens { ids: vec![1000; count], offsets: self.0.clone(), words: vec![0; count] })
         }
 
-        fn encode_pair(&self, question: &str, _: &str) -> tokenizers::Result<tokenizers::Encoding> {
-            self.encode(question)
+        fn encode_pair(&self, _: &str, _: &str) -> tokenizers::Result<tokenizers::Encoding> {
+            Ok(tokenizers::Encoding::default())
         }
 
-        fn encode_single(&self, text: &str) -> tokenizers::Result<tokenizers::Encoding> {
-            self.encode(text)
+        fn encode_single(&self, _: &str) -> tokenizers::Result<tokenizers::Encoding> {
+            Ok(tokenizers::Encoding::default())
         }
 
         fn token(&self, _: u32) -> Option<String> {

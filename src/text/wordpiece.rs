@@ -6,26 +6,29 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use tokenizers::models::wordpiece::WordPieceTrainer;
 use tokenizers::{Model, Token};
 
 /// Marks a piece that continues a word.
-const CONTINUING: &str = "##";
+pub(super) const CONTINUING: &str = "##";
 /// Longer words are unknown as a whole.
-const LONGEST_WORD: usize = 100;
+pub(super) const LONGEST_WORD: usize = 100;
 /// An empty place of the table.
 const FREE: u32 = u32::MAX;
 
 /// A vocabulary with one token a line.
+#[derive(Clone)]
 pub(super) struct WordPiece {
     text: Cow<'static, str>,
     /// Where the token of each id lies in `text`.
-    lines: Vec<(u32, u32)>,
+    lines: Arc<[(u32, u32)]>,
     /// Open addressing by the hash of the token; a power of two and at least twice as long as `lines`.
-    table: Vec<u32>,
+    table: Arc<[u32]>,
     /// The length of the longest token in bytes: no piece of text beyond it need be looked up.
     longest: usize,
     unknown: u32,
@@ -44,21 +47,32 @@ impl WordPiece {
             return Err("it is larger than 4 GiB".into());
         }
         let lines = lines(&text);
-        let mut vocabulary = Self {
-            table: vec![FREE; (lines.len() * 2).next_power_of_two()],
-            longest: lines.iter().map(|(start, end)| (end - start) as usize).max().unwrap_or(0),
-            text,
-            lines,
-            unknown: 0,
-        };
-        for id in 0..vocabulary.lines.len() as u32 {
-            let token = vocabulary.line(id);
-            let slot = vocabulary.slot(hash(SEED, token.as_bytes()), |found| found == token);
+        let mut table = vec![FREE; (lines.len() * 2).next_power_of_two()];
+        for id in 0..lines.len() as u32 {
+            let token = line(&text, &lines, id);
+            let found =
+                slot(&table, hash(SEED, token.as_bytes()), |found| line(&text, &lines, found) == token);
             // Of two equal lines the later one has the word, as in a Python dictionary.
-            vocabulary.table[slot] = id;
+            table[found] = id;
         }
+        let longest = lines.iter().map(|(start, end)| (end - start) as usize).max().unwrap_or(0);
+        let mut vocabulary = Self { text, lines: lines.into(), table: table.into(), longest, unknown: 0 };
         vocabulary.unknown = vocabulary.id(unknown).ok_or_else(|| format!("it has no `{unknown}`"))?;
         Ok(vocabulary)
+    }
+
+    /// The same from tokens and their ids; `None` if no file with a token a line could say that.
+    pub(super) fn of(ids: &HashMap<String, u32>, unknown: &str) -> Option<Self> {
+        let highest = *ids.values().max()? as usize;
+        let most = 2 * ids.len() + 1024;
+        if highest >= most || ids.keys().any(|token| token.contains(['\n', '\r'])) {
+            return None;
+        }
+        let mut lines = vec![""; highest + 1];
+        for (token, id) in ids {
+            lines[*id as usize] = token;
+        }
+        Self::new(Cow::Owned(lines.join("\n").into_bytes()), unknown).ok()
     }
 
     /// How many lines there are, which is the highest id + 1.
@@ -77,25 +91,23 @@ impl WordPiece {
     }
 
     fn line(&self, id: u32) -> &str {
-        match self.lines.get(id as usize) {
-            Some((start, end)) => &self.text[*start as usize..*end as usize],
-            None => "",
-        }
-    }
-
-    /// The place of the token that `is_it` accepts, or the free place where it would go. There always is a free place.
-    fn slot(&self, hash: u64, is_it: impl Fn(&str) -> bool) -> usize {
-        let mask = self.table.len() - 1;
-        let mut slot = (hash ^ (hash >> 32)) as usize & mask;
-        while self.table[slot] != FREE && !is_it(self.line(self.table[slot])) {
-            slot = (slot + 1) & mask;
-        }
-        slot
+        line(&self.text, &self.lines, id)
     }
 
     fn find(&self, hash: u64, is_it: impl Fn(&str) -> bool) -> Option<u32> {
-        let id = self.table[self.slot(hash, is_it)];
+        let id = self.table[slot(&self.table, hash, |id| is_it(self.line(id)))];
         (id != FREE).then_some(id)
+    }
+
+    /// Hands out the pieces of a word: their ids and bytes. `None` if it is not made of pieces; some may have been handed out by then.
+    pub(super) fn pieces(&self, word: &str, each: &mut impl FnMut(u32, Range<usize>)) -> Option<()> {
+        let mut start = 0;
+        while start < word.len() {
+            let (id, length) = self.longest_piece(&word[start..], start > 0)?;
+            each(id, start..start + length);
+            start += length;
+        }
+        Some(())
     }
 
     /// The longest piece that `rest` begins with, and its length. One pass: the hash grows with the piece.
@@ -128,15 +140,13 @@ impl Model for WordPiece {
             return unknown();
         }
         let mut tokens = Vec::new();
-        let mut start = 0;
-        while start < word.len() {
-            let Some((id, length)) = self.longest_piece(&word[start..], start > 0) else {
-                return unknown();
-            };
-            tokens.push(Token::new(id, self.line(id).to_owned(), (start, start + length)));
-            start += length;
+        let mut push = |id, piece: Range<usize>| {
+            tokens.push(Token::new(id, self.line(id).to_owned(), (piece.start, piece.end)));
+        };
+        match self.pieces(word, &mut push) {
+            Some(()) => Ok(tokens),
+            None => unknown(),
         }
-        Ok(tokens)
     }
 
     fn token_to_id(&self, token: &str) -> Option<u32> {
@@ -179,6 +189,23 @@ impl Serialize for WordPiece {
 
 fn not_utf8(error: std::str::Utf8Error) -> String {
     format!("it is not UTF-8 after byte {}", error.valid_up_to())
+}
+
+fn line<'a>(text: &'a str, lines: &[(u32, u32)], id: u32) -> &'a str {
+    match lines.get(id as usize) {
+        Some((start, end)) => &text[*start as usize..*end as usize],
+        None => "",
+    }
+}
+
+/// The place of the token whose id `is_it` accepts, or the free place where it would go. There always is a free place.
+fn slot(table: &[u32], hash: u64, is_it: impl Fn(u32) -> bool) -> usize {
+    let mask = table.len() - 1;
+    let mut slot = (hash ^ (hash >> 32)) as usize & mask;
+    while table[slot] != FREE && !is_it(table[slot]) {
+        slot = (slot + 1) & mask;
+    }
+    slot
 }
 
 /// Where the lines lie, ended by `\n`, `\r\n` or `\r` as for Python's text files. Blank lines count: an id is a

@@ -348,6 +348,7 @@ fn the_threshold_and_its_relatives_work() {
     for (flag, value) in [
         ("--null-threshold", "nan"),
         ("--temperature", "0"),
+        ("--temperature", "1e-30"),
         ("--top-k", "0"),
         ("--max-answer-tokens", "0"),
         ("--threads", "0"),

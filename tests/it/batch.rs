@@ -449,6 +449,10 @@ fn tables_go_in_and_out() {
     assert_eq!((&records[1]["id"], &records[1]["note"]), (&json!(6), &json!("")));
     assert_eq!(codes(&run), [(7, "wrong_width".into()), (8, "empty_question".into())]);
     assert_eq!([&records[2]["id"], &records[3]["id"]], [&json!("3"), &json!("4")]);
+    // A spreadsheet of somewhere else.
+    let other = write(folder.path(), "other.csv", "id;question;context\n1;who?;the king\n");
+    let told = batch(&[&other], b"").records().remove(0)["error"]["hint"].as_str().unwrap().to_owned();
+    assert!(told.contains("separated by `;`"), "{told}");
     // The cell is read to the byte: offsets count both characters of its line break.
     let whole = batch(
         &["--quiet"],

@@ -427,6 +427,27 @@ fn llama_gets_an_embedder_in_one_file() {
         let file = ModelFile::OnDisk(folder.join("model.gguf"));
         let summary = gguf::read::read(&file).unwrap();
         assert_eq!((summary.tensors.len(), summary.tokens.len()), (5 + 6 * 16, 30_522));
+        // What llama.cpp needs to know of the model; 1 is the mean of all tokens, which is how this embedder pools.
+        let fields = json!({
+            "general.architecture": "bert",
+            "general.name": "builtin-embedder",
+            "general.file_type": element,
+            "bert.block_count": 6,
+            "bert.context_length": 512,
+            "bert.embedding_length": 384,
+            "bert.feed_forward_length": 1536,
+            "bert.attention.head_count": 12,
+            "bert.pooling_type": 1,
+            "bert.attention.layer_norm_epsilon": 1e-12f32,
+            "bert.attention.causal": false,
+            "tokenizer.ggml.model": "bert",
+            "tokenizer.ggml.token_type_count": 2,
+            "tokenizer.ggml.bos_token_id": 101,
+            "tokenizer.ggml.cls_token_id": 101,
+            "tokenizer.ggml.seperator_token_id": 102,
+            "tokenizer.ggml.unknown_token_id": 100,
+        });
+        assert_eq!(json!(summary.fields), fields);
         // A word, a piece inside of a word, and a special token.
         let token = |id: usize| summary.tokens[id].as_str();
         assert_eq!([token(1996), token(2015), token(101)], ["\u{2581}the", "s", "[CLS]"]);

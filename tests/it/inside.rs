@@ -294,11 +294,15 @@ fn text_names_the_words_that_count_most() {
     let gradient = attention("minilm", &["--most", "11", "--method", "gradient"]);
     let lines: Vec<&str> = gradient.stdout.lines().collect();
     assert_eq!((lines.len(), lines[2]), (14, "  gradient times input, summed over the pieces of a word:"));
-    let scores: Vec<f32> = lines[3..]
-        .iter()
-        .map(|line| line.split_whitespace().next().unwrap().parse::<f32>().unwrap().abs())
-        .collect();
-    assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+    let golden = golden();
+    let (question, text) = (golden["question"].as_str().unwrap(), golden["context"].as_str().unwrap());
+    let mut expected = scores_of("minilm", question, text, 1).remove(0);
+    expected.sort_by(|(_, a), (_, b)| b.abs().total_cmp(&a.abs()));
+    for (line, (word, score)) in lines[3..].iter().zip(&expected) {
+        let (number, name) = line.trim().split_once("  ").unwrap();
+        assert!((number.parse::<f32>().unwrap() - score).abs() < 1e-3, "{line}: {score}");
+        assert_eq!(name.trim_end_matches(" (question)"), word);
+    }
 }
 
 #[test]
@@ -453,6 +457,28 @@ fn other_windows_can_be_looked_at() {
 
 // ---- why=words --------------------------------------------------------------------------------------------------------
 
+/// What words of the question and the document do for the margin of each span, as the library gives it.
+fn scores_of(family: &str, question: &str, text: &str, spans: usize) -> Vec<Vec<(String, f32)>> {
+    let files = tiny(family);
+    let reader = Reader::open(&files, &Runtime::default()).unwrap();
+    let document = Arc::new(reader.prepare(DocumentId::Index(0), text.to_owned()).unwrap());
+    let mut options = Options { why: true, ..Options::default() };
+    options.decoding.top_k = spans;
+    let question = Question::new("1", question, vec![document]).with(&Arc::new(options));
+    let reply = reader.answer(std::slice::from_ref(&question), &mut |_| {}).unwrap().remove(0).unwrap();
+    let inputs = reader.inputs(&question).unwrap();
+    let spans = reply.why.unwrap().spans;
+    let scores = spans.iter().map(|span| {
+        let input = inputs.iter().find(|input| input.window == span.window).unwrap();
+        let scores = inspector(&files).gradient_times_input(input, span.place).unwrap();
+        let words = spanqa::inspect::words(input, &question.text, text, reader.tokenizer());
+        let sums = words.iter().map(|word| scores[word.tokens.clone()].iter().sum());
+        let all = words.iter().zip(sums).filter(|(word, _)| word.part != Part::Special);
+        all.map(|(word, score): (_, f32)| (word.text.clone(), score)).collect()
+    });
+    scores.collect()
+}
+
 #[test]
 fn words_explain_an_answer() {
     let model = fixture("tiny/xlm-roberta").display().to_string();
@@ -474,11 +500,19 @@ fn words_explain_an_answer() {
     };
     let plain = ask(&["--why"]);
     let words = ask(&["--why=words"]);
+    let scores = scores_of("xlm-roberta", "who did see it?", text, 2);
     assert_eq!(words.code, Some(0), "{}", words.stderr);
     let mut record = words.records().remove(0);
-    for span in record["why"]["spans"].as_array_mut().unwrap() {
+    let spans = record["why"]["spans"].as_array_mut().unwrap();
+    assert_eq!(spans.len(), scores.len());
+    for (span, scores) in spans.iter_mut().zip(&scores) {
         let words = span.as_object_mut().unwrap().remove("words").unwrap();
         let words = words.as_array().unwrap();
+        assert_eq!(scores.len(), words.len());
+        for (word, (text, score)) in words.iter().zip(scores) {
+            let close = (word["score"].as_f64().unwrap() - f64::from(*score)).abs() < 1e-4;
+            assert!(word["text"] == *text && close, "{word}: {text} {score}");
+        }
         let said: Vec<(&str, &str)> =
             words.iter().map(|word| (word["in"].as_str().unwrap(), word["text"].as_str().unwrap())).collect();
         assert_eq!(said[..3], [("question", "who"), ("question", "did"), ("question", "see")]);
@@ -547,8 +581,8 @@ fn the_words_that_count_are_missed_when_they_are_left_out() {
     let model = QaModel::load(&resolved.files, &runtime).unwrap();
     let options = Arc::new(Options { why: true, read: Some(4), ..Options::default() });
     let mut random = spanqa::random::Random::new(7);
-    // What is lost by leaving out the words that count most, and any: of all words, and of the document's alone.
-    let mut lost = [[0.0f64; 2]; 2];
+    // What is lost by leaving out the words that count most, any, and least: of all words, and of the document's alone.
+    let mut lost = [[0.0f64; 3]; 2];
     let (mut more, mut asked, mut margins) = ([0; 2], 0, 0.0f64);
     let articles = data["data"].as_array().unwrap().iter();
     let paragraphs: Vec<&Value> =
@@ -605,8 +639,10 @@ fn the_words_that_count_are_missed_when_they_are_left_out() {
                 / DRAWS as f64;
             order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
             let top = whole - margin(&order[..LEFT_OUT]);
-            lost[0] += top;
-            lost[1] += drawn;
+            let bottom = whole - margin(&order[order.len() - LEFT_OUT..]);
+            for (lost, now) in lost.iter_mut().zip([top, drawn, bottom]) {
+                *lost += now;
+            }
             more[which] += usize::from(top > drawn);
         }
         margins += whole;
@@ -614,9 +650,9 @@ fn the_words_that_count_are_missed_when_they_are_left_out() {
     }
     assert_eq!(asked, count, "there are fewer questions with an answer");
     for (which, what) in ["question and document", "the document alone"].into_iter().enumerate() {
-        let [top, drawn] = lost[which].map(|lost| lost / asked as f64);
+        let [top, drawn, bottom] = lost[which].map(|lost| lost / asked as f64);
         println!(
-            "{what}: of a margin of {:.2}, {LEFT_OUT} words that count most take {top:.2}, any take {drawn:.2}; more in {} of {asked}",
+            "{what}: of a margin of {:.2}, {LEFT_OUT} words that count most take {top:.2}, any {drawn:.2}, least {bottom:.2}; most more than any in {} of {asked}",
             margins / asked as f64,
             more[which]
         );

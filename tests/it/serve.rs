@@ -985,7 +985,11 @@ fn flags_are_variables_too() {
         let refused = spanqa(&["serve", "--port", "0"]).env(name, value).output().unwrap();
         let told = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(refused.status.code() == Some(2) && told.contains(said), "{told}");
+        assert!(told.contains(&format!("that of the variable {name}\n")), "{told}");
     }
+    // What was typed is not blamed on a variable.
+    let refused = spanqa(&["serve", "--threads", "no"]).env("SPANQA_THREADS", "none").output().unwrap();
+    assert!(!String::from_utf8_lossy(&refused.stderr).contains("SPANQA_THREADS"));
 }
 
 #[test]
@@ -1146,6 +1150,17 @@ fn texts_get_vectors_and_an_order() {
     let flags: Vec<&str> = small.iter().map(String::as_str).collect();
     let program = Program::start(&flags);
     let vectors = |inputs: Value| program.at.post("/embed", &json!({"inputs": inputs})).json();
+    // Both say where their time went.
+    for (route, body) in [
+        ("/embed", json!({"inputs": ["the sea", "a hill"]})),
+        ("/rerank", json!({"query": "the sea", "texts": ["the sea", "a hill"]})),
+    ] {
+        let reply = program.at.post(route, &body);
+        let time = |name: &str| reply.header(name).unwrap().parse::<f64>().unwrap();
+        let parts = time("x-tokenization-time") + time("x-queue-time") + time("x-inference-time");
+        assert!((time("x-compute-time") - parts).abs() < 0.002, "{route}: {}", reply.head);
+        assert!(time("x-compute-tokens") >= 8.0 && time("x-inference-time") > 0.0, "{route}: {}", reply.head);
+    }
     let expected = run_with_input(&["embed", "--lines", "--quiet"], b"the old king\na cat\n").records();
     let expected: Vec<Value> = expected.iter().map(|record| record["embedding"].clone()).collect();
     assert_eq!(vectors(json!(["the old king", "a cat"])), json!(expected));

@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use spanqa::inspect::{counted, write};
+use spanqa::inspect::write;
 use spanqa::reader::input::Part;
-use spanqa::text::offsets::OffsetUnit;
+use spanqa::text::offsets::{OffsetUnit, counted};
 
 use super::{Args, View};
 use crate::cli::terminal;

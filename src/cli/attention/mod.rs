@@ -21,6 +21,7 @@ use spanqa::request::reply::Reply;
 use self::numbers::NumberList;
 use super::inputs::{InputArgs, Text};
 use super::options::{ReaderArgs, choice, size};
+use super::target::{refuse_folder, refuse_present};
 use super::{Outcome, Usage, output, terminal, walk};
 
 const FORMATS: &[(&str, &str)] = &[
@@ -151,6 +152,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         out.write_all(walk::type_list().as_bytes())?;
         return Ok(Outcome::Success);
     }
+    if args.question.trim().is_empty() {
+        let hint = "spanqa attention -q \"Who wrote it?\" FILE";
+        return Err(Usage::new("the question is empty", hint).into());
+    }
     let format = args.format()?;
     let mut note = |text: String| args.note(&text);
     let text = args.one_document(&mut note)?;
@@ -214,10 +219,6 @@ impl Args {
             true => Format::Html,
             false => self.format.or(named).unwrap_or(Format::Text),
         };
-        if self.question.trim().is_empty() {
-            let hint = "spanqa attention -q \"Who wrote it?\" FILE";
-            return Err(Usage::new("the question is empty", hint).into());
-        }
         let Some(output) = &self.output else {
             return match format {
                 Format::Safetensors => {
@@ -227,16 +228,8 @@ impl Args {
                 Format::Text | Format::Html => Ok(format),
             };
         };
-        let name = output.display().to_string();
-        let name = terminal::name(&name);
-        if output.is_dir() {
-            let hint = "give the name of a file, such as attention.html";
-            return Err(Usage::new(format!("{name} is a folder"), hint).into());
-        }
-        if output.is_file() && !self.force {
-            let hint = "`--force` replaces it, or give `--output` another name";
-            return Err(Usage::new(format!("{name} is there already"), hint).into());
-        }
+        refuse_folder(output, "attention.html")?;
+        refuse_present(output, self.force)?;
         Ok(format)
     }
 

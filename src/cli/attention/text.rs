@@ -42,7 +42,7 @@ impl View<'_> {
         let _ = writeln!(out, "  attention, the mean of {layers} and {heads}:");
         let attention = by_word(&self.inside.mean(&self.choice), &self.words);
         let is_asked = |word: &Word| match self.span {
-            Some((start, end)) => start < word.tokens.end && word.tokens.start <= end,
+            Some(span) => word.meets(span),
             None => word.part == Part::Question,
         };
         let rows = self.words.iter().zip(attention.chunks_exact(self.words.len().max(1)));

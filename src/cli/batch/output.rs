@@ -22,6 +22,7 @@ use spanqa::request::rows::{self, Rows};
 use spanqa::request::table;
 
 use crate::cli::Usage;
+use crate::cli::target::refuse_folder;
 
 /// A file that is not complete yet.
 pub struct Partial {
@@ -130,13 +131,11 @@ impl Partial {
 
 /// The file that will be replaced. A link stays, and what it leads to is replaced; a device or a pipe would be gone.
 fn replaceable(target: &Path) -> Result<PathBuf> {
+    refuse_folder(target, "answers.jsonl")?;
     let shown = target.display();
     let (what, hint) = match fs::metadata(target) {
         _ if target.as_os_str() == "-" => {
             ("is no name for a file".into(), "without --output records go to standard output".into())
-        }
-        Ok(found) if found.is_dir() => {
-            ("is a folder".into(), "give the name of a file, such as answers.jsonl".to_owned())
         }
         Ok(found) if !found.is_file() => {
             let hint = format!("leave out --output and write `> {shown}`");

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::matrix::{Facts, Matrix};
 use super::record::{Failed, Record};
 use crate::cli::Usage;
+use crate::cli::target::refuse_folder;
 
 /// How vectors are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,10 +58,7 @@ impl<'a> Output<'a> {
                 }
             };
         };
-        if target.is_dir() {
-            let hint = "give the name of a file, such as vectors.npy";
-            return Err(Usage::new(format!("{} is a folder", target.display()), hint).into());
-        }
+        refuse_folder(target, "vectors.npy")?;
         Ok(match format {
             Format::Jsonl => Self::File { target: target.into(), records: spool(target)? },
             Format::Npy | Format::Safetensors => Self::Matrix(Matrix::open(format, target)?),

@@ -10,7 +10,7 @@ use spanqa::{document, request};
 use super::output::Output;
 use super::record::{Failed, Numbers, Pieces, Record, States, Ticket};
 use super::report::Report;
-use crate::cli::inputs::Binaries;
+use crate::cli::skipped::Skipped;
 use crate::cli::{Usage, hints, terminal};
 
 /// The last stage.
@@ -22,7 +22,7 @@ pub struct Writer<'a, 'o> {
     layers: Vec<usize>,
     /// Remarks so far.
     notes: usize,
-    binaries: Binaries,
+    binaries: Skipped,
 }
 
 /// Remarks that are made at most.
@@ -31,7 +31,7 @@ const NOTES: usize = 4;
 impl<'a, 'o> Writer<'a, 'o> {
     pub fn new(output: &'a mut Output<'o>, report: &'a mut Report, embedder: &'a Embedder) -> Self {
         let layers = embedder.pooling().states.numbers(embedder.config().layers);
-        Self { output, report, embedder, layers, notes: 0, binaries: Binaries::default() }
+        Self { output, report, embedder, layers, notes: 0, binaries: Skipped::binaries() }
     }
 
     /// Writes everything that comes.

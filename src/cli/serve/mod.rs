@@ -43,7 +43,7 @@ const KEY_VARIABLE: &str = "SPANQA_API_KEY";
 ///
 /// Exits 0 after an orderly end; 2 after an error, or if something could not be answered in time.
 #[derive(clap::Args, Clone)]
-#[command(mut_args(variables::give))]
+#[command(mut_args(variables::give), mut_arg("batch_tokens", models::batch_tokens))]
 pub struct Args {
     /// Where to listen: a name or an address; 0.0.0.0 is every one of this machine, and needs a key or --insecure
     #[arg(long, value_name = "HOST", default_value = "127.0.0.1", help_heading = "Address")]

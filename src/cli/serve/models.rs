@@ -17,6 +17,12 @@ use crate::cli::options::{DecodingArgs, ModelArgs, Read, ReaderArgs};
 /// Half as many as other commands take: larger batches gain little on a CPU, and whoever is in one waits for its last window.
 const CPU_BATCH_TOKENS: usize = 1024;
 
+/// The flag of other commands, which says what they take.
+pub(super) fn batch_tokens(arg: clap::Arg) -> clap::Arg {
+    let short = "Tokens that go through the model together; replies do not depend on it";
+    arg.help(format!("{short} [default: {CPU_BATCH_TOKENS} on a CPU, on a GPU what its memory allows]"))
+}
+
 const ALL_RULES: [ScoringRules; 4] =
     [ScoringRules::Joint, ScoringRules::Squad, ScoringRules::Hf, ScoringRules::Haystack];
 

@@ -1,13 +1,19 @@
 //! Looks at a GGUF file: whether it is whole, and what it holds. It does not run it.
 
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
 use super::bytes::{BOOL, FLOAT, INTEGER, LIST, NUMBER, TEXT};
 use super::{ALIGNMENT, MAGIC, VERSION};
 use crate::checkpoint::ModelFile;
 use crate::export::error::Result;
 
 /// What a GGUF file holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Summary {
+    /// What it says of itself by name, but for its lists.
+    pub fields: BTreeMap<String, Value>,
     /// Its tensors.
     pub tensors: Vec<TensorInfo>,
     /// Tokens of its vocabulary.
@@ -55,7 +61,10 @@ impl<'a> Reader<'a> {
             let key = self.text()?;
             match self.number()? {
                 LIST => self.list(key, &mut summary)?,
-                kind => self.skip(kind)?,
+                kind => {
+                    let value = self.value(kind)?;
+                    summary.fields.insert(key.to_owned(), value);
+                }
             }
         }
         for _ in 0..tensors {
@@ -73,7 +82,7 @@ impl<'a> Reader<'a> {
         for _ in 0..length {
             match (key, kind) {
                 ("tokenizer.ggml.tokens", TEXT) => summary.tokens.push(self.text()?.to_owned()),
-                _ => self.skip(kind)?,
+                _ => self.value(kind).map(drop)?,
             }
         }
         Some(())
@@ -95,13 +104,15 @@ impl<'a> Reader<'a> {
         Some(TensorInfo { name, shape, element, start, length })
     }
 
-    fn skip(&mut self, kind: u32) -> Option<()> {
-        match kind {
-            BOOL => self.take(1).map(drop),
-            NUMBER | INTEGER | FLOAT => self.take(4).map(drop),
-            TEXT => self.text().map(drop),
-            _ => None,
-        }
+    fn value(&mut self, kind: u32) -> Option<Value> {
+        Some(match kind {
+            BOOL => json!(self.take(1)? != [0]),
+            NUMBER => json!(self.number()?),
+            INTEGER => json!(self.number()? as i32),
+            FLOAT => json!(f32::from_bits(self.number()?)),
+            TEXT => json!(self.text()?),
+            _ => return None,
+        })
     }
 
     fn take(&mut self, length: u64) -> Option<&'a [u8]> {
