@@ -10,6 +10,7 @@
 //! - fetches again what it has, and sends the token to the host that it is redirected to.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 
 use hf_hub::api::RepoInfo;
 use hf_hub::{Repo, RepoType};
@@ -24,7 +25,7 @@ use crate::checkpoint::parts::{self, MODULES, POOLING, Parts, TOKENIZER_CONFIG};
 use crate::source::error::{Error, Result};
 use crate::{checkpoint, fs};
 
-/// No listing is longer; a server that sends more is not a hub.
+/// No listing is longer, unpacked; a server that sends more is not a hub.
 const LONGEST_LISTING: u64 = 16 << 20;
 
 /// Brings a revision of a repository into the cache: what is missing is fetched, what is there is kept.
@@ -116,11 +117,15 @@ impl Hub<'_> {
             url: format!("{}/api/models/{}", self.settings.endpoint, self.repo.id()),
             reason,
         };
-        let info: RepoInfo = response
-            .body_mut()
-            .with_config()
-            .limit(LONGEST_LISTING)
-            .read_json()
+        // A few kilobytes can unpack to gigabytes: what is unpacked counts, which a limit of `ureq` does not see.
+        let mut listing = Vec::new();
+        let unpacked = response.body_mut().as_reader().take(LONGEST_LISTING + 1).read_to_end(&mut listing);
+        if listing.len() as u64 > LONGEST_LISTING {
+            return Err(strange(format!("its listing is longer than {LONGEST_LISTING} bytes")));
+        }
+        let info: RepoInfo = unpacked
+            .map_err(|error| error.to_string())
+            .and_then(|_| serde_json::from_slice(&listing).map_err(|error| error.to_string()))
             .map_err(|error| strange(format!("it is not the listing of a repository ({error})")))?;
         if !parts::is_commit(&info.sha) {
             return Err(strange("its commit is not a hash of 40 letters".into()));

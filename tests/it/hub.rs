@@ -803,6 +803,20 @@ fn answers_that_are_not_a_hub_are_errors() {
     }
 }
 
+/// A hundred kilobytes that unpack to a hundred megabytes: not unpacked to the end, and not taken apart.
+#[test]
+fn a_listing_that_unpacks_without_end_is_refused() {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packed.write_all(br#"{"sha":"x","siblings":[{"rfilename":""#).unwrap();
+    for _ in 0..100 {
+        packed.write_all(&vec![b'x'; 1 << 20]).unwrap();
+    }
+    packed.write_all(br#""}]}"#).unwrap();
+    let bomb = Reply::body(packed.finish().unwrap()).with("Content-Encoding", "gzip");
+    let (error, _) = failure(on("GET", "/revision/main", bomb));
+    assert!(error.to_string().contains("longer than 16777216 bytes"), "{error}");
+}
+
 #[test]
 fn a_repository_without_weights_says_so() {
     let (hub, dir) = (Hub::good(), cache());
