@@ -10,6 +10,7 @@ give the same records, whose digest is the last line.
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
 import os
@@ -53,7 +54,7 @@ def say(**figures: Any) -> None:
     print(json.dumps(figures), flush=True)
 
 
-def start(_: Rows) -> List[Tuple[str, List[str]]]:
+def start(rows: Rows) -> List[Tuple[str, List[str]]]:
     """From nothing to a model that is open."""
     seconds = []
     for _ in range(7):
@@ -110,7 +111,7 @@ def with_ray(rows: Rows) -> List[Tuple[str, List[str]]]:
         # Once for the workers to be there.
         spanqa.ray.answer(ray.data.from_items(rows[:4]), actors=actors).take_all()
         answers = spanqa.ray.answer(dataset, actors=actors, batch_size=64, record=True)
-        records = timed(f"Ray, {actors} actors", len(rows), lambda answers=answers: [row["record"] for row in answers.take_all()])
+        records = timed(f"Ray, {actors} actors", len(rows), functools.partial(records_of, answers.take_all))
         found.append((f"Ray, {actors}", records))
     blocks = ray.data.range(TASKS, override_num_blocks=TASKS).materialize()
     seconds = clock(lambda: blocks.map_batches(nothing, batch_format="pyarrow").take_all())
@@ -141,7 +142,7 @@ def with_spark(rows: Rows) -> List[Tuple[str, List[str]]]:
         # Once for the workers to be there.
         spanqa.spark.answer(frame.limit(4)).collect()
         answers = spanqa.spark.answer(frame, record=True)
-        records = timed(f"Spark, {cores} tasks", len(rows), lambda answers=answers: [row.record for row in answers.collect()])
+        records = timed(f"Spark, {cores} tasks", len(rows), functools.partial(records_of, answers.collect))
         found.append((f"Spark, {cores}", records))
         empty = session.range(0, TASKS, 1, TASKS).mapInArrow(as_they_are, "id long")
         empty.count()
@@ -153,6 +154,10 @@ def with_spark(rows: Rows) -> List[Tuple[str, List[str]]]:
 
 def as_they_are(batches: Any) -> Any:
     yield from batches
+
+
+def records_of(collect: Callable[[], List[Any]]) -> List[str]:
+    return [row["record"] for row in collect()]
 
 
 def timed(what: str, questions: int, work: Callable[[], List[str]]) -> List[str]:
