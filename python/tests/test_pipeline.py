@@ -65,6 +65,9 @@ def test_more_forms_and_names() -> None:
         example = SimpleNamespace(question_text=BUILDER, context_text=SHORT)
         assert pipe(example) == usual and pipe(pipe.create_sample(BUILDER, SHORT)) == usual
         assert pipe(pipe.create_sample([BUILDER], [SHORT])) == usual
+        # Where "no answer" comes first, the spans behind it are the nearest ones.
+        nobody = pipe(question="Who is the mayor of Norvik?", context=SHORT, handle_impossible_answer=True, top_k=3)
+        assert [row["answer"] == "" for row in nobody] == [True, False, False]
         with pytest.raises(TypeError, match="top_kk"):
             pipe(question=BUILDER, context=SHORT, top_kk=3)
     with pytest.raises(ValueError, match="summarization"):

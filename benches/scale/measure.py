@@ -1,0 +1,179 @@
+"""What answering costs on one machine, alone and under Ray and Spark: the figures that model.py counts with.
+
+    pip install . 'ray[data]' pyspark pyarrow
+    python measure.py --questions questions.jsonl [--limit 600] [--only batch,reader,ray,spark]
+
+`questions.jsonl` has lines of {"id", "question", "context"}. Every line of the output is a JSON object. All runs have to
+give the same records, whose digest is the last line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Tuple
+
+import spanqa
+
+Rows = List[Dict[str, Any]]
+
+#: Empty tasks that are timed.
+TASKS = 100
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--questions", type=Path, required=True)
+    arguments.add_argument("--limit", type=int, default=600)
+    arguments.add_argument("--only", default="start,batch,reader,ray,spark")
+    given = arguments.parse_args()
+    with given.questions.open(encoding="utf-8") as lines:
+        rows: Rows = [json.loads(line) for line, _ in zip(lines, range(given.limit))]
+    say(load=os.getloadavg()[0], cores=os.cpu_count(), questions=len(rows))
+    expected: List[str] = []
+    for name in given.only.split(","):
+        for what, records in MEASURES[name](rows):
+            records.sort()
+            expected = expected or records
+            if records != expected:
+                sys.exit(f"{what}: other records than the first run")
+    say(records=len(expected), digest=hashlib.sha256("\n".join(expected).encode()).hexdigest()[:16])
+
+
+def say(**figures: Any) -> None:
+    print(json.dumps(figures), flush=True)
+
+
+def start(rows: Rows) -> List[Tuple[str, List[str]]]:
+    """From nothing to a model that is open."""
+    seconds = []
+    for _ in range(7):
+        began = time.monotonic()
+        spanqa.Reader(threads=1).close()
+        seconds.append(time.monotonic() - began)
+    say(what="start and end of a Reader", seconds=round(statistics.median(seconds), 3), worst=round(max(seconds), 3))
+    return []
+
+
+def batch(rows: Rows) -> List[Tuple[str, List[str]]]:
+    """The program alone: one process, then two side by side, a thread each."""
+    one = timed("batch, 1 process", len(rows), lambda: run_batch(rows))
+    halves = [rows[::2], rows[1::2]]
+    with ThreadPoolExecutor(2) as pool:
+        two = timed("batch, 2 processes", len(rows), lambda: [record for part in pool.map(run_batch, halves) for record in part])
+    return [("batch, 1 process", one), ("batch, 2 processes", two)]
+
+
+def run_batch(rows: Rows) -> List[str]:
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    command = [spanqa.find_program(), "batch", "--quiet", "--threads", "1"]
+    done = subprocess.run(command, input=lines.encode(), stdout=subprocess.PIPE, check=True)
+    return done.stdout.decode().splitlines()
+
+
+def reader(rows: Rows) -> List[Tuple[str, List[str]]]:
+    """The same through Python, and what Python's share of the time is."""
+    import pyarrow
+
+    table = pyarrow.Table.from_pylist(rows)
+    with spanqa.Reader(threads=1) as answering:
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        records = timed("Reader, 1 process", len(rows), lambda: answering.answer(table, record=True).column("record").to_pylist())
+        after = resource.getrusage(resource.RUSAGE_SELF)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    say(what="Python's own time", milliseconds_a_question=round(1000 * used / len(rows), 3))
+    return [("Reader", records)]
+
+
+def with_ray(rows: Rows) -> List[Tuple[str, List[str]]]:
+    """Actors of one thread, and what a batch costs when nothing is done with it."""
+    import ray
+
+    import spanqa.ray
+
+    path = os.pathsep.join([str(Path(spanqa.__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)])
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": path}})
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    found = []
+    for actors in (1, 2):
+        # All cores are the actors', so nothing else may have to be computed.
+        dataset = ray.data.from_items(rows, override_num_blocks=8).materialize()
+        # Once for the workers to be there.
+        spanqa.ray.answer(ray.data.from_items(rows[:4]), actors=actors).take_all()
+        answers = spanqa.ray.answer(dataset, actors=actors, batch_size=64, record=True)
+        records = timed(f"Ray, {actors} actors", len(rows), functools.partial(records_of, answers.take_all))
+        found.append((f"Ray, {actors}", records))
+    blocks = ray.data.range(TASKS, override_num_blocks=TASKS).materialize()
+    seconds = clock(lambda: blocks.map_batches(nothing, batch_format="pyarrow").take_all())
+    say(what="Ray, an empty task", milliseconds=round(1000 * seconds / TASKS, 2))
+    ray.shutdown()
+    return found
+
+
+def nothing(batch: Any) -> Any:
+    return batch
+
+
+def with_spark(rows: Rows) -> List[Tuple[str, List[str]]]:
+    """Tasks of one thread, and what a task costs when nothing is done in it."""
+    from pyspark.sql import SparkSession
+
+    import spanqa.spark
+
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    found = []
+    for cores in (1, 2):
+        session = SparkSession.builder.master(f"local[{cores}]").config("spark.ui.enabled", "false")
+        session = session.config("spark.ui.showConsoleProgress", "false").getOrCreate()
+        session.sparkContext.setLogLevel("OFF")
+        cells = [(row["id"], row["question"], row["context"]) for row in rows]
+        frame = session.createDataFrame(cells, "id string, question string, context string").repartition(2 * cores).cache()
+        frame.count()
+        # Once for the workers to be there.
+        spanqa.spark.answer(frame.limit(4)).collect()
+        answers = spanqa.spark.answer(frame, record=True)
+        records = timed(f"Spark, {cores} tasks", len(rows), functools.partial(records_of, answers.collect))
+        found.append((f"Spark, {cores}", records))
+        empty = session.range(0, TASKS, 1, TASKS).mapInArrow(as_they_are, "id long")
+        empty.count()
+        seconds = clock(empty.count)
+        say(what=f"Spark, an empty task, {cores} at a time", milliseconds=round(1000 * seconds / TASKS, 2))
+        session.stop()
+    return found
+
+
+def as_they_are(batches: Any) -> Any:
+    yield from batches
+
+
+def records_of(collect: Callable[[], List[Any]]) -> List[str]:
+    return [row["record"] for row in collect()]
+
+
+def timed(what: str, questions: int, work: Callable[[], List[str]]) -> List[str]:
+    found: List[str] = []
+    seconds = clock(lambda: found.extend(work()))
+    say(what=what, seconds=round(seconds, 2), questions_a_second=round(questions / seconds, 2))
+    return found
+
+
+def clock(work: Callable[[], Any]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+MEASURES = {"start": start, "batch": batch, "reader": reader, "ray": with_ray, "spark": with_spark}
+
+if __name__ == "__main__":
+    main()
