@@ -211,6 +211,7 @@ impl<'a> Session<'a> {
             color: args.color,
             context: args.sentences,
             null_competes: args.reader.decoding.handle_impossible_answer,
+            top_k: args.reader.decoding.top_k,
             several: manner.several,
             typed: manner.typed,
             quiet: args.quiet,

@@ -166,7 +166,7 @@ mod tests {
             ("", "missing field `model`"),
             ("model = 1", "model"),
             ("model = \"m\"\nnull_threshold = nan", "null_threshold is not a number"),
-            ("model = \"m\"\nnull_threshold = 1\ntemperature = 0", "temperature is not above 0"),
+            ("model = \"m\"\nnull_threshold = 1\ntemperature = 0", "temperature is not from 0.000001"),
             ("model = \"m\"\nnull_threshold = 1\nrank_weight = -1", "rank_weight is below 0"),
             ("model = \"m\"\nnull_threshold = 1\nnul_treshold = 2", "unknown field"),
         ] {

@@ -20,8 +20,8 @@ pub struct Row<'a> {
     pub question: Option<&'a str>,
 }
 
-/// The answers of a reply, best first. If `null_competes`, "no answer" is one of them.
-pub fn rows(reply: &Reply, null_competes: bool) -> Vec<Row<'_>> {
+/// The answers of a reply, best first, at most `top_k`. If `null_competes`, "no answer" is one of them.
+pub fn rows(reply: &Reply, null_competes: bool, top_k: usize) -> Vec<Row<'_>> {
     let row = |score, start, end, answer| Row { score, start, end, answer, question: None };
     let spans = reply.spans().iter();
     let mut rows: Vec<Row> =
@@ -29,9 +29,8 @@ pub fn rows(reply: &Reply, null_competes: bool) -> Vec<Row<'_>> {
     if null_competes {
         let null = row(reply.no_answer_score, 0, 0, "");
         let place = rows.iter().take_while(|row| row.score >= null.score).count();
-        let wanted = rows.len().max(1);
         rows.insert(place, null);
-        rows.truncate(wanted);
+        rows.truncate(top_k);
     }
     rows
 }

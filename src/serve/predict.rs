@@ -114,12 +114,14 @@ struct Found {
     reply: Reply,
     /// "No answer" is one of the answers.
     null_competes: bool,
+    /// The most answers.
+    top_k: usize,
 }
 
 impl Found {
     /// The answers; a text without anything to read gives the empty one, as there is nothing else to put in its place.
     fn rows(&self) -> Vec<Row<'_>> {
-        let mut rows = rows(&self.reply, self.null_competes);
+        let mut rows = rows(&self.reply, self.null_competes, self.top_k);
         if rows.is_empty() {
             rows.push(Row { score: 0.0, start: 0, end: 0, answer: "", question: None });
         }
@@ -160,8 +162,9 @@ impl Asked {
 /// Answers by the rules of the pipeline. Its contract has no place for a question that fails alone.
 async fn pipeline(shared: &Arc<Shared>, engine: &Arc<Engine>, body: Body) -> Result<AllFound, Problem> {
     let names = (1..=body.items.len() as u64).map(Id::from).collect();
-    let scoring = &engine.pipeline_options().decoding.scoring;
-    let null_competes = match scoring {
+    let decoding = &engine.pipeline_options().decoding;
+    let top_k = body.parameters.top_k.unwrap_or(decoding.top_k);
+    let null_competes = match &decoding.scoring {
         Scoring::Hf(hf) => body.parameters.handle_impossible_answer.unwrap_or(hf.handle_impossible_answer),
         Scoring::Joint(_) | Scoring::Squad { .. } | Scoring::Haystack => false,
     };
@@ -169,7 +172,7 @@ async fn pipeline(shared: &Arc<Shared>, engine: &Arc<Engine>, body: Body) -> Res
     let mut all = Vec::with_capacity(replies.replies.len());
     for reply in std::mem::take(&mut replies.replies) {
         let reply = reply.map_err(|error| Problem::of(&error, shared.config.hint))?;
-        all.push(Found { reply, null_competes });
+        all.push(Found { reply, null_competes, top_k });
     }
     Ok(AllFound { all, replies })
 }

@@ -402,7 +402,7 @@ mod tests {
             ("name = 'a'\nrepo = 'a/b'\nnull_threshold = nan", "finite"),
             ("name = 'a'\nrepo = 'a/b'\njoint_threshold = inf", "finite"),
             ("name = 'a'\nrepo = 'a/b'\nperhaps = -1.0", "from 0 up"),
-            ("name = 'a'\nrepo = 'a/b'\ntemperature = 0.0", "above 0"),
+            ("name = 'a'\nrepo = 'a/b'\ntemperature = 0.0", "from 0.000001"),
             (
                 "name = 'a'\nrepo = 'a/b'\naccuracy = [{dataset='d', exact=101.0, f1=1.0, source='s'}]",
                 "percent",

@@ -11,7 +11,7 @@ use super::Printer;
 impl Printer {
     /// One object for one answer, otherwise a list: what the pipeline did.
     pub(super) fn hf(&self, reply: &Reply, out: &mut dyn Write) -> Result<()> {
-        let mut rows = hf::rows(reply, self.look.null_competes);
+        let mut rows = hf::rows(reply, self.look.null_competes, self.look.top_k);
         let question = self.look.several.then_some(reply.question.as_str());
         rows.iter_mut().for_each(|row| row.question = question);
         match rows.as_slice() {

@@ -66,6 +66,8 @@ pub struct Look {
     pub context: Option<usize>,
     /// "No answer" is one of the pipeline's candidates.
     pub null_competes: bool,
+    /// The most answers to a question.
+    pub top_k: usize,
     /// Several questions are asked, so that each reply has to say which one it belongs to.
     pub several: bool,
     /// The question stands on the screen already.

@@ -206,6 +206,7 @@ mod tests {
             color: ColorArg::Never,
             context: None,
             null_competes: false,
+            top_k: 1,
             several: false,
             typed,
             quiet: true,
