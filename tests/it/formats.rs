@@ -155,10 +155,10 @@ fn every_format_says_which_question_and_which_has_no_answer() {
     let competing = ["--score", "hf", "-f", "hf", "--handle-impossible-answer"];
     assert!(!ask(&[&[LOST, "-c", TOWER], &competing[..]].concat()).stderr.contains("no answer"));
     // It takes the place of none where there are fewer spans than were asked for.
-    let few = ask(&[&[BUILT, "-c", "In 1889.", "-k"], &["60"], &competing[..]].concat()).stdout;
+    let few = ask(&[&[BUILT, "-c", "In 1889.", "-k", "60"], &competing[..]].concat()).stdout;
     let few: Vec<Value> = serde_json::from_str(&few).unwrap();
     assert!(few.len() < 60 && few.iter().any(|row| row["answer"] == ""), "{few:?}");
-    let spans = ask(&[&[BUILT, "-c", "In 1889.", "-k"], &["60"], &competing[..4]].concat()).stdout;
+    let spans = ask(&[&[BUILT, "-c", "In 1889.", "-k", "60"], &competing[..4]].concat()).stdout;
     assert_eq!(serde_json::from_str::<Vec<Value>>(&spans).unwrap().len() + 1, few.len());
 }
 
