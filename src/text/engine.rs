@@ -9,7 +9,8 @@ use tokenizers::{
     Decoder, Encoding, Model, Normalizer, PostProcessor, PreTokenizer, TokenizerImpl as Pipeline,
 };
 
-use super::Tokens;
+use super::plain::Plain;
+use super::{Tokens, long};
 
 /// What a builder hands over: an engine and what cannot be asked of it.
 pub(super) struct Parts {
@@ -68,6 +69,45 @@ where
 
     fn json(&self) -> serde_json::Result<Value> {
         serde_json::to_value(self)
+    }
+}
+
+/// How texts get past a pipeline, or through it, with what it would make of them whole.
+pub(super) enum Way {
+    /// See [`super::plain`].
+    Plain(Plain),
+    /// See [`super::long`].
+    InPieces,
+}
+
+/// A pipeline, and the way for its kind.
+pub(super) struct Shortcut {
+    pub(super) pipeline: Box<dyn Engine>,
+    pub(super) way: Way,
+}
+
+impl Engine for Shortcut {
+    fn encode(&self, text: &str) -> tokenizers::Result<Tokens> {
+        match &self.way {
+            Way::Plain(plain) => plain.encode(&*self.pipeline, text),
+            Way::InPieces => long::encode(&*self.pipeline, text),
+        }
+    }
+
+    fn encode_pair(&self, question: &str, context: &str) -> tokenizers::Result<Encoding> {
+        self.pipeline.encode_pair(question, context)
+    }
+
+    fn encode_single(&self, text: &str) -> tokenizers::Result<Encoding> {
+        self.pipeline.encode_single(text)
+    }
+
+    fn token(&self, id: u32) -> Option<String> {
+        self.pipeline.token(id)
+    }
+
+    fn json(&self) -> serde_json::Result<Value> {
+        self.pipeline.json()
     }
 }
 

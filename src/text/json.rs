@@ -8,8 +8,7 @@ use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::{AddedToken, Model, NormalizedString, Normalizer, Tokenizer};
 
-use super::engine::{Engine, Parts, guarded};
-use super::long::InPieces;
+use super::engine::{Engine, Parts, Shortcut, Way, guarded};
 use super::plain::Plain;
 use super::sentencepiece::unmatchable;
 use super::wordpiece::{CONTINUING, LONGEST_WORD, WordPiece};
@@ -97,11 +96,12 @@ fn engine(tokenizer: Tokenizer) -> Box<dyn Engine> {
         false => (None, false),
     };
     let pipeline = Box::new(tokenizer.into_inner());
-    match known {
-        (Some((vocabulary, lowercase)), _) => Box::new(Plain { pipeline, vocabulary, lowercase }),
-        (None, true) => Box::new(InPieces { pipeline }),
-        (None, false) => pipeline,
-    }
+    let way = match known {
+        (Some((vocabulary, lowercase)), _) => Way::Plain(Plain { vocabulary, lowercase }),
+        (None, true) => Way::InPieces,
+        (None, false) => return pipeline,
+    };
+    Box::new(Shortcut { pipeline, way })
 }
 
 /// The vocabulary, and whether text is lower-cased, of what BERT does with text.

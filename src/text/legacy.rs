@@ -11,8 +11,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::roberta::RobertaProcessing;
 
-use super::engine::{Parts, guarded};
-use super::long::InPieces;
+use super::engine::{Parts, Shortcut, Way, guarded};
 use super::plain::Plain;
 use super::wordpiece::WordPiece;
 use crate::checkpoint::{ModelFile, ModelFiles};
@@ -170,7 +169,8 @@ pub(super) fn wordpiece(file: &ModelFile, settings: &Settings) -> Result<Parts> 
         .with_post_processor(Some(BertProcessing::new(sep, cls)))
         .build()
         .map_err(|error| file.bad(error.to_string()))?;
-    let engine = Box::new(Plain { pipeline: Box::new(pipeline), vocabulary, lowercase });
+    let engine =
+        Box::new(Shortcut { pipeline: Box::new(pipeline), way: Way::Plain(Plain { vocabulary, lowercase }) });
     Ok(Parts { engine, special: ids, unknown: Some(unknown), names: Vec::new(), vocab_size })
 }
 
@@ -211,7 +211,7 @@ pub(super) fn byte_level_bpe(vocab: &ModelFile, merges: &ModelFile, settings: &S
         .with_post_processor(Some(post_processor))
         .build()
         .map_err(|error| vocab.bad(error.to_string()))?;
-    let engine = Box::new(InPieces { pipeline: Box::new(pipeline) });
+    let engine = Box::new(Shortcut { pipeline: Box::new(pipeline), way: Way::InPieces });
     Ok(Parts { engine, special: ids, unknown, names: Vec::new(), vocab_size })
 }
 

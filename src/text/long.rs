@@ -1,53 +1,28 @@
 //! Long texts go through a pipeline of the `tokenizers` crate in pieces: it takes 150 times the memory of what goes through at once.
 
-use serde_json::Value;
-use tokenizers::Encoding;
-
 use super::Tokens;
 use super::engine::Engine;
 
 /// About how many bytes go through at once.
 const PIECE: usize = 1 << 16;
 
-/// A pipeline that cuts text at spaces before anything else, and knows no neighbours beyond.
-pub(super) struct InPieces {
-    pub(super) pipeline: Box<dyn Engine>,
-}
-
-impl Engine for InPieces {
-    fn encode(&self, text: &str) -> tokenizers::Result<Tokens> {
-        let mut start = cut(text, 0);
-        let mut tokens = self.pipeline.encode(&text[..start])?;
-        let mut words = tokens.word_count();
-        while start < text.len() {
-            let end = cut(text, start);
-            // The letter before the space goes along, and its tokens are dropped: what stands first in a text is treated otherwise.
-            let letter = start - 1;
-            let mut piece = self.pipeline.encode(&text[letter..end])?;
-            piece.drop_first_word();
-            words -= 1;
-            tokens.append(&piece, letter, words);
-            words += piece.word_count();
-            start = end;
-        }
-        Ok(tokens)
+/// What a pipeline gives that cuts text at spaces before anything else, and knows no neighbours beyond.
+pub(super) fn encode(pipeline: &dyn Engine, text: &str) -> tokenizers::Result<Tokens> {
+    let mut start = cut(text, 0);
+    let mut tokens = pipeline.encode(&text[..start])?;
+    let mut words = tokens.word_count();
+    while start < text.len() {
+        let end = cut(text, start);
+        // The letter before the space goes along, and its tokens are dropped: what stands first in a text is treated otherwise.
+        let letter = start - 1;
+        let mut piece = pipeline.encode(&text[letter..end])?;
+        piece.drop_first_word();
+        words -= 1;
+        tokens.append(&piece, letter, words);
+        words += piece.word_count();
+        start = end;
     }
-
-    fn encode_pair(&self, question: &str, context: &str) -> tokenizers::Result<Encoding> {
-        self.pipeline.encode_pair(question, context)
-    }
-
-    fn encode_single(&self, text: &str) -> tokenizers::Result<Encoding> {
-        self.pipeline.encode_single(text)
-    }
-
-    fn token(&self, id: u32) -> Option<String> {
-        self.pipeline.token(id)
-    }
-
-    fn json(&self) -> serde_json::Result<Value> {
-        self.pipeline.json()
-    }
+    Ok(tokens)
 }
 
 /// Where a piece ends: at a space between letters or digits of ASCII, in front of which every pipeline of this kind cuts, or at the end.

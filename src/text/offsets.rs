@@ -105,6 +105,7 @@ pub fn place(text: &str, range: &Range<usize>, unit: OffsetUnit) -> Place {
 /// Byte ranges of a text in another unit. The text is gone through once, up to the last of them.
 pub fn counted(text: &str, ranges: &[Range<usize>], unit: OffsetUnit) -> Vec<Range<usize>> {
     let units = match unit {
+        _ if text.is_ascii() => return ranges.to_vec(),
         OffsetUnit::Byte => return ranges.to_vec(),
         OffsetUnit::Char => |_| 1,
         OffsetUnit::Utf16 => char::len_utf16,

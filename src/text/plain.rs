@@ -5,9 +5,6 @@
 
 use std::ops::Range;
 
-use serde_json::Value;
-use tokenizers::Encoding;
-
 use super::Tokens;
 use super::engine::Engine;
 use super::wordpiece::{LONGEST_WORD, WordPiece};
@@ -15,17 +12,17 @@ use super::wordpiece::{LONGEST_WORD, WordPiece};
 /// Words in other scripts go through the pipeline together, up to about so many bytes.
 const TOGETHER: usize = 4096;
 
-/// A pipeline with BERT's normaliser, BERT's pre-tokenizer and WordPiece.
+/// What a pipeline with BERT's normaliser, BERT's pre-tokenizer and WordPiece makes of ASCII.
 pub(super) struct Plain {
-    pub(super) pipeline: Box<dyn Engine>,
     /// The pipeline's.
     pub(super) vocabulary: WordPiece,
     /// Whether the normaliser lower-cases.
     pub(super) lowercase: bool,
 }
 
-impl Engine for Plain {
-    fn encode(&self, text: &str) -> tokenizers::Result<Tokens> {
+impl Plain {
+    /// What the pipeline gives.
+    pub(super) fn encode(&self, pipeline: &dyn Engine, text: &str) -> tokenizers::Result<Tokens> {
         let mut tokens = Tokens::default();
         let mut words = 0;
         let mut at = 0;
@@ -34,7 +31,7 @@ impl Engine for Plain {
             match plain {
                 true => self.chunk(text, range, &mut tokens, &mut words),
                 false => {
-                    let through = self.pipeline.encode(&text[range.clone()])?;
+                    let through = pipeline.encode(&text[range.clone()])?;
                     tokens.append(&through, range.start, words);
                     words += through.word_count();
                 }
@@ -43,24 +40,6 @@ impl Engine for Plain {
         Ok(tokens)
     }
 
-    fn encode_pair(&self, question: &str, context: &str) -> tokenizers::Result<Encoding> {
-        self.pipeline.encode_pair(question, context)
-    }
-
-    fn encode_single(&self, text: &str) -> tokenizers::Result<Encoding> {
-        self.pipeline.encode_single(text)
-    }
-
-    fn token(&self, id: u32) -> Option<String> {
-        self.pipeline.token(id)
-    }
-
-    fn json(&self) -> serde_json::Result<Value> {
-        self.pipeline.json()
-    }
-}
-
-impl Plain {
     /// Letters and digits that stand together are a word, and so is each other character.
     fn chunk(&self, text: &str, range: Range<usize>, tokens: &mut Tokens, words: &mut u32) {
         let bytes = text.as_bytes();

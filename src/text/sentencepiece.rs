@@ -10,10 +10,9 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
 use tokenizers::processors::roberta::RobertaProcessing;
 
-use super::engine::{Parts, guarded};
+use super::engine::{Parts, Shortcut, Way, guarded};
 use super::fence::{LONGEST_PIECE, at_most, growth_at_most};
 use super::legacy::Settings;
-use super::long::InPieces;
 use crate::checkpoint::ModelFile;
 use crate::text::error::Result;
 
@@ -87,7 +86,7 @@ pub(super) fn xlm_roberta(file: &ModelFile, settings: &Settings) -> Result<Parts
         .build()
         .map_err(|error| file.bad(error.to_string()))?;
     Ok(Parts {
-        engine: Box::new(InPieces { pipeline: Box::new(pipeline) }),
+        engine: Box::new(Shortcut { pipeline: Box::new(pipeline), way: Way::InPieces }),
         special: vec![0, 1, 2, last],
         unknown: Some(UNKNOWN as u32),
         names,
