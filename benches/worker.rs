@@ -123,8 +123,13 @@ impl Worker {
                     |_| Window { ids: ids.by_ref().take(length).collect(), segments: vec![0; length] };
                 self.timed(&(0..count).map(window).collect::<Vec<_>>())
             }
-            ["logits", path] => {
-                let all = self.logits(&self.windows)?;
+            ["logits", path, count @ ..] => {
+                let count = match count {
+                    [] => self.windows.len(),
+                    [count] => self.windows.len().min(count.parse()?),
+                    _ => return Err("logits PATH [COUNT]".into()),
+                };
+                let all = self.logits(&self.windows[..count])?;
                 let numbers = all.iter().flat_map(|(start, end)| start.iter().chain(end));
                 let bytes: Vec<u8> = numbers.flat_map(|number| number.to_le_bytes()).collect();
                 std::fs::write(path, &bytes)?;

@@ -22,8 +22,12 @@ import peers
 from process import Process, WorkerError
 from shapes import SHAPES, exports_dir, mean_met_length
 
-BATCHES = (16, 32, 64, 128, 256)
+BATCHES = [16, 32, 64, 128, 256]
 MATRIX = 8192
+# The windows whose logits are compared: enough to see a fault, and soon done on a processor.
+CHECK_WINDOWS = 64
+# Larger models get fewer windows, but enough to fill the card a few times.
+FEWEST_WINDOWS = 2048
 
 
 def engines_of(args, folder, exported, windows):
@@ -40,6 +44,7 @@ def engines_of(args, folder, exported, windows):
     for dtype in args.dtypes:
         if dtype != "tf32":
             found[f"PyTorch SDPA {dtype}"] = (peer("pytorch", torch, dtype), True)
+        if dtype != "tf32" and args.compile:
             found[f"PyTorch SDPA compiled {dtype}"] = (peer("pytorch", {**torch, "compile": True}, dtype), True)
     if args.onnx:
         settings = {"format": args.onnx, "provider": "CUDAExecutionProvider"}
@@ -66,13 +71,14 @@ def matrix_peak(device):
 
 
 def largest_gap(process, path, reference):
-    process.ask(f"logits {path}")
+    process.ask(f"logits {path} {CHECK_WINDOWS}")
     return float(numpy.abs(numpy.fromfile(path, "<f4") - reference).max())
 
 
 def measure(args, shape, peak):
     folder = peers.prepare_model(args, shape)
-    windows = peers.prepare_windows(args, shape, args.windows)
+    count = min(args.windows, max(FEWEST_WINDOWS, peers.windows_count(shape, args.windows)))
+    windows = peers.prepare_windows(args, shape, count)
     exported = exports_dir(args.work, shape)
     failures = peers.export(args, shape, windows, [args.onnx]) if args.onnx else {}
     logs = args.work / "logs" / f"gpu-{shape.name}"
@@ -83,7 +89,7 @@ def measure(args, shape, peak):
         reference = Process(
             [*commands[f"spanqa {args.dtypes[0]}"][0][:-4], "--device", "cpu", "--dtype", "f32"], {}, 4, logs / "reference.log"
         )
-        reference.ask(f"logits {reference_file}")
+        reference.ask(f"logits {reference_file} {CHECK_WINDOWS}")
         reference.close()
         expected = numpy.fromfile(reference_file, "<f4")
         for name, (command, batched) in commands.items():
@@ -96,11 +102,11 @@ def measure(args, shape, peak):
                 running[name] = process
                 results[name] = {"detail": process.ready["detail"], "passes": [], "singles": []}
                 if batched:
-                    process.ask(f"batch {BATCHES[0]}")
+                    process.ask(f"batch {min(args.batches)}")
                 results[name]["gap"] = largest_gap(process, logs / "logits.f32", expected)
                 if batched:
                     rates = {}
-                    for batch in BATCHES:
+                    for batch in args.batches:
                         process.ask(f"batch {batch}")
                         process.ask("pass")
                         rates[batch] = process.ask("pass")["seconds"]
@@ -146,9 +152,10 @@ def section(name, found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     peers.common_arguments(parser)
-    parser.set_defaults(windows=8192, shapes=list(SHAPES))
+    parser.set_defaults(windows=8192, shapes=list(SHAPES), batches=BATCHES)
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--dtypes", type=peers.listed(["f16", "bf16", "f32", "tf32"]), default=["f16"])
+    parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave out torch.compile, which takes minutes")
     parser.add_argument("--onnx", choices=list(exports.FORMATS), help="the export that ONNX Runtime is given, if any")
     parser.add_argument("--passes", type=int, default=5)
     parser.add_argument("--singles", type=int, default=30)

@@ -1,6 +1,7 @@
-"""PyTorch's training speed on the CPU, to set beside spanqa's own.
+"""PyTorch's training speed, to set beside spanqa's own.
 
     python train.py --model DIR --squad FILE... [--threads N] [--steps N] [--batch-tokens B] [--micro-tokens M]
+                    [--device cuda --dtype bf16]
 
 Prints one JSON line. Only real tokens count, padding earns nothing. A step is timed from its windows to the changed
 weights: padding the batches, forward, loss, backward, clipping, AdamW. Tokenising and the warm-up steps are not.
@@ -75,12 +76,16 @@ class Trainer:
     def __init__(self, args, config):
         self.names = exports.input_names(config)
         self.pad_id, self.micro_tokens = config["pad_token_id"], args.micro_tokens
+        self.device = args.device
+        # Products in another type; weights, sums and the loss stay f32.
+        self.dtype = {"f32": None, "f16": torch.float16, "bf16": torch.bfloat16}[args.dtype]
         model = AutoModelForQuestionAnswering.from_pretrained(
             args.model, dtype=torch.float32, attn_implementation=args.attention
         ).train()
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = args.dropout
+        model = model.to(self.device)
         self.parameters = list(model.parameters())
         groups = [
             {"params": [p for p in self.parameters if p.dim() > 1], "weight_decay": WEIGHT_DECAY},
@@ -94,17 +99,18 @@ class Trainer:
     def backward(self, windows, share):
         """Adds the gradient of one micro-batch, and returns its part of the step's loss."""
         batch = Padded(windows, self.pad_id)
-        inputs = {name: torch.from_numpy(array) for name, array in batch.inputs(self.names).items()}
+        inputs = {name: torch.from_numpy(array).to(self.device) for name, array in batch.inputs(self.names).items()}
         real = inputs["attention_mask"].bool()
-        if real.all():
+        if batch.attention_mask.all():
             del inputs["attention_mask"]
-        output = self.model(**inputs)
-        starts, ends = torch.tensor([window["span"] for window in windows]).unbind(1)
+        with torch.autocast(self.device, self.dtype, enabled=self.dtype is not None):
+            output = self.model(**inputs)
+        starts, ends = torch.tensor([window["span"] for window in windows], device=self.device).unbind(1)
         loss = 0.0
         for logits, wanted in ((output.start_logits, starts), (output.end_logits, ends)):
-            loss = loss + torch.nn.functional.cross_entropy(logits.masked_fill(~real, -torch.inf), wanted) / 2
+            loss = loss + torch.nn.functional.cross_entropy(logits.float().masked_fill(~real, -torch.inf), wanted) / 2
         (loss * share).backward()
-        return loss.item() * share
+        return loss.detach() * share
 
     def step(self, windows):
         """One optimizer step. Returns the mean loss of its windows."""
@@ -113,7 +119,7 @@ class Trainer:
         loss = sum(self.backward(part, len(part) / len(windows)) for part in parts)
         torch.nn.utils.clip_grad_norm_(self.parameters, CLIP_NORM)
         self.optimizer.step()
-        return loss
+        return loss.item()
 
 
 def padded_tokens(step, micro_tokens):
@@ -150,6 +156,8 @@ def measure(args):
         "settings": {
             "torch": torch.__version__,
             "model": args.model.name,
+            "device": args.device,
+            "dtype": args.dtype,
             "attention": args.attention,
             "optimizer": args.optimizer,
             "compile": args.compile,
@@ -177,6 +185,8 @@ def main():
     parser.add_argument("--attention", choices=["sdpa", "eager"], default="sdpa")
     parser.add_argument("--optimizer", choices=OPTIMIZERS, default="fused")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--dtype", choices=["f32", "f16", "bf16"], default="f32")
     print(json.dumps(measure(parser.parse_args())), flush=True)
 
 

@@ -7,7 +7,8 @@ First line out: {"ready": true, "load_seconds": s, "detail": "..."}. Then, per l
 
     pass             run all windows once: {"seconds", "tokens", "windows", "peak_rss_bytes"}; only real tokens count
     single I         window I alone: {"seconds"}
-    logits PATH      float32 little-endian, per window in input order start logits, then end logits: {"written"}
+    logits PATH [N]  of the first N windows, or all: float32 little-endian, per window in input order start logits, then end
+                     logits: {"written"}
     rate LEN COUNT   COUNT made-up windows of LEN tokens: as pass
     batch K          batches of up to K windows from now on: {"batch_windows"} (only the peers have this)
     quit             leave, without a reply
@@ -234,13 +235,14 @@ class Worker:
             pass
         return {"seconds": time.perf_counter() - began}
 
-    def command_logits(self, path):
-        parts = [b""] * len(self.windows)
-        batches = list(self.batches(self.windows))
+    def command_logits(self, path, count=None):
+        windows = self.windows[: int(count)] if count else self.windows
+        parts = [b""] * len(windows)
+        batches = list(self.batches(windows))
         results = self.engine.run(batch for _, batch in batches)
         for (members, _), (start, end) in zip(batches, results, strict=True):
             for row, index in enumerate(members):
-                length = len(self.windows[index]["ids"])
+                length = len(windows[index]["ids"])
                 parts[index] = numpy.concatenate([start[row, :length], end[row, :length]]).astype("<f4").tobytes()
         data = b"".join(parts)
         Path(path).write_bytes(data)
