@@ -27,7 +27,7 @@ MATRIX = 8192
 # The windows whose logits are compared: enough to see a fault, and soon done on a processor.
 CHECK_WINDOWS = 64
 # Larger models get fewer windows, but enough to fill the card a few times.
-FEWEST_WINDOWS = 2048
+FEWEST_WINDOWS = 3072
 
 
 def engines_of(args, folder, exported, windows):
