@@ -51,6 +51,7 @@ pub mod inspect;
 pub mod journal;
 #[cfg(feature = "mcp")]
 pub mod mcp;
+pub mod parquet;
 pub mod random;
 pub mod rank;
 pub mod reader;

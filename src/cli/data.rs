@@ -16,7 +16,7 @@ use super::{Usage, terminal};
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
-    /// The data set: SQuAD, XQuAD or MLQA JSON, Hugging Face rows or MRQA lines, also as .gz
+    /// The data set: SQuAD, XQuAD or MLQA JSON, Hugging Face rows or MRQA lines, also as .gz, or rows as Parquet
     #[arg(value_name = "DATASET")]
     dataset: PathBuf,
     /// Whose rules score answers [default: squad2 if a question has no answer or the file says so, else squad1]

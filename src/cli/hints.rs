@@ -7,8 +7,8 @@ use std::error::Error as StdError;
 
 use spanqa::request::reply::Note;
 use spanqa::{
-    Error, ErrorClass, checkpoint, document, embed, encoder, eval, export, fs, index, inspect, reader,
-    request, rerank, source, stream, text, train,
+    Error, ErrorClass, checkpoint, document, embed, encoder, eval, export, fs, index, inspect, parquet,
+    reader, request, rerank, source, stream, text, train,
 };
 
 /// What the user can do about an error, where there is something to do.
@@ -377,6 +377,10 @@ pub(super) fn request(error: &request::Error) -> Option<String> {
         Error::NotAFile { .. } => "name a regular file",
         Error::NotSearched { .. } => "name a folder, or a corpus whose name ends in .jsonl",
         Error::NoRequests { input, kind } => return files::to_requests(input, *kind),
+        Error::Parquet { error: parquet::Error::NoColumn { .. }, .. } => {
+            "`--question-field`, `--context-field` and `--id-field` map names"
+        }
+        Error::Parquet { input, error } => return Some(files::parquet(input, error)),
         Error::Unreadable { .. } => {
             "the requests up to here were answered; check the file with `gzip -t` or `zstd -t`"
         }
@@ -483,8 +487,9 @@ fn eval(error: &eval::Error) -> Option<String> {
     use eval::Error;
     let hint = match error {
         Error::BadDataset { .. } => {
-            "known are SQuAD, XQuAD and MLQA JSON, Hugging Face rows and MRQA lines, each also as .gz"
+            "known are SQuAD, XQuAD and MLQA JSON, Hugging Face rows and MRQA lines, each also as .gz, and rows as Parquet"
         }
+        Error::Parquet { file, error } => return Some(files::parquet(file, error)),
         Error::DuplicateId { .. } => "give every question an id of its own",
         Error::Misaligned { .. } => {
             "answer_start counts code points of the context as it is stored; without `--strict` this is a remark"

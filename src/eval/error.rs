@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::class::ErrorClass;
-use crate::{checkpoint, fs, reader, text};
+use crate::{checkpoint, fs, parquet, reader, text};
 
 /// A [`std::result::Result`] with this room's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -100,6 +100,14 @@ pub enum Error {
         /// Into how many parts they were to be split.
         folds: usize,
     },
+    /// A table by columns that cannot be read.
+    #[error("{file}: {error}")]
+    Parquet {
+        /// The file.
+        file: String,
+        /// Why.
+        error: parquet::Error,
+    },
     /// The operating system refused a file.
     #[error(transparent)]
     Fs(#[from] fs::Error),
@@ -135,6 +143,7 @@ impl Error {
             Self::OtherRun { .. } => "other_run",
             Self::BadProfile { .. } => "bad_profile",
             Self::TooFewArticles { .. } => "too_few_articles",
+            Self::Parquet { error, .. } => error.code(),
             Self::Fs(error) => error.code(),
             Self::Text(error) => error.code(),
             Self::Reader(error) => error.code(),
@@ -154,6 +163,7 @@ impl Error {
             | Self::OtherRun { .. }
             | Self::BadProfile { .. }
             | Self::TooFewArticles { .. } => ErrorClass::Caller,
+            Self::Parquet { error, .. } => error.class(),
             Self::Fs(error) => error.class(),
             Self::Text(error) => error.class(),
             Self::Reader(error) => error.class(),

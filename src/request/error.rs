@@ -2,6 +2,7 @@
 
 use crate::class::ErrorClass;
 use crate::document::kind::Kind;
+use crate::parquet;
 
 /// A [`std::result::Result`] with this room's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -118,6 +119,14 @@ pub enum Error {
         /// What it is.
         kind: Kind,
     },
+    /// A table by columns whose rows, or the rest of them, cannot be read.
+    #[error("{input}: {error}")]
+    Parquet {
+        /// The file.
+        input: String,
+        /// Why.
+        error: parquet::Error,
+    },
     /// The rest of the requests could not be read.
     #[error("cannot read on in {input}: {reason}")]
     Unreadable {
@@ -148,6 +157,7 @@ impl Error {
             Self::NotAFile { .. } => "not_a_file",
             Self::NotSearched { .. } => "not_searched",
             Self::NoRequests { .. } => "no_requests",
+            Self::Parquet { error, .. } => error.code(),
             Self::Unreadable { .. } => "input_unreadable",
         }
     }
@@ -171,6 +181,7 @@ impl Error {
             | Self::NotAFile { .. }
             | Self::NotSearched { .. }
             | Self::NoRequests { .. } => ErrorClass::Caller,
+            Self::Parquet { error, .. } => error.class(),
             Self::Unreadable { .. } => ErrorClass::Machine,
         }
     }

@@ -1,9 +1,11 @@
 //! What callers send: requests, tables, data sets, documents.
 
-use std::io::Write;
+use std::io::{Cursor, Write};
+use std::path::Path;
 
 use spanqa::document::{ReadAs, Reading};
 use spanqa::eval::{self, Dataset};
+use spanqa::parquet::{Choice, Rows};
 use spanqa::random::Random;
 use spanqa::request::lines::{Format, Line, Lines};
 use spanqa::request::parser::Parser;
@@ -100,6 +102,41 @@ fn parse(bytes: &[u8], format: Format, fields: Fields) {
             assert!(body.items.iter().all(|item| item.documents.end <= body.documents.len()));
         }
     }
+}
+
+#[test]
+fn parquet() {
+    let names = ["encodings", "gzip", "int96", "pandas", "plain", "polars", "types"];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parquet");
+    let read = |name: &str| std::fs::read(folder.join(name).with_extension("parquet")).unwrap();
+    let seeds: Vec<Vec<u8>> = names.into_iter().map(read).collect();
+    // Nothing is read of a file whose end is not the mark. Half of the damage is done to what stands before the footer.
+    let change = |random: &mut Random, seeds: &[Vec<u8>]| {
+        let seed = mutate::one(random, seeds);
+        let (_, tail) = seed.split_at(seed.len() - 8);
+        let footer = u32::from_le_bytes(tail[..4].try_into().unwrap()) as usize + 8;
+        let (pages, footer) = seed.split_at(seed.len() - footer);
+        match random.below(2) {
+            0 => [&mutate::bytes(random, &[pages.to_vec()]), footer].concat(),
+            _ => [pages, &mutate::bytes(random, &[footer[..footer.len() - 8].to_vec()]), tail].concat(),
+        }
+    };
+    fuzz("parquet", 3000, &seeds, change, |bytes| {
+        let choice = Choice { needed: Vec::new(), wanted: vec!["picture".into()], others: true };
+        let Ok(mut rows) = Rows::open(Cursor::new(bytes), &choice, 1 << 16) else { return };
+        // What is damaged may claim any number of rows.
+        for _ in 0..10_000 {
+            match rows.next() {
+                Ok(Some(Ok(row))) => {
+                    assert!(row.len() <= 1 << 16);
+                    let _: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&row).unwrap();
+                }
+                Ok(Some(Err(_))) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        let _ = Dataset::parse("a", bytes, eval::Options::default());
+    });
 }
 
 #[test]

@@ -555,14 +555,14 @@ fn requests_may_name_such_files() {
 #[test]
 fn files_that_hold_no_requests_are_one_error() {
     let folder = folder();
-    let parquet = [&b"PAR1\x15\x04"[..], &b"\n\xff".repeat(70), b"PAR1"].concat();
-    let path = write(folder.path(), "q.parquet", &parquet);
+    let feather = [&b"ARROW1\0\0"[..], &b"\n\xff".repeat(70), b"ARROW1"].concat();
+    let path = write(folder.path(), "q.feather", &feather);
     let refused = run(&["batch", &path]);
-    refused.fails_with("is a Parquet file, not JSON lines or a table");
-    assert!(refused.stderr.contains("read_parquet"), "{}", refused.stderr);
-    run(&["batch", &write(folder.path(), "q.jsonl.gz", gzip(&parquet))]).fails_with("is a Parquet file");
+    refused.fails_with("is an Arrow (Feather) file, not JSON lines or a table");
+    assert!(refused.stderr.contains("read_feather"), "{}", refused.stderr);
+    run(&["batch", &write(folder.path(), "q.jsonl.gz", gzip(&feather))]).fails_with("is an Arrow");
     run(&["batch", &write(folder.path(), "q.xlsx", b"PK\x03\x04...")]).fails_with("is a spreadsheet");
-    let piped = run_with_input(&["batch", "--quiet"], &parquet);
+    let piped = run_with_input(&["batch", "--quiet"], &feather);
     assert_eq!((piped.code, piped.records().len()), (Some(2), 1), "{piped:?}");
     assert_eq!(piped.records()[0]["error"]["code"], "no_requests");
 }

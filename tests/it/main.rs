@@ -28,6 +28,7 @@ mod mcp;
 mod metrics;
 mod model;
 mod models;
+mod parquet;
 #[cfg(unix)]
 mod pty;
 mod rank;

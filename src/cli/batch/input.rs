@@ -1,4 +1,5 @@
 //! Reads requests: files or standard input, plain or compressed, cut into lines or rows of a table. It runs in a thread of its own.
+//! Rows of Parquet become lines of JSON.
 
 use std::fs::File;
 use std::io::{self, BufReader, IsTerminal, Read};
@@ -10,6 +11,7 @@ use anyhow::Result;
 use spanqa::document::compression::{Unpacked, first_bytes, unpack};
 use spanqa::document::encoding::FromUtf16;
 use spanqa::document::kind::{ByteOrder, Kind};
+use spanqa::parquet::{self, BadRow};
 use spanqa::request;
 use spanqa::request::lines::{Content, Format, Line, Lines};
 use spanqa::stream::Queue;
@@ -25,6 +27,8 @@ pub struct Inputs {
     pub format: Option<Format>,
     /// Bytes that a line may have.
     pub limit: usize,
+    /// What is read of Parquet, if anything is.
+    pub columns: Option<parquet::Choice>,
 }
 
 impl Inputs {
@@ -38,7 +42,7 @@ impl Inputs {
 
     /// Reads everything into the queue, and ends it.
     pub fn read(&self, queue: &Queue<Line>) {
-        let mut reading = Reading { queue, lines: 0, read: Arc::default(), limit: self.limit };
+        let mut reading = Reading { inputs: self, queue, lines: 0, read: Arc::default() };
         for (input, path) in self.paths.iter().enumerate() {
             let format = self.format.unwrap_or_else(|| Format::of(path));
             if reading.input(input, path, format).is_err() {
@@ -47,35 +51,49 @@ impl Inputs {
         }
         queue.end();
     }
-}
 
-/// Says what is wrong with inputs that cannot be read, as far as that can be told before: nobody should wait for a model to hear it.
-pub fn require_readable(paths: &[PathBuf], quiet: bool) -> Result<()> {
-    for path in paths {
-        let name = path.display();
-        if path.as_os_str() == "-" {
-            if io::stdin().is_terminal() && !quiet {
-                eprintln!("note: reading requests from standard input; end them with Ctrl-D");
+    /// Says what is wrong with inputs that cannot be read, as far as that can be told before: nobody should wait for a model to hear it.
+    pub fn require_readable(&self, quiet: bool) -> Result<()> {
+        for path in &self.paths {
+            let name = path.display();
+            if path.as_os_str() == "-" {
+                if io::stdin().is_terminal() && !quiet {
+                    eprintln!("note: reading requests from standard input; end them with Ctrl-D");
+                }
+            } else if path.is_dir() {
+                return Err(Usage::new(format!("{name} is a folder"), "name the files in it").into());
+            } else if let Err(error) = can_be_read(path) {
+                let hint = "check the path and its permissions";
+                return Err(Usage::new(format!("cannot read {name}: {error}"), hint).into());
+            } else if path.is_file()
+                && let Ok(Some(kind)) = other_kind(path)
+            {
+                self.other(path, kind)?;
             }
-        } else if path.is_dir() {
-            return Err(Usage::new(format!("{name} is a folder"), "name the files in it").into());
-        } else if let Err(error) = can_be_read(path) {
-            let hint = "check the path and its permissions";
-            return Err(Usage::new(format!("cannot read {name}: {error}"), hint).into());
-        } else if path.is_file()
-            && let Ok(Some(kind)) = other_kind(path)
-        {
-            return Err(request::Error::NoRequests { input: name.to_string(), kind }.into());
         }
+        Ok(())
     }
-    Ok(())
+
+    /// The rows of something that is no text, if it has any.
+    fn other(&self, path: &Path, kind: Kind) -> request::Result<parquet::Rows<File>> {
+        let input = path.display().to_string();
+        let Some(columns) = self.columns.as_ref().filter(|_| kind == Kind::Parquet) else {
+            return Err(request::Error::NoRequests { input, kind });
+        };
+        let rows = match path.is_file() {
+            true => File::open(path).map_err(parquet::Error::from),
+            false => Err(parquet::Error::NoFile),
+        };
+        rows.and_then(|file| parquet::Rows::open(file, columns, self.limit))
+            .map_err(|error| request::Error::Parquet { input, error })
+    }
 }
 
 struct Reading<'a> {
+    inputs: &'a Inputs,
     queue: &'a Queue<Line>,
     lines: u64,
     read: Arc<AtomicU64>,
-    limit: usize,
 }
 
 /// Nobody reads any more.
@@ -105,8 +123,13 @@ impl Reading<'_> {
         let unreadable =
             |error: io::Error| request::Error::Unreadable { input: name(), reason: error.to_string() };
         let (mut lines, recoded) = match opened {
-            Ok(Ok((opened, recoded))) => (Lines::new(opened, self.limit), recoded),
-            Ok(Err(kind)) => return Ok(Err(request::Error::NoRequests { input: name(), kind })),
+            Ok(Ok((opened, recoded))) => (Lines::new(opened, self.inputs.limit), recoded),
+            Ok(Err(kind)) => {
+                return match self.inputs.other(path, kind) {
+                    Ok(rows) => self.table(input, path, rows, first_byte),
+                    Err(problem) => Ok(Err(problem)),
+                };
+            }
             Err(error) => return Ok(Err(unreadable(error))),
         };
         loop {
@@ -126,6 +149,36 @@ impl Reading<'_> {
                 Ok(None) => return Ok(Ok(())),
                 Err(error) => return Ok(Err(unreadable(error))),
             }
+        }
+    }
+
+    /// Rows of Parquet, as the lines of JSON that they are to everybody else.
+    fn table(
+        &mut self,
+        input: usize,
+        path: &Path,
+        mut rows: parquet::Rows<File>,
+        first_byte: u64,
+    ) -> Result<request::Result<()>, Unwanted> {
+        let before = self.lines;
+        loop {
+            let row = rows.next();
+            // What was read to see what it is counts no more.
+            let position = first_byte + rows.position();
+            self.read.store(position, Ordering::Relaxed);
+            let content = match row {
+                Ok(None) => return Ok(Ok(())),
+                Ok(Some(Ok(json))) => Ok(json.into_bytes()),
+                Ok(Some(Err(BadRow::TooLong))) => Err(request::Error::TooLong { limit: self.inputs.limit }),
+                Ok(Some(Err(BadRow::NotUtf8(at)))) => Err(request::Error::NotUtf8 { at }),
+                Err(error) => {
+                    let input = path.display().to_string();
+                    return Ok(Err(request::Error::Parquet { input, error }));
+                }
+            };
+            self.lines += 1;
+            let place = (self.lines, self.lines - before);
+            self.push(input, place, position, Format::Jsonl, content)?;
         }
     }
 
@@ -207,7 +260,7 @@ mod tests {
             path
         };
         let paths = vec![write("a.jsonl", b"\xef\xbb\xbfone\n\ntwo\r\n"), write("b.csv", b"h\n\"x\ny\"\nz")];
-        let inputs = Inputs { paths, format: None, limit: 100 };
+        let inputs = Inputs { paths, format: None, limit: 100, columns: None };
         let queue = Queue::new(1000);
         inputs.read(&queue);
         let positions: Vec<u64> = std::iter::from_fn(|| queue.pop()).map(|line| line.position).collect();

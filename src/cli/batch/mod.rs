@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use spanqa::checkpoint::ModelFiles;
+use spanqa::parquet::Choice;
 use spanqa::reader::Reader;
 use spanqa::request::lines::Format;
 use spanqa::request::parser::{Parsed, Parser};
@@ -38,7 +39,7 @@ use super::meter::ProgressArg;
 use super::options::{CareArgs, Read, ReaderArgs, UNITS, choice, size};
 use super::searching::FindArgs;
 use super::{Outcome, Usage, is_broken_pipe, notice, signals, terminal};
-use input::{Inputs, require_readable};
+use input::Inputs;
 use libraries::Libraries;
 use output::Partial;
 use report::Report;
@@ -62,15 +63,18 @@ const FORMATS: &[(&str, &str)] = &[
 ///
 /// Every request gets its record, in the order of the input, with its own "id" or else the number of its line. One that cannot be
 /// answered gets {"line", "id"?, "error": {"code", "message", "hint"}}. Requests are answered as they come; memory does not depend
-/// on how many there are. Parquet is not read: that would add some 16 crates for what a data frame does in a line. Convert to JSON lines first.
+/// on how many there are.
+///
+/// Rows of Parquet are read as lines of JSON with the same fields; a file is known by its first bytes, whatever it is called. Of its columns
+/// only those are read that a request may have, and with `--keep-fields` all others, too.
 ///
 /// Exits 0, also if questions have no answer; 2 if a request could not be answered (unless `--errors-ok`) or after an error; 130 or 143
 /// when interrupted.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Files with requests, plain, .gz, .zst or .bz2; - or nothing for standard input
+    /// Files with requests, plain, .gz, .zst, .bz2 or Parquet; - or nothing for standard input
     files: Vec<PathBuf>,
-    /// What the input is [default: by the file's name, else jsonl]
+    /// What the lines of the input are [default: by the file's name, else jsonl]
     #[arg(long, value_parser = choice::<Format>(FORMATS), value_name = "FORMAT", help_heading = "Requests")]
     input_format: Option<Format>,
     /// The field or column that holds the question
@@ -257,9 +261,24 @@ impl Args {
     /// What to read, if it can be.
     fn inputs(&self) -> Result<Inputs> {
         let paths = if self.files.is_empty() { vec![PathBuf::from("-")] } else { self.files.clone() };
-        require_readable(&paths, self.quiet)?;
         let limit = usize::try_from(self.max_bytes).unwrap_or(usize::MAX);
-        Ok(Inputs { paths, format: self.input_format, limit })
+        let inputs =
+            Inputs { paths, format: self.input_format, limit, columns: Some(self.columns_to_read()) };
+        inputs.require_readable(self.quiet)?;
+        Ok(inputs)
+    }
+
+    /// The columns of Parquet that may say something. Others are not even read, unless records are to have them.
+    fn columns_to_read(&self) -> Choice {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<String>>();
+        let question = names(&[&self.question_field, "questions", "inputs"]);
+        let text = names(&[&self.context_field, "contexts", "file", "files", "search", "inputs"]);
+        let mut wanted = names(&[&self.id_field, "parameters"]);
+        let mut needed = vec![question, text];
+        if !self.search.is_empty() {
+            wanted.extend(needed.split_off(1).concat());
+        }
+        Choice { needed, wanted, others: self.keep_fields }
     }
 
     fn format(&self) -> Format {

@@ -2,6 +2,7 @@
 
 use spanqa::document::Error;
 use spanqa::document::kind::Kind;
+use spanqa::parquet;
 
 use super::fs;
 
@@ -87,6 +88,23 @@ pub fn to_requests(input: &str, kind: Kind) -> Option<String> {
         Kind::Pdf | Kind::Office(_) => format!("this is a document: spanqa ask \"...\" {file}"),
         _ => "a request looks like {\"question\": \"...\", \"context\": \"...\"}, one a line".to_owned(),
     })
+}
+
+/// What to do about a table by columns that cannot be read, or not to its end.
+pub fn parquet(path: &str, error: &parquet::Error) -> String {
+    let file = file(path);
+    match error {
+        parquet::Error::NoFile => {
+            "save it as a file, without compression around it, and name that".to_owned()
+        }
+        parquet::Error::NoColumn { .. } => {
+            "rows of a data set have the columns `id`, `question`, `context` and `answers`".to_owned()
+        }
+        parquet::Error::Unsupported { .. } => format!(
+            "write it anew: python3 -c \"import sys, pandas; pandas.read_parquet(sys.argv[1]).to_parquet(sys.argv[2])\" {file} NEW.parquet"
+        ),
+        _ => "fetch or write the file again; what stands before the damage was read".to_owned(),
+    }
 }
 
 /// A line of Python that writes JSON lines.

@@ -17,7 +17,7 @@ use spanqa::rerank::{self, Corpus, Ranker, Record, Source, Spelling, Task, Wante
 use spanqa::stream::Queue;
 use spanqa::text::BYTES_PER_TOKEN;
 
-use crate::cli::batch::input::{Inputs, require_readable};
+use crate::cli::batch::input::Inputs;
 use crate::cli::{Outcome, hints};
 
 /// Bytes of lines that may wait to be understood.
@@ -29,10 +29,10 @@ const SHAPE: &str =
 
 /// The lines of a file, if it can be read.
 pub fn inputs(path: PathBuf, max_bytes: u64, quiet: bool) -> Result<Inputs> {
-    let paths = vec![path];
-    require_readable(&paths, quiet)?;
     let limit = usize::try_from(max_bytes).unwrap_or(usize::MAX);
-    Ok(Inputs { paths, format: Some(lines::Format::Jsonl), limit })
+    let inputs = Inputs { paths: vec![path], format: Some(lines::Format::Jsonl), limit, columns: None };
+    inputs.require_readable(quiet)?;
+    Ok(inputs)
 }
 
 /// A request that was understood.

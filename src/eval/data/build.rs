@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::eval::data::dataset::{Article, Dataset, Flaws, Format, Options, Paragraph, Question};
 use crate::eval::data::golds::{Aligner, golds};
 use crate::eval::error::{Error, Result};
+use crate::parquet::Choice;
 
 /// Any object of any of the formats. What is not named here is ignored.
 #[derive(Deserialize, Default)]
@@ -29,6 +30,16 @@ pub(super) struct Record {
     detected_answers: Option<Vec<Detected>>,
 }
 
+/// The columns of a table in which such objects stand.
+pub(super) fn columns() -> Choice {
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<String>>();
+    Choice {
+        needed: vec![names(&["question", "qas", "paragraphs"]), names(&["context", "paragraphs"])],
+        wanted: names(&["title", "kind", "id", "qid", "answers", "is_impossible", "detected_answers"]),
+        others: false,
+    }
+}
+
 /// Where MRQA found an answer.
 #[derive(Deserialize)]
 struct Detected {
@@ -40,6 +51,8 @@ struct Detected {
 /// Collects records into a data set.
 pub(super) struct Builder<'a> {
     file: &'a str,
+    /// Whether its lines are rows of a table.
+    rows: bool,
     format: Option<Format>,
     /// What the file says of its version.
     pub(super) version: Option<String>,
@@ -99,6 +112,7 @@ impl<'a> Builder<'a> {
     pub(super) fn new(file: &'a str) -> Self {
         Self {
             file,
+            rows: false,
             format: None,
             version: None,
             articles: Vec::new(),
@@ -111,13 +125,22 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// The same, of a table.
+    pub(super) fn of_rows(self) -> Self {
+        Self { rows: true, ..self }
+    }
+
     /// The file, as messages call it.
     pub(super) fn file(&self) -> &str {
         self.file
     }
 
     fn bad(&self, place: Place, reason: &str) -> Error {
-        bad(self.file, &place.to_string(), reason)
+        bad(self.file, &self.say(place), reason)
+    }
+
+    fn say(&self, place: Place) -> String {
+        if self.rows { place.to_string().replacen("line", "row", 1) } else { place.to_string() }
     }
 
     /// One object of many.
@@ -239,14 +262,15 @@ impl<'a> Builder<'a> {
         let misaligned = stated.chain(detected).filter(|(text, start)| !aligner.stands(text, *start)).count();
         if misaligned > 0 {
             self.flaws.misaligned += misaligned;
-            self.flaws.first_misaligned.get_or_insert_with(|| format!("{id} ({place})"));
+            let first = format!("{id} ({})", self.say(place));
+            self.flaws.first_misaligned.get_or_insert(first);
         }
         if let Some(first) = self.ids.insert(id.clone(), place) {
             return Err(Error::DuplicateId {
                 file: self.file.into(),
                 id,
-                first: first.to_string(),
-                at: place.to_string(),
+                first: self.say(first),
+                at: self.say(place),
             });
         }
         Ok(Question { id, text, golds, number })

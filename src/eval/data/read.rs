@@ -1,20 +1,21 @@
-//! Reads data sets: one JSON document, or one object per line.
+//! Reads data sets: one JSON document, one object per line, or rows of Parquet, each of which is such an object.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read, Seek};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 use serde::de::IgnoredAny;
 
-use crate::eval::data::build::{Builder, bad};
+use crate::eval::data::build::{Builder, bad, columns};
 use crate::eval::data::dataset::{Dataset, Options};
 use crate::eval::data::document;
 use crate::eval::error::{Error, Result};
 use crate::fs;
+use crate::parquet::{self, BadRow, Rows};
 
 impl Dataset {
-    /// Reads a file in any of the known shapes, also compressed with gzip. The content decides, not the name.
+    /// Reads a file in any of the known shapes, also compressed with gzip, or as Parquet. The content decides, not the name.
     pub fn open(path: &Path, options: Options) -> Result<Self> {
         let unreadable = |source| fs::Error::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(unreadable)?;
@@ -30,7 +31,7 @@ impl Dataset {
 
     /// Reads a data set that is already in memory.
     pub fn parse(name: &str, bytes: &[u8], options: Options) -> Result<Self> {
-        read(name, bytes, options).map_err(|failure| match failure {
+        read(name, Cursor::new(bytes), options).map_err(|failure| match failure {
             Failure::Io(error) => bad(name, "", &error.to_string()),
             Failure::Other(error) => error,
         })
@@ -55,10 +56,10 @@ impl From<Error> for Failure {
     }
 }
 
-fn read(name: &str, mut source: impl BufRead, options: Options) -> Result<Dataset, Failure> {
-    let packed = loop {
+fn read(name: &str, mut source: impl BufRead + Seek, options: Options) -> Result<Dataset, Failure> {
+    let (packed, table) = loop {
         match source.fill_buf() {
-            Ok(bytes) => break bytes.starts_with(&[0x1f, 0x8b]),
+            Ok(bytes) => break (bytes.starts_with(&[0x1f, 0x8b]), bytes.starts_with(parquet::MAGIC)),
             // A signal came first. Every other way to read goes on by itself.
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error.into()),
@@ -68,7 +69,33 @@ fn read(name: &str, mut source: impl BufRead, options: Options) -> Result<Datase
         let plain = BufReader::with_capacity(1 << 16, MultiGzDecoder::new(source));
         return lines(name, plain, options);
     }
+    if table {
+        return Ok(rows(name, source, options)?);
+    }
     lines(name, source, options)
+}
+
+/// The longest row of Parquet in bytes.
+const LONGEST: usize = 256 << 20;
+
+fn rows(name: &str, source: impl Read + Seek, options: Options) -> Result<Dataset> {
+    let bad_table = |error| Error::Parquet { file: name.into(), error };
+    let mut rows = Rows::open(source, &columns(), LONGEST).map_err(bad_table)?;
+    let mut builder = Builder::new(name).of_rows();
+    let mut number = 0;
+    while let Some(row) = rows.next().map_err(bad_table)? {
+        number += 1;
+        let reason = match row {
+            Ok(json) => {
+                builder.line(json.as_bytes(), number)?;
+                continue;
+            }
+            Err(BadRow::NotUtf8(_)) => "has a text that is not UTF-8".to_owned(),
+            Err(BadRow::TooLong) => format!("is longer than {LONGEST} bytes"),
+        };
+        return Err(bad(name, &format!("row {number}"), &reason));
+    }
+    builder.finish(options)
 }
 
 /// Tells a document from lines: the first line of a document is not a whole value, or nothing comes after it.
