@@ -946,6 +946,79 @@ fn windows_are_learned_from_together_if_that_is_the_objective() {
     assert!(run.stderr.contains("`--read` belongs to the joint objective"), "{}", run.stderr);
 }
 
+/// The windows as `train` itself learns from them.
+#[test]
+fn the_windows_can_be_written_instead_of_learned_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let [long, short] = [questions(folder.path(), "long", 9), folder.path().join("short.jsonl")];
+    let rows = [json!({"id": "a", "question": "Who pays?", "context": "The tenant pays.",
+                       "answers": {"text": ["The tenant"], "answer_start": [0]}})];
+    std::fs::write(&short, rows[0].to_string()).unwrap();
+    let base = fixture("tiny/minilm");
+    let tokenizer = Tokenizer::from_files(&ModelFiles::from_dir(&base).unwrap()).unwrap();
+    let limits = Limits { max_tokens: 60, overlap: 20, ..Limits::AROUND_PASSAGES };
+    let data = [&long, &short].map(|path| Dataset::open(path, Options::default()).unwrap());
+    for objective in [Objective::Joint, Objective::Window] {
+        let out = folder.path().join(objective.name());
+        let mut command =
+            spanqa(&["train", "--lay-only", "--window", "60", "--overlap", "20", "--crop", "0.3"]);
+        command.arg("--base").arg(&base).arg("--data").arg(&long).arg(&short).arg("--out").arg(&out);
+        command.args(["--objective", objective.name(), "--seed", "4"]);
+        let run = Run::from(command.output().unwrap());
+        assert_eq!(run.code, Some(0), "{}", run.stderr);
+        let summary: Value = serde_json::from_str(&run.stdout).unwrap();
+        assert_eq!(summary["data"][0]["questions"], 9);
+        assert_eq!(std::fs::read_dir(&out).unwrap().count(), 1);
+
+        let bytes = std::fs::read(summary["windows"].as_str().unwrap()).unwrap();
+        assert_eq!(summary["bytes"], bytes.len());
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let whole = |name: &str| -> Vec<usize> {
+            let numbers = file.tensor(name).unwrap().data().as_chunks().0.iter();
+            numbers.map(|bytes| u32::from_le_bytes(*bytes) as usize).collect()
+        };
+        let priors = file.tensor("priors").unwrap().data().as_chunks().0.iter();
+        let priors: Vec<f32> = priors.map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        let laying = Laying { objective, crop: 0.3, seed: 4, ..Laying::default() };
+        let (examples, _) = Examples::new(&data, &tokenizer, 512, (&limits, &laying)).unwrap();
+        let (batch, lessons) = examples.batch(&(0..examples.len()).collect::<Vec<_>>());
+        assert_eq!(whole("ids"), batch.ids.iter().map(|&id| id as usize).collect::<Vec<_>>());
+        let segments: Vec<u32> =
+            file.tensor("segments").unwrap().data().iter().map(|&id| id.into()).collect();
+        assert_eq!(segments, batch.segments);
+
+        let (windows, mut views, mut golds) = (whole("windows"), Vec::new(), Vec::new());
+        for (example, lesson) in lessons.iter().enumerate() {
+            for number in 0..lesson.windows() {
+                let window: &[usize; 4] = &windows.as_chunks().0[views.len()];
+                let [tokens, start, end, of] = *window;
+                assert_eq!((tokens, of), (batch.lengths[views.len()], example));
+                // A separator stands behind the context.
+                assert!(start < end && end + 1 == tokens, "{window:?}");
+                let (prior, targets) = match lesson {
+                    Lesson::Window(Target { start: 0, end: 0 }) => (0.0, Vec::new()),
+                    Lesson::Window(target) => (0.0, vec![*target]),
+                    Lesson::Joint(views) => {
+                        assert_eq!(views[number].context, start..end);
+                        (views[number].prior as f32, views[number].golds.clone())
+                    }
+                };
+                golds.extend(targets.iter().flat_map(|gold| [views.len(), gold.start, gold.end]));
+                views.push(prior);
+            }
+        }
+        assert_eq!((windows.len(), &priors, whole("golds")), (4 * views.len(), &views, golds));
+        // The only question of the second data set is the last.
+        let datasets = whole("datasets");
+        assert_eq!(datasets.len(), examples.len());
+        assert!(datasets[..examples.len() - 1].iter().all(|&number| number == 0) && datasets.ends_with(&[1]));
+    }
+
+    let held_out = ["--objective", "joint", "--hold-out", "0.5"];
+    let refused = Short::new(&["--lay-only"]).run("out", &held_out);
+    refused.fails_with("--lay-only");
+}
+
 #[test]
 fn a_model_can_be_its_own_teacher() {
     let base = fixture("tiny/minilm");

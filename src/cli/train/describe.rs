@@ -25,6 +25,24 @@ impl Args {
         progress: &Progress,
         steps: u64,
     ) {
+        self.say_data(datasets, counts);
+        if self.quiet {
+            return;
+        }
+        if learner.head_is_fresh() {
+            eprintln!("note: the span head starts from random numbers");
+        }
+        if progress.finished {
+            eprintln!("note: this run has ended already, after {} steps", progress.step);
+        } else if progress.step > 0 {
+            eprintln!("note: going on after step {} of {steps}", progress.step);
+        } else {
+            eprintln!("note: {steps} steps, {} numbers learn", learner.learning_numbers());
+        }
+    }
+
+    /// Says what became of the questions.
+    pub(super) fn say_data(&self, datasets: &[Dataset], counts: &[Counts]) {
         if self.quiet {
             return;
         }
@@ -36,16 +54,6 @@ impl Args {
                 dataset.name
             );
             counts.remarks().iter().for_each(|remark| terminal::note(format!("{}: {remark}", dataset.name)));
-        }
-        if learner.head_is_fresh() {
-            eprintln!("note: the span head starts from random numbers");
-        }
-        if progress.finished {
-            eprintln!("note: this run has ended already, after {} steps", progress.step);
-        } else if progress.step > 0 {
-            eprintln!("note: going on after step {} of {steps}", progress.step);
-        } else {
-            eprintln!("note: {steps} steps, {} numbers learn", learner.learning_numbers());
         }
     }
 

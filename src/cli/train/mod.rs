@@ -24,6 +24,7 @@ mod describe;
 mod setup;
 
 use self::describe::scores_of_base;
+use self::setup::Data;
 use super::folders::make_folder;
 use super::options::{
     DeviceArgs, LimitArgs, SourceArgs, at_least_one, choice, not_negative, positive, share,
@@ -59,6 +60,9 @@ pub struct Args {
     /// Go on with the run that was interrupted in the output folder
     #[arg(long)]
     resume: bool,
+    /// Write the windows that would be learned from to windows.safetensors in the output folder, for training elsewhere, and stop
+    #[arg(long, conflicts_with_all = ["dev", "resume", "teacher"])]
+    lay_only: bool,
     /// The licence of the weights, for the model card
     #[arg(long, value_name = "NAME")]
     licence: Option<String>,
@@ -215,6 +219,14 @@ struct Summary<'a> {
     data: &'a [Counts],
 }
 
+/// What is printed if nothing is learned.
+#[derive(Serialize)]
+struct Laid<'a> {
+    windows: String,
+    bytes: u64,
+    data: &'a [Counts],
+}
+
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let base = args.resolve(&args.base)?;
     let teacher = args.teacher.as_deref().map(|name| args.resolve(name)).transpose()?;
@@ -230,6 +242,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     let limits = args.limits.limits(args.together())?;
     let positions = learner.config().usable_positions();
     let (examples, counts) = Examples::new(&data.learn, &tokenizer, positions, (&limits, &laying))?;
+    if args.lay_only {
+        return args.lay(&examples, &data, &counts, out);
+    }
     let mut recipe = args.recipe(&base, teacher.as_ref(), &data, &counts, laying)?;
     let mut plan = recipe.plan(&examples)?;
     let steps = plan.steps();
@@ -245,9 +260,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     } else {
         make_folder(&args.out, args.quiet)?;
         let folder = Folder::create(&args.out, &base.files)?;
-        if let Some(held_out) = data.dev.as_ref().filter(|_| args.hold_out.is_some()) {
-            fs::write_json(&args.out.join("held-out.json"), &held_out.json())?;
-        }
+        args.keep_held_out(&data)?;
         (folder, Progress::new(recipe, counts.clone()))
     };
     let metrics = args.out.join("metrics.jsonl");
@@ -314,6 +327,31 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
 }
 
 impl Args {
+    /// Writes the windows, for training elsewhere.
+    fn lay(
+        &self,
+        examples: &Examples,
+        data: &Data,
+        counts: &[Counts],
+        out: &mut dyn Write,
+    ) -> Result<Outcome> {
+        self.say_data(&data.learn, counts);
+        make_folder(&self.out, self.quiet)?;
+        self.keep_held_out(data)?;
+        let path = self.out.join("windows.safetensors");
+        let bytes = examples.write(&path)?;
+        let laid = Laid { windows: path.display().to_string(), bytes, data: counts };
+        json::Style::new(ColorArg::Auto).write(&laid, out)?;
+        Ok(Outcome::Success)
+    }
+
+    fn keep_held_out(&self, data: &Data) -> Result<()> {
+        if let Some(held_out) = data.dev.as_ref().filter(|_| self.hold_out.is_some()) {
+            fs::write_json(&self.out.join("held-out.json"), &held_out.json())?;
+        }
+        Ok(())
+    }
+
     /// Becomes the exit code once the program has been asked to stop.
     fn watch_signals(&self) -> Result<Arc<AtomicU8>> {
         let stopped = Arc::new(AtomicU8::new(0));

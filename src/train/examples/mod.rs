@@ -6,10 +6,12 @@
 //! answers   where the answers of a question stand among the tokens
 //! lay       which parts of the context are shown with it
 //! counts    what became of the questions
+//! file      the windows on disk, for training elsewhere
 //! ```
 
 mod answers;
 mod counts;
+mod file;
 mod lay;
 
 use std::cell::OnceCell;
@@ -38,6 +40,8 @@ pub struct Examples {
     contexts: Vec<Vec<u32>>,
     questions: Vec<Vec<u32>>,
     examples: Vec<Example>,
+    /// How many examples there are at the end of each data set.
+    datasets: Vec<usize>,
 }
 
 /// What the loss of one question, or of one window, is made of.
@@ -84,6 +88,7 @@ impl Examples {
             contexts: Vec::new(),
             questions: Vec::new(),
             examples: Vec::new(),
+            datasets: Vec::new(),
         };
         let mut counts = Vec::new();
         let mut no_room = None;
@@ -102,6 +107,7 @@ impl Examples {
                 all.add(part);
             }
             counts.push(sum);
+            all.datasets.push(all.examples.len());
         }
         if !all.examples.iter().any(Example::is_answerable) {
             // If no question fits, that is the reason.
