@@ -2,9 +2,11 @@
 
     pip install . 'ray[data]' pyspark pyarrow
     python measure.py --questions questions.jsonl [--limit 600] [--only batch,reader,ray,spark]
+    python measure.py --questions questions.jsonl --only peer --peer FOLDER
 
 `questions.jsonl` has lines of {"id", "question", "context"}. Every line of the output is a JSON object. All runs have to
-give the same records, whose digest is the last line.
+give the same records, whose digest is the last line. `peer` is what one writes on Spark without this package: transformers'
+pipeline (`pip install torch 'transformers<5.3'`) in mapInPandas, with the model in FOLDER (`spanqa export builtin FOLDER`).
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ def main() -> None:
     arguments.add_argument("--questions", type=Path, required=True)
     arguments.add_argument("--limit", type=int, default=600)
     arguments.add_argument("--only", default="start,batch,reader,ray,spark")
+    arguments.add_argument("--peer", default="")
     given = arguments.parse_args()
+    os.environ["PEER"] = given.peer
     with given.questions.open(encoding="utf-8") as lines:
         rows: Rows = [json.loads(line) for line, _ in zip(lines, range(given.limit))]
     say(load=os.getloadavg()[0], cores=os.cpu_count(), questions=len(rows))
@@ -152,6 +156,38 @@ def with_spark(rows: Rows) -> List[Tuple[str, List[str]]]:
     return found
 
 
+def with_peer(rows: Rows) -> List[Tuple[str, List[str]]]:
+    """transformers' pipeline in tasks of one thread. Its answers are not compared: it takes each window's best span for itself."""
+    from pyspark.sql import SparkSession
+
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    for cores in (1, 2):
+        session = SparkSession.builder.master(f"local[{cores}]").config("spark.ui.enabled", "false")
+        session = session.config("spark.ui.showConsoleProgress", "false").getOrCreate()
+        session.sparkContext.setLogLevel("OFF")
+        cells = [(row["id"], row["question"], row["context"]) for row in rows]
+        frame = session.createDataFrame(cells, "id string, question string, context string").repartition(2 * cores).cache()
+        frame.count()
+        answers = frame.mapInPandas(by_transformers, "record string, score double")
+        answers.limit(1).collect()
+        timed(f"Spark, transformers, {cores} tasks", len(rows), functools.partial(records_of, answers.collect))
+        session.stop()
+    return []
+
+
+def by_transformers(frames: Any) -> Any:
+    import torch
+    from transformers import pipeline
+
+    torch.set_num_threads(1)
+    answer = pipeline("question-answering", model=os.environ["PEER"], device="cpu")
+    for frame in frames:
+        asked = {"question": frame["question"].tolist(), "context": frame["context"].tolist()}
+        found = answer(**asked, handle_impossible_answer=True, max_seq_len=384, doc_stride=128, batch_size=8)
+        found = found if isinstance(found, list) else [found]
+        yield frame[[]].assign(record=[one["answer"] for one in found], score=[one["score"] for one in found])
+
+
 def as_they_are(batches: Any) -> Any:
     yield from batches
 
@@ -173,7 +209,7 @@ def clock(work: Callable[[], Any]) -> float:
     return time.monotonic() - began
 
 
-MEASURES = {"start": start, "batch": batch, "reader": reader, "ray": with_ray, "spark": with_spark}
+MEASURES = {"start": start, "batch": batch, "reader": reader, "ray": with_ray, "spark": with_spark, "peer": with_peer}
 
 if __name__ == "__main__":
     main()
