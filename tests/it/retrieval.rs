@@ -84,7 +84,7 @@ fn a_request_may_say_what_to_search() {
     assert_eq!(batch.code, Some(2), "{batch:?}");
     let records = batch.records();
     let answers: Vec<&Value> = records.iter().map(|record| &record["answers"][0]["text"]).collect();
-    assert_eq!(answers[..3], ["Anna Berg", "Anna Berg", "teacher Nils Holm"]);
+    assert_eq!(answers[..3], ["Anna Berg", "Anna Berg", "Nils Holm"]);
     let error =
         |at: usize| (records[at]["error"]["code"].clone(), records[at]["error"]["message"].to_string());
     assert_eq!(error(3).0, "not_searched");
