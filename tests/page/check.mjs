@@ -44,7 +44,8 @@ try {
     await page.locator("#answers button").first().waitFor();
     assert.equal(await page.textContent("#verdict"), "Olav Brekke");
     // Characters outside the first plane count as two: marks stand where the words are.
-    assert.equal(await page.textContent("mark.now"), "Olav Brekke");
+    // Another span that overlaps cuts the mark in pieces.
+    assert.equal((await page.locator("mark.now").allTextContents()).join(""), "Olav Brekke");
     assert.equal((await page.textContent("pre")), TEXT);
     await page.keyboard.press("Escape");
     await page.keyboard.press("n");
