@@ -128,21 +128,27 @@ def nothing(batch: Any) -> Any:
     return batch
 
 
-def with_spark(rows: Rows) -> List[Tuple[str, List[str]]]:
-    """Tasks of one thread, and what a task costs when nothing is done in it."""
+def spark_frame(cores: int, rows: Rows) -> Tuple[Any, Any]:
+    """A session of so many tasks at a time, and the rows in it, in memory."""
     from pyspark.sql import SparkSession
 
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    session = SparkSession.builder.master(f"local[{cores}]").config("spark.ui.enabled", "false")
+    session = session.config("spark.ui.showConsoleProgress", "false").getOrCreate()
+    session.sparkContext.setLogLevel("OFF")
+    cells = [(row["id"], row["question"], row["context"]) for row in rows]
+    frame = session.createDataFrame(cells, "id string, question string, context string").repartition(2 * cores).cache()
+    frame.count()
+    return session, frame
+
+
+def with_spark(rows: Rows) -> List[Tuple[str, List[str]]]:
+    """Tasks of one thread, and what a task costs when nothing is done in it."""
     import spanqa.spark
 
-    os.environ["PYSPARK_PYTHON"] = sys.executable
     found = []
     for cores in (1, 2):
-        session = SparkSession.builder.master(f"local[{cores}]").config("spark.ui.enabled", "false")
-        session = session.config("spark.ui.showConsoleProgress", "false").getOrCreate()
-        session.sparkContext.setLogLevel("OFF")
-        cells = [(row["id"], row["question"], row["context"]) for row in rows]
-        frame = session.createDataFrame(cells, "id string, question string, context string").repartition(2 * cores).cache()
-        frame.count()
+        session, frame = spark_frame(cores, rows)
         # Once for the workers to be there.
         spanqa.spark.answer(frame.limit(4)).collect()
         answers = spanqa.spark.answer(frame, record=True)
@@ -158,16 +164,8 @@ def with_spark(rows: Rows) -> List[Tuple[str, List[str]]]:
 
 def with_peer(rows: Rows) -> List[Tuple[str, List[str]]]:
     """transformers' pipeline in tasks of one thread. Its answers are not compared: it takes each window's best span for itself."""
-    from pyspark.sql import SparkSession
-
-    os.environ["PYSPARK_PYTHON"] = sys.executable
     for cores in (1, 2):
-        session = SparkSession.builder.master(f"local[{cores}]").config("spark.ui.enabled", "false")
-        session = session.config("spark.ui.showConsoleProgress", "false").getOrCreate()
-        session.sparkContext.setLogLevel("OFF")
-        cells = [(row["id"], row["question"], row["context"]) for row in rows]
-        frame = session.createDataFrame(cells, "id string, question string, context string").repartition(2 * cores).cache()
-        frame.count()
+        session, frame = spark_frame(cores, rows)
         answers = frame.mapInPandas(by_transformers, "record string, score double")
         answers.limit(1).collect()
         timed(f"Spark, transformers, {cores} tasks", len(rows), functools.partial(records_of, answers.collect))
