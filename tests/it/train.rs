@@ -1014,9 +1014,12 @@ fn the_windows_can_be_written_instead_of_learned_from() {
         assert!(datasets[..examples.len() - 1].iter().all(|&number| number == 0) && datasets.ends_with(&[1]));
     }
 
-    let refused = Short::new(&["--lay-only"]).run("out", &[]);
-    assert_eq!(refused.code, Some(2), "{refused:?}");
-    assert!(refused.stderr.contains("--lay-only"), "{}", refused.stderr);
+    // Nothing is evaluated then.
+    let short = Short::new(&["--lay-only"]);
+    let run = short.run("out", &[]);
+    assert_eq!(run.code, Some(2), "{}", run.stderr);
+    assert!(run.stderr.contains("'--dev <FILE>' cannot be used with"), "{}", run.stderr);
+    assert!(!short.out("out").exists());
 }
 
 #[test]
