@@ -413,6 +413,12 @@ impl DecodingArgs {
         }
         let profile_threshold = profile.as_ref().map(|profile| profile.null_threshold);
         let threshold = self.null_threshold.or(profile_threshold);
+        let (usual_temperature, confidence) = match (&profile, entry) {
+            (Some(profile), _) => (profile.temperature, profile.confidence),
+            (None, Some(entry)) => (entry.temperature, entry.confidence),
+            (None, None) => (1.0, None),
+        };
+        let temperature = self.temperature.unwrap_or(usual_temperature);
         let answers_only = entry.is_some_and(|entry| entry.always_answer) && threshold.is_none();
         let usual = entry.map_or(0.0, |entry| entry.null_threshold);
         let in_use = entry.and_then(|entry| entry.joint_threshold).unwrap_or(usual);
@@ -424,10 +430,8 @@ impl DecodingArgs {
                     rank_weight: (self.rank_weight)
                         .or(profile.as_ref().map(|profile| profile.rank_weight))
                         .unwrap_or(Joint::default().rank_weight),
-                    temperature: (self.temperature)
-                        .or(profile.map(|profile| profile.temperature))
-                        .or(entry.map(|entry| entry.temperature))
-                        .unwrap_or(1.0),
+                    temperature,
+                    confidence: confidence.filter(|_| temperature == usual_temperature),
                     dedup: self.dedup.unwrap_or(if for_people { Dedup::Overlap } else { Dedup::Span }),
                 }),
                 ScoringRules::Squad => Scoring::Squad { null_threshold: threshold.unwrap_or(usual) },

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use serde::Serialize;
 use spanqa::checkpoint::Identity;
+use spanqa::decode::confidence::Confidence;
 use spanqa::decode::{Scoring, ScoringRules};
 use spanqa::eval::Dataset;
 use spanqa::eval::analysis::{self, Point, Row};
@@ -87,13 +88,15 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
     options.decoding.always_answer = false;
     let reader = args.reader.open_by(&resolved, args.quiet, memo::open)?;
 
-    let (mut temperature, mut rank_weight) = (1.0, 1.0);
+    let (mut temperature, mut rank_weight, mut confidence) = (1.0, 1.0, None);
     if let Scoring::Joint(joint) = &mut options.decoding.scoring {
         (temperature, rank_weight) = (joint.temperature, joint.rank_weight);
-        // What another threshold makes of the probabilities can be told from those at 0.
-        joint.null_threshold = 0.0;
+        // What another threshold makes of the probabilities can be told from those of one without end, at which every question is answered
+        // and "no answer" weighs what it does at 0.
+        joint.null_threshold = f32::INFINITY;
+        confidence = joint.confidence.replace(Confidence::PLAIN);
     }
-    let in_force = Choice { null_threshold, temperature };
+    let in_force = Choice { null_threshold, temperature, confidence };
     let asked = Asked { dataset: &dataset, rules, about, in_force };
     let mut tuned: Vec<(f64, Tuned)> = Vec::new();
     // What is in force goes first, so that another weight has to be better.
@@ -171,7 +174,11 @@ impl Args {
                     let passes = passes.iter();
                     passes.map(|pass| pass.get(at).map_or(0.0, |said| f64::from(value(said)))).collect()
                 };
-                Confidences { best: of(|said| said.score), no_answer: of(|said| said.no_answer_score) }
+                Confidences {
+                    best: of(|said| said.score),
+                    around: of(|said| said.confidence.unwrap_or(0.0)),
+                    no_answer: of(|said| said.no_answer_score),
+                }
             })
             .collect();
         let tuning = tune::tune(dataset, &rows, &confidences, in_force, self.folds, self.data.seed)?;
@@ -216,6 +223,7 @@ impl Args {
             model_digest: Some(identity.digest.clone()),
             null_threshold: tuning.choice.null_threshold as f32,
             temperature: tuning.choice.temperature,
+            confidence: tuning.choice.confidence,
             rank_weight,
             tuned_on: Some(TunedOn {
                 data: dataset.name.clone(),
@@ -260,9 +268,12 @@ impl Summary<'_> {
     fn print(&self, args: &Args, out: &mut dyn Write) -> Result<()> {
         let Tuning { choice, per_fold, held_out, before, untuned, on_itself } = self.tuning;
         writeln!(out, "{} on {}\n", self.model, self.data)?;
-        let Choice { null_threshold, temperature } = choice;
+        let Choice { null_threshold, temperature, confidence } = choice;
         let weight = self.rank_weight.map_or(String::new(), |weight| format!(", rank weight {weight}"));
         writeln!(out, "threshold {null_threshold:.3}, temperature {temperature}{weight}")?;
+        if let Some(Confidence { slope, shift }) = confidence {
+            writeln!(out, "confidence: slope {slope:.3}, shift {shift:+.3}")?;
+        }
         let thresholds: Vec<String> =
             per_fold.iter().map(|fold| format!("{:.3}", fold.null_threshold)).collect();
         writeln!(out, "thresholds without each fold: {}\n", thresholds.join(", "))?;

@@ -28,6 +28,7 @@ pub(super) fn window(decoding: &Decoding, window: &Window) -> Decoded {
         candidates: candidates.collect(),
         null_score: 0.0,
         log_sum: LogSum::default(),
+        around: LogSum::default(),
     }
 }
 
@@ -60,6 +61,7 @@ pub(super) fn rank(decoding: &Decoding, documents: &[Document]) -> Ranking {
         spans,
         no_answer_score,
         null_odds,
+        confidence: None,
     }
 }
 

@@ -41,6 +41,7 @@ pub(super) fn window(decoding: &Decoding, options: &Hf, window: &Window) -> Deco
         candidates,
         null_score: (f64::from(window.start[0]) - start_sum + f64::from(window.end[0]) - end_sum).exp(),
         log_sum: LogSum::default(),
+        around: LogSum::default(),
     }
 }
 
@@ -83,6 +84,7 @@ pub(super) fn rank(decoding: &Decoding, options: &Hf, documents: &[Document]) ->
         spans,
         no_answer_score: null_score.unwrap_or(1.0),
         null_odds,
+        confidence: None,
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) fn window(decoding: &Decoding, joint: &Joint, window: &Window) -> Dec
             quotes.best(decoding.top_k.saturating_mul(4).saturating_add(16))
         }
     };
+    let around =
+        (joint.confidence.and(best.first())).map(|best| spans.log_sum_around(best, joint.temperature));
     let first = window.tokens().start;
     let absolute = |span: Span| Candidate {
         start: first + span.start,
@@ -40,6 +42,7 @@ pub(super) fn window(decoding: &Decoding, joint: &Joint, window: &Window) -> Dec
         candidates: best.into_iter().map(absolute).collect(),
         null_score: 0.0,
         log_sum: spans.log_sum(joint.temperature),
+        around: around.unwrap_or_default(),
     }
 }
 
@@ -50,10 +53,7 @@ pub(super) fn rank(decoding: &Decoding, joint: &Joint, documents: &[Document]) -
         threshold if threshold.is_finite() => -f64::from(threshold) / joint.temperature,
         _ => 0.0,
     };
-    let mut total = LogSum::default();
-    if !decoding.always_answer {
-        total.add(no_answer);
-    }
+    let mut of_spans = LogSum::default();
     let mut spans = Vec::new();
     for (index, document) in documents.iter().enumerate().filter(|(_, document)| !document.windows.is_empty())
     {
@@ -63,12 +63,16 @@ pub(super) fn rank(decoding: &Decoding, joint: &Joint, documents: &[Document]) -
         for (number, window) in document.windows.iter().enumerate() {
             sum.merge(window.log_sum.times(prior(number) / joint.temperature));
         }
-        total.add(sum.ln() - f64::from(null) / joint.temperature);
+        of_spans.add(sum.ln() - f64::from(null) / joint.temperature);
         spans.extend(document.ranked(index, null).filter_map(|span| {
             let bytes = tidy(document.text, span.bytes.clone())?;
             let margin = span.margin + prior(span.window) as f32;
             Some(Ranked { bytes, margin, ..span })
         }));
+    }
+    let mut total = of_spans;
+    if !decoding.always_answer {
+        total.add(no_answer);
     }
     spans.sort_by(|a, b| {
         (b.margin.total_cmp(&a.margin))
@@ -90,9 +94,28 @@ pub(super) fn rank(decoding: &Decoding, joint: &Joint, documents: &[Document]) -
             (true, _) => 0.0,
             (false, _) => (no_answer - total.ln()).exp(),
         },
+        confidence: confidence(joint, documents, (answered, spans.first()), of_spans),
         spans,
         null_odds,
     }
+}
+
+/// How likely the reply is to be right: from all spans that overlap the answer in its window, or from "no answer". What the model believes
+/// does not depend on the threshold of whoever asks, so "no answer" weighs here what the model says.
+fn confidence(
+    joint: &Joint,
+    documents: &[Document],
+    (answered, best): (bool, Option<&Ranked>),
+    of_spans: LogSum,
+) -> Option<f64> {
+    let (confidence, best) = (joint.confidence?, best?);
+    let mut total = of_spans;
+    total.add(0.0);
+    let document = &documents[best.document];
+    let lead = joint.rank_weight * document.prior(best.window) - f64::from(document.null());
+    let around = document.windows[best.window].around.times(lead / joint.temperature);
+    let held = if answered { around.ln() } else { 0.0 };
+    Some(confidence.of((held - total.ln()).exp()))
 }
 
 /// The first `top_k` spans that no better one makes superfluous.

@@ -4,6 +4,7 @@
 //! they arrive, so that documents of any length need little memory; [`Decoding::rank`] puts the candidates of all windows of
 //! all documents of a question into one order and decides whether any of them is an answer.
 
+pub mod confidence;
 mod haystack;
 mod hf;
 mod joint;
@@ -16,6 +17,7 @@ use std::str::FromStr;
 
 use crate::text::offsets::is_blank;
 use crate::text::window::LastWindow;
+use confidence::Confidence;
 use span::LogSum;
 
 /// Whose rules turn logits into scores.
@@ -105,6 +107,8 @@ pub struct Joint {
     pub dedup: Dedup,
     /// How much it counts which windows promised most before they were read: 1 as it is, 0 not at all.
     pub rank_weight: f64,
+    /// What replies of the model are worth at this temperature, if it is known.
+    pub confidence: Option<Confidence>,
 }
 
 /// Temperatures that are taken. Beyond them a score would have no digits left.
@@ -112,7 +116,14 @@ pub const TEMPERATURES: std::ops::RangeInclusive<f64> = 1e-6..=1e6;
 
 impl Default for Joint {
     fn default() -> Self {
-        Self { null_threshold: 0.0, perhaps: 2.0, temperature: 1.0, dedup: Dedup::Span, rank_weight: 1.0 }
+        Self {
+            null_threshold: 0.0,
+            perhaps: 2.0,
+            temperature: 1.0,
+            dedup: Dedup::Span,
+            rank_weight: 1.0,
+            confidence: None,
+        }
     }
 }
 
@@ -273,6 +284,8 @@ pub struct Decoded {
     pub candidates: Vec<Candidate>,
     null_score: f64,
     log_sum: LogSum,
+    /// The part of it that overlaps the best candidate, if somebody wants to know.
+    around: LogSum,
 }
 
 /// A document's text and tokens, with what was kept of its windows.
@@ -364,6 +377,8 @@ pub struct Ranking {
     pub no_answer_score: f64,
     /// How many logits "no answer" leads the best span by; `None` if there was no span.
     pub null_odds: Option<f32>,
+    /// How likely the reply is to be right, if that is known of the model and there was something to read.
+    pub confidence: Option<f64>,
 }
 
 impl Decoding {

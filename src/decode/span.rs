@@ -96,6 +96,18 @@ impl<F: Fn(usize, usize) -> bool> Spans<'_, F> {
         }
     }
 
+    /// The spans that share a token with another.
+    fn each_overlapping(&self, other: &Span, mut visit: impl FnMut(Span)) {
+        for start in (other.start + 1).saturating_sub(self.longest)..=other.end {
+            let limit = self.end.len().min(start.saturating_add(self.longest));
+            for end in other.start.max(start)..limit {
+                if (self.allowed)(start, end) {
+                    visit(Span { start, end, logit: self.start[start] + self.end[end] });
+                }
+            }
+        }
+    }
+
     /// The `keep` best spans, best first.
     pub fn best(&self, keep: usize) -> Vec<Span> {
         // No more than there are: whoever asks for everything may say so with any number.
@@ -138,6 +150,13 @@ impl<F: Fn(usize, usize) -> bool> Spans<'_, F> {
     pub fn log_sum(&self, temperature: f64) -> LogSum {
         let mut sum = LogSum::default();
         self.each(|span| sum.add(f64::from(span.logit) / temperature));
+        sum
+    }
+
+    /// The same over those that share a token with another.
+    pub fn log_sum_around(&self, other: &Span, temperature: f64) -> LogSum {
+        let mut sum = LogSum::default();
+        self.each_overlapping(other, |span| sum.add(f64::from(span.logit) / temperature));
         sum
     }
 }
@@ -205,6 +224,12 @@ mod tests {
             let exact: f64 = all.iter().map(|span| f64::from(span.logit).exp()).sum();
             let sum = spans.log_sum(1.0).ln();
             prop_assert!(all.is_empty() || (sum - exact.ln()).abs() < 1e-9);
+
+            for other in all.iter().take(3) {
+                let near = all.iter().filter(|span| span.overlaps(other));
+                let exact: f64 = near.map(|span| f64::from(span.logit / 2.0).exp()).sum();
+                prop_assert!((spans.log_sum_around(other, 2.0).ln() - exact.ln()).abs() < 1e-9);
+            }
 
             let mut apart: Vec<Span> = Vec::new();
             for span in &all {

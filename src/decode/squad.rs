@@ -39,7 +39,13 @@ pub(super) fn window(decoding: &Decoding, window: &Window) -> Decoded {
         quoting += usize::from(quotes);
         wanted
     });
-    Decoded { null: window.null(), candidates, null_score: 0.0, log_sum: LogSum::default() }
+    Decoded {
+        null: window.null(),
+        candidates,
+        null_score: 0.0,
+        log_sum: LogSum::default(),
+        around: LogSum::default(),
+    }
 }
 
 /// The positions of the highest logits, highest first; of equal ones the later first, as a reversed stable sort gives.
@@ -86,5 +92,6 @@ pub(super) fn rank(decoding: &Decoding, null_threshold: f32, documents: &[Docume
         },
         spans,
         null_odds,
+        confidence: None,
     }
 }

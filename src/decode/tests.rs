@@ -257,3 +257,49 @@ proptest! {
         prop_assert!(((a.score / b.score).ln() - odds).abs() < 1e-6);
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    /// By its definition: the share of the spans that overlap the answer, or of "no answer", made into a confidence. Two documents of one
+    /// window each, one of which promised less.
+    #[test]
+    fn confidence_is_what_the_spans_around_the_answer_hold(
+        cells in prop::collection::vec(prop::collection::vec((-6i8..6, -6i8..6), 2..12), 2),
+        longest in 1usize..5, temperature in 0.5f64..3.0, prior in -2.0f64..0.0, threshold in -3.0f32..3.0, always in any::<bool>()
+    ) {
+        let samples: Vec<Sample> = cells.iter().map(|cells| {
+            let side = |of: fn(&(i8, i8)) -> i8| cells.iter().map(|cell| f32::from(of(cell)) * 0.25).collect::<Vec<_>>();
+            Sample::single(cells.len() - 1, side(|cell| cell.0), side(|cell| cell.1))
+        }).collect();
+        let priors = [[0.0], [prior]];
+        let fitted = Confidence { slope: 0.7, shift: 0.2 };
+        let with = |options: Joint, always_answer| {
+            let options = Joint { temperature, confidence: Some(fitted), ..options };
+            let decoding = Decoding { max_answer_tokens: Some(longest), always_answer, ..joint(options) };
+            let decoded: Vec<Vec<Decoded>> = samples.iter().map(|sample| sample.decode(&decoding)).collect();
+            let documents: Vec<Document> = (samples.iter().zip(&decoded).zip(&priors))
+                .map(|((sample, windows), priors)| Document { priors, ..sample.document(windows) })
+                .collect();
+            decoding.rank(&documents)
+        };
+        let found = with(Joint { null_threshold: threshold, ..Joint::default() }, always);
+        let best = &found.spans[0];
+        let (mut total, mut around) = (1.0, 0.0);
+        for (number, sample) in samples.iter().enumerate() {
+            let (start, end) = &sample.logits[0];
+            for (i, j) in (1..start.len()).flat_map(|i| (i..end.len().min(i + longest)).map(move |j| (i, j))) {
+                let lead = f64::from(start[i] + end[j] - start[0] - end[0]) + priors[number][0];
+                let weight = (lead / temperature).exp();
+                total += weight;
+                if number == best.document && i - 1 <= best.end && best.start < j {
+                    around += weight;
+                }
+            }
+        }
+        let expected = fitted.of(if found.answered { around } else { 1.0 } / total);
+        prop_assert!((found.confidence.unwrap() - expected).abs() < 1e-6, "{found:?} {expected}");
+        // Only the decision depends on the threshold.
+        let other = with(Joint { null_threshold: if found.answered { 99.0 } else { -99.0 }, ..Joint::default() }, false);
+        prop_assert_eq!((other.answered, other.confidence), (found.answered, found.confidence));
+    }
+}

@@ -109,7 +109,8 @@ impl Prediction {
             answer: &self.answer,
             best: &self.best,
             null_odds: self.null_odds.map_or(NullOdds::NothingToQuote, |odds| NullOdds::By(odds.into())),
-            confidence: Some(self.confidence()),
+            probability: Some(self.probability()),
+            confidence: self.confidence.map(f64::from),
             windows: self.windows,
             candidates: &self.candidates,
         }

@@ -1,7 +1,7 @@
 //! An evaluation as one web page.
 
 use crate::eval::analysis::losses::Loss;
-use crate::eval::analysis::stats::{BINS, Calibration, RESAMPLES};
+use crate::eval::analysis::stats::{BINS, Calibration, RESAMPLES, Sureness};
 use crate::eval::analysis::{Breakdown, Estimate, Group, Part, Point, Row, Sweep};
 use crate::eval::lost;
 use crate::eval::open::{Retrieval, Stage};
@@ -219,12 +219,16 @@ fn curve(sweep: &Sweep) -> (Chart, String) {
 }
 
 fn reliability(calibration: &Calibration) -> (Chart, String) {
+    let (sure, right) = match calibration.of {
+        Sureness::Score => ("probability of what was returned", "share that was exactly right"),
+        Sureness::Confidence => ("confidence of the reply", "share that was right (F1 0.5 or more)"),
+    };
     let width = 1.0 / BINS as f64;
     let bars = calibration.bins.iter().enumerate().filter(|(_, bin)| bin.count > 0);
     let chart = Chart {
         title: "Reliability".into(),
-        x_label: "probability of what was returned".into(),
-        y_label: "share that was exactly right".into(),
+        x_label: sure.into(),
+        y_label: right.into(),
         x: (0.0, 1.0),
         y: (0.0, 1.0),
         series: vec![

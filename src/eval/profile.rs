@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::checkpoint::ModelFiles;
 use crate::decode::TEMPERATURES;
+use crate::decode::confidence::Confidence;
 use crate::eval::error::{Error, Result};
 use crate::fs;
 
@@ -23,6 +24,9 @@ pub struct Profile {
     /// What divides logits before they become probabilities.
     #[serde(default = "one")]
     pub temperature: f64,
+    /// What replies are worth at that temperature. Older profiles do not say.
+    #[serde(default)]
+    pub confidence: Option<Confidence>,
     /// How much it counts which windows promised most before they were read.
     #[serde(default = "one")]
     pub rank_weight: f64,
@@ -75,6 +79,9 @@ impl Profile {
         if !TEMPERATURES.contains(&profile.temperature) {
             return Err(bad("its temperature is not from 0.000001 to 1000000".into()));
         }
+        if let Some(flaw) = profile.confidence.and_then(|confidence| confidence.flaw()) {
+            return Err(bad(format!("confidence: {flaw}")));
+        }
         if !(profile.rank_weight.is_finite() && profile.rank_weight >= 0.0) {
             return Err(bad("its rank_weight is below 0".into()));
         }
@@ -111,6 +118,9 @@ impl Profile {
             "null_threshold = {:?}\ntemperature = {:?}\n",
             self.null_threshold, self.temperature
         ));
+        if let Some(Confidence { slope, shift }) = self.confidence {
+            text.push_str(&format!("confidence = {{ slope = {slope:?}, shift = {shift:?} }}\n"));
+        }
         if self.rank_weight != 1.0 {
             text.push_str(&format!("rank_weight = {:?}\n", self.rank_weight));
         }
@@ -153,6 +163,7 @@ mod tests {
                 model_digest: null_threshold.is_finite().then(|| "0123456789abcdef".into()),
                 null_threshold,
                 temperature: 1.15,
+                confidence: (null_threshold > 0.0).then_some(Confidence { slope: 0.61, shift: -1e-7 }),
                 rank_weight: if null_threshold == 0.0 { 1.0 } else { 0.5 },
                 tuned_on: Some(tuned_on.clone()),
             };
@@ -167,6 +178,10 @@ mod tests {
             ("model = 1", "model"),
             ("model = \"m\"\nnull_threshold = nan", "null_threshold is not a number"),
             ("model = \"m\"\nnull_threshold = 1\ntemperature = 0", "temperature is not from 0.000001"),
+            (
+                "model = \"m\"\nnull_threshold = 1\nconfidence = { slope = -1.0, shift = 0.0 }",
+                "slope is not from 0",
+            ),
             ("model = \"m\"\nnull_threshold = 1\nrank_weight = -1", "rank_weight is below 0"),
             ("model = \"m\"\nnull_threshold = 1\nnul_treshold = 2", "unknown field"),
         ] {

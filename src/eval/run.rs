@@ -31,6 +31,9 @@ pub struct Prediction {
     pub score: f32,
     /// The probability of "no answer".
     pub no_answer_score: f32,
+    /// How likely the reply is to be right, where that is known of the model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f32>,
     /// Windows that were read.
     pub windows: usize,
     /// Why the question could not be asked.
@@ -46,7 +49,7 @@ pub struct Prediction {
 
 impl Prediction {
     /// The probability of what was returned, be it an answer or "no answer".
-    pub fn confidence(&self) -> f64 {
+    pub fn probability(&self) -> f64 {
         f64::from(if self.answer.is_empty() { self.no_answer_score } else { self.score })
     }
 }
@@ -246,6 +249,7 @@ fn failed(id: String, reason: &str) -> Prediction {
         null_odds: None,
         score: 0.0,
         no_answer_score: 1.0,
+        confidence: None,
         windows: 0,
         failure: Some(reason.into()),
         candidates: Vec::new(),
@@ -263,6 +267,7 @@ fn prediction(reply: Reply) -> Prediction {
         null_odds: reply.null_odds,
         score,
         no_answer_score: reply.no_answer_score,
+        confidence: reply.confidence,
         windows: reply.windows,
         failure: None,
         candidates,

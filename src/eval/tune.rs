@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::eval::analysis::stats::Calibration;
-use crate::eval::analysis::{Given, NullOdds, Row, sweep};
+use crate::decode::confidence::Confidence;
+use crate::eval::analysis::stats::{Calibration, Sureness};
+use crate::eval::analysis::{Given, NullOdds, RIGHT, Row, sweep};
 use crate::eval::data::Dataset;
 use crate::eval::error::{Error, Result};
 use crate::random::Random;
@@ -24,6 +25,8 @@ pub fn temperatures(in_force: f64) -> Vec<f64> {
 pub struct Confidences {
     /// The probability of the best span.
     pub best: Vec<f64>,
+    /// The probability of all spans that overlap it.
+    pub around: Vec<f64>,
     /// The probability of "no answer".
     pub no_answer: Vec<f64>,
 }
@@ -35,6 +38,9 @@ pub struct Choice {
     pub null_threshold: f64,
     /// What divides logits before they become probabilities.
     pub temperature: f64,
+    /// What replies are worth, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<Confidence>,
 }
 
 /// Scores in percent, and how good probabilities are.
@@ -44,9 +50,9 @@ pub struct Quality {
     pub exact: f64,
     /// F1.
     pub f1: f64,
-    /// Expected calibration error.
+    /// Expected calibration error of the confidence, or where none is known of the plain probability.
     pub ece: f64,
-    /// Brier score.
+    /// Brier score likewise.
     pub brier: f64,
 }
 
@@ -137,7 +143,17 @@ fn split(dataset: &Dataset, rows: &[Row], folds: usize, seed: u64) -> Result<Vec
 struct Judged {
     exact: f64,
     f1: f64,
+    /// The probability of what was returned, word for word.
+    score: f64,
+    /// What stands for it in the distribution, whatever the threshold is: the spans around the answer, or "no answer".
+    held: f64,
     confidence: f64,
+}
+
+impl Judged {
+    fn is_right(&self) -> bool {
+        self.f1 >= RIGHT
+    }
 }
 
 fn judge(row: &Row, temperatures: &[f64], confidences: &Confidences, choice: Choice) -> Judged {
@@ -150,32 +166,36 @@ fn judge(row: &Row, temperatures: &[f64], confidences: &Confidences, choice: Cho
     };
     let no_answer = confidences.no_answer[at];
     let total = 1.0 - no_answer + no_answer * weight;
-    if abstains {
+    let (exact, f1, score, held) = if abstains {
         let right = if row.entry.question.has_answer() { 0.0 } else { 1.0 };
-        Judged { exact: right, f1: right, confidence: no_answer * weight / total }
+        (right, right, no_answer * weight / total, no_answer)
     } else {
-        Judged { exact: row.best.exact, f1: row.best.f1, confidence: confidences.best[at] / total }
-    }
+        (row.best.exact, row.best.f1, confidences.best[at] / total, confidences.around[at])
+    };
+    Judged { exact, f1, score, held, confidence: choice.confidence.unwrap_or(Confidence::PLAIN).of(held) }
 }
 
 fn quality(judged: &[Judged]) -> Quality {
     let percent = |value: fn(&Judged) -> f64| {
         100.0 * judged.iter().map(value).sum::<f64>() / judged.len().max(1) as f64
     };
-    let pairs: Vec<(f64, bool)> = judged.iter().map(|j| (j.confidence, j.exact == 1.0)).collect();
-    let Calibration { ece, brier, .. } = Calibration::new(&pairs);
+    let pairs: Vec<(f64, bool)> = judged.iter().map(|j| (j.confidence, j.is_right())).collect();
+    let Calibration { ece, brier, .. } = Calibration::new(Sureness::Confidence, &pairs);
     Quality { exact: percent(|j| j.exact), f1: percent(|j| j.f1), ece, brier }
 }
 
-/// The threshold of the highest F1, then the temperature whose probabilities are least surprised by what is right.
+/// The threshold of the highest F1, then the temperature whose probabilities are least surprised by what is right to the letter, then the
+/// confidence that is least surprised by what is right.
 fn choose(rows: &[Row], temperatures: &[f64], confidences: &[Confidences], chosen: &[usize]) -> Choice {
     let part: Vec<Row> = chosen.iter().map(|&row| rows[row].clone()).collect();
     let null_threshold = best_threshold(&part);
+    let judged = |temperature: f64| -> Vec<Judged> {
+        let choice = Choice { null_threshold, temperature, confidence: None };
+        chosen.iter().map(|&row| judge(&rows[row], temperatures, &confidences[row], choice)).collect()
+    };
     let surprise = |temperature: f64| {
-        let choice = Choice { null_threshold, temperature };
-        let surprise = chosen.iter().map(|&row| {
-            let Judged { exact, confidence, .. } = judge(&rows[row], temperatures, &confidences[row], choice);
-            let probability = if exact == 1.0 { confidence } else { 1.0 - confidence };
+        let surprise = judged(temperature).into_iter().map(|Judged { exact, score, .. }| {
+            let probability = if exact == 1.0 { score } else { 1.0 - score };
             -probability.max(1e-6).ln()
         });
         surprise.sum::<f64>()
@@ -185,7 +205,8 @@ fn choose(rows: &[Row], temperatures: &[f64], confidences: &[Confidences], chose
         .map(|&temperature| (surprise(temperature), temperature))
         .min_by(|a, b| a.0.total_cmp(&b.0))
         .map_or(1.0, |(_, temperature)| temperature);
-    Choice { null_threshold, temperature }
+    let replies: Vec<(f64, bool)> = judged(temperature).iter().map(|j| (j.held, j.is_right())).collect();
+    Choice { null_threshold, temperature, confidence: Some(Confidence::fit(&replies)) }
 }
 
 /// Half-way between the last question that should be answered and the next, to be no nearer to either than needed.
@@ -239,13 +260,14 @@ mod tests {
             |n: usize, sure: f64| if n.is_multiple_of(2) { (sure, 1.0 - sure) } else { (1.0 - sure, sure) };
         let of = |temperatures: &[f64], sure: &dyn Fn(f64) -> f64| -> Vec<Confidences> {
             let of = |n| {
-                let (best, no_answer) = temperatures.iter().map(|&t| said(n, sure(t))).unzip();
-                Confidences { best, no_answer }
+                let (best, no_answer): (Vec<f64>, Vec<f64>) =
+                    temperatures.iter().map(|&t| said(n, sure(t))).unzip();
+                Confidences { around: best.clone(), best, no_answer }
             };
             rows.iter().map(|row| of(number(&row.entry.question.id))).collect()
         };
         let confidences = of(&TEMPERATURES, &sure);
-        let before = Choice { null_threshold: -5.0, temperature: 1.0 };
+        let before = Choice { null_threshold: -5.0, temperature: 1.0, confidence: None };
         let tuning = tune(&dataset, &rows, &confidences, before, 3, 5).unwrap();
         assert_eq!(tuning.per_fold.len(), 3);
         for choice in tuning.per_fold.iter().chain([&tuning.choice]) {
@@ -253,13 +275,14 @@ mod tests {
             assert_eq!(choice.temperature, 2.0);
         }
         assert_eq!(tuning.held_out.f1, 100.0);
-        // That threshold abstains always, and so far from 0 the model seems sure of it.
+        // That threshold abstains always. How sure the model is does not depend on it.
         assert_eq!(tuning.untuned.f1, 50.0);
-        assert!(tuning.held_out.ece < 0.01 && tuning.untuned.ece > 0.3, "{tuning:?}");
+        assert!(tuning.held_out.ece < 0.01, "{tuning:?}");
+        assert!((tuning.untuned.ece - 0.1).abs() < 1e-9, "{tuning:?}");
         // What is in force is what the choice is compared with, and no temperature is foreign to it.
         let again = tune(&dataset, &rows, &confidences, tuning.choice, 3, 5).unwrap();
         assert_eq!((again.before, again.untuned), (tuning.choice, tuning.on_itself));
-        let always = Choice { null_threshold: f64::INFINITY, temperature: 1.2 };
+        let always = Choice { null_threshold: f64::INFINITY, temperature: 1.2, confidence: None };
         let odd = of(&temperatures(1.2), &|t| if t == 1.2 { 0.999 } else { sure(t) });
         let tuning = tune(&dataset, &rows, &odd, always, 3, 5).unwrap();
         assert_eq!(tuning.untuned.f1, 50.0);

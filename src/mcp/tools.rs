@@ -71,7 +71,9 @@ pub fn described() -> Vec<Described> {
                 }),
             ),
             output: json!({"type": "object", "required": ["answered", "answers"], "properties": {
-                "answered": {"type": "boolean"}, "perhaps": {"type": "boolean"}, "answers": {"type": "array", "items": span.clone()},
+                "answered": {"type": "boolean"}, "perhaps": {"type": "boolean"},
+                "confidence": {"type": "number", "description": "How likely this is to be right, where that is known of the model."},
+                "answers": {"type": "array", "items": span.clone()},
                 "candidates": {"type": "array", "items": span, "description": "Without an answer: what came nearest."},
                 "no_answer_score": {"type": "number"}, "files": {"type": "integer", "description": "How many files were looked through."},
                 "more_files": {"type": "boolean", "description": "There are more than are looked through: name paths."}}}),

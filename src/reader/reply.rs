@@ -41,6 +41,7 @@ impl Reader {
             question: question.text.clone(),
             answered: ranking.answered,
             perhaps: ranking.perhaps,
+            confidence: ranking.confidence.map(|confidence| confidence as f32),
             answers,
             candidates,
             no_answer_score: ranking.no_answer_score as f32,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::decode::confidence::Confidence;
 use crate::decode::{Decoding, Scoring};
 use crate::text::offsets::OffsetUnit;
 use crate::text::window::Limits;
@@ -63,6 +64,9 @@ impl Options {
                 settings.insert("perhaps", joint.perhaps.to_string());
                 settings.insert("temperature", joint.temperature.to_string());
                 settings.insert("dedup", joint.dedup.to_string());
+                if let Some(Confidence { slope, shift }) = joint.confidence {
+                    settings.insert("confidence", format!("{slope}, {shift}"));
+                }
                 if joint.rank_weight != 1.0 {
                     settings.insert("rank-weight", joint.rank_weight.to_string());
                 }

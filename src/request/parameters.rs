@@ -212,7 +212,11 @@ impl Parameters {
         match (scoring, self.temperature, self.dedup) {
             (_, None, None) => Ok(()),
             (Scoring::Joint(joint), temperature, dedup) => {
-                joint.temperature = temperature.unwrap_or(joint.temperature);
+                if let Some(temperature) = temperature.filter(|&temperature| temperature != joint.temperature)
+                {
+                    // What is known of the model's confidence holds at its own temperature.
+                    (joint.temperature, joint.confidence) = (temperature, None);
+                }
                 joint.dedup = dedup.unwrap_or(joint.dedup);
                 Ok(())
             }

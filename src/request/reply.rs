@@ -80,6 +80,9 @@ pub struct Reply {
     /// There is no answer, but the first candidate may well be one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub perhaps: bool,
+    /// How likely the reply is to be right, be it an answer or "no answer"; only of models where that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f32>,
     /// The answers, best first; empty if the reply is "no answer".
     pub answers: Vec<Answer>,
     /// When there is no answer: the spans that came nearest.

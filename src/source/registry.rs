@@ -9,6 +9,7 @@ use toml::Spanned;
 use super::builtin;
 use super::repo::{check_repo_id, check_revision};
 use super::settings::expand_home;
+use crate::decode::confidence::Confidence;
 use crate::fs;
 use crate::source::error::{Error, Result};
 
@@ -53,6 +54,9 @@ pub struct Entry {
     /// What divides logits before they become probabilities, as `spanqa tune` finds it.
     #[serde(default = "one")]
     pub temperature: f64,
+    /// What replies are worth at that temperature, as `spanqa tune` finds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<Confidence>,
     /// Whether the model was never trained on questions without an answer, so that it should always give one.
     #[serde(default)]
     pub always_answer: bool,
@@ -83,6 +87,7 @@ impl Entry {
             joint_threshold: None,
             perhaps: None,
             temperature: one(),
+            confidence: None,
             always_answer: false,
             embeds: false,
             megabytes: None,
@@ -131,6 +136,9 @@ impl Entry {
         }
         if !(1e-6..=1e6).contains(&self.temperature) {
             return Err("temperature is not from 0.000001 to 1000000".into());
+        }
+        if let Some(flaw) = self.confidence.and_then(|confidence| confidence.flaw()) {
+            return Err(format!("confidence: {flaw}"));
         }
         let percent = |value: f64| (0.0..=100.0).contains(&value);
         match self.accuracy.iter().find(|row| !percent(row.exact) || !percent(row.f1)) {

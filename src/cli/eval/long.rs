@@ -113,7 +113,9 @@ impl Args {
         bar.finish();
         let by_id: HashMap<&str, &Prediction> = said.iter().map(|said| (said.id.as_str(), said)).collect();
         let rows = analysis::rows(rules, dataset, |entry| match by_id.get(entry.question.id.as_str()) {
-            Some(said) => Given { null_odds: NullOdds::Unknown, confidence: None, ..said.given() },
+            Some(said) => {
+                Given { null_odds: NullOdds::Unknown, probability: None, confidence: None, ..said.given() }
+            }
             None => Given::default(),
         });
         let mean = |wanted: Option<bool>, value: fn(&Row) -> f64| {

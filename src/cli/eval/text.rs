@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::Result;
-use spanqa::eval::analysis::stats::Calibration;
+use spanqa::eval::analysis::stats::{Calibration, Sureness};
 use spanqa::eval::analysis::{Estimate, OutcomeTable, Outcomes, Point};
 use spanqa::eval::open::{Retrieval, Stage};
 use spanqa::eval::results::{About, AlwaysAnswering, Evaluation, Speed};
@@ -58,8 +58,9 @@ pub(super) fn print(found: &Evaluation, out: &mut dyn Write) -> Result<()> {
         )?;
     }
     if let Some(calibration) = &found.calibration {
-        let Calibration { ece, brier, .. } = calibration;
-        writeln!(out, "calibration: ECE {ece:.3}, Brier {brier:.3}")?;
+        let Calibration { of, ece, brier, .. } = calibration;
+        let of = if *of == Sureness::Confidence { " of the confidence" } else { "" };
+        writeln!(out, "calibration{of}: ECE {ece:.3}, Brier {brier:.3}")?;
     }
     if let Some(table) = &found.outcomes {
         outcomes(table, out)?;

@@ -41,8 +41,9 @@ impl Printer {
                 writeln!(out, "  {dim}nearest:{reset}")?;
             }
         }
-        for answer in reply.spans() {
-            self.quote(page, answer, out)?;
+        for (rank, answer) in reply.spans().iter().enumerate() {
+            let confidence = reply.confidence.filter(|_| reply.answered && rank == 0);
+            self.quote(page, (answer, confidence), out)?;
         }
         match &reply.why {
             Some(why) => self.why(page, why, out),
@@ -51,7 +52,12 @@ impl Printer {
     }
 
     /// The sentences around an answer, and where it stands.
-    fn quote(&self, page: &Page, answer: &Answer, out: &mut dyn Write) -> Result<()> {
+    fn quote(
+        &self,
+        page: &Page,
+        (answer, confidence): (&Answer, Option<f32>),
+        out: &mut dyn Write,
+    ) -> Result<()> {
         let Palette { answer: strong, name, dim, reset, .. } = self.palette;
         // Without colour the answer is set off by brackets that few texts use.
         let (open, close) = if self.palette.is_plain() { ("⟦", "⟧") } else { ("", "") };
@@ -75,7 +81,8 @@ impl Printer {
         let sheet = answer.source.as_ref().and_then(|source| source.page);
         let sheet = sheet.map_or(String::new(), |number| format!("  page {number}"));
         let (place, Answer { score, margin, .. }) = (page.place(answer), answer);
-        let numbers = format!("{dim}score {score:.3}  margin {margin:+.2}{reset}");
+        let sure = confidence.map_or(String::new(), |confidence| format!("confidence {confidence:.2}  "));
+        let numbers = format!("{dim}{sure}score {score:.3}  margin {margin:+.2}{reset}");
         self.line(4, &format!("{name}{place}{reset}{sheet}  {numbers}"), out)
     }
 
@@ -134,11 +141,12 @@ const WORDS: usize = 8;
 /// Why there is no answer. "No answer" may win over every single place with little probability of its own, where many places share the rest:
 /// then its number would read as the opposite.
 fn why_none(reply: &Reply) -> String {
-    match reply.reason {
-        Some(Reason::NothingFound) => "nothing was found".into(),
-        Some(_) => "there is nothing to read".into(),
-        None if reply.no_answer_score >= 0.5 => format!("probability {:.2}", reply.no_answer_score),
-        None => "no place is likely enough".into(),
+    match (reply.reason, reply.confidence) {
+        (Some(Reason::NothingFound), _) => "nothing was found".into(),
+        (Some(_), _) => "there is nothing to read".into(),
+        (None, Some(confidence)) => format!("confidence {confidence:.2}"),
+        (None, None) if reply.no_answer_score >= 0.5 => format!("probability {:.2}", reply.no_answer_score),
+        (None, None) => "no place is likely enough".into(),
     }
 }
 
@@ -184,6 +192,7 @@ mod tests {
             question: "Who was it?".into(),
             answered: false,
             perhaps,
+            confidence: None,
             answers: Vec::new(),
             candidates: vec![olav],
             no_answer_score,

@@ -17,6 +17,6 @@ pub mod stats;
 mod sweep;
 
 pub use groups::{Breakdown, Group, breakdown};
-pub use outcomes::{OutcomeTable, Outcomes, outcomes};
+pub use outcomes::{OutcomeTable, Outcomes, RIGHT, outcomes};
 pub use rows::{Estimate, Given, NullOdds, Part, Row, calibration, parts, rows};
 pub use sweep::{Point, Sweep, sweep};

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::eval::analysis::outcomes::RIGHT;
-use crate::eval::analysis::stats::{Calibration, Interval, interval, mean};
+use crate::eval::analysis::stats::{Calibration, Interval, Sureness, interval, mean};
 use crate::eval::data::{Dataset, Entry};
 use crate::eval::run::Candidate;
 use crate::eval::score::metrics::{Rules, Score};
@@ -17,7 +17,9 @@ pub struct Given<'a> {
     pub best: &'a str,
     /// How far "no answer" leads the best span.
     pub null_odds: NullOdds,
-    /// The probability of what was returned.
+    /// The probability of what was returned, word for word.
+    pub probability: Option<f64>,
+    /// How likely it was said to be right.
     pub confidence: Option<f64>,
     /// Windows that were read; 0 if nobody said.
     pub windows: usize,
@@ -134,11 +136,15 @@ pub fn parts(rows: &[Row]) -> Vec<Part> {
         .collect()
 }
 
-/// Whether answers are exactly right as often as their probability says; none if probabilities are not known.
+/// Whether replies are right as often as their confidence says, or without one exactly right as often as their probability says; none if
+/// neither is known.
 pub fn calibration(rows: &[Row]) -> Option<Calibration> {
-    let pairs: Vec<(f64, bool)> = rows
-        .iter()
-        .map(|row| Some((row.given.confidence?, row.score.exact == 1.0)))
-        .collect::<Option<_>>()?;
-    (!pairs.is_empty()).then(|| Calibration::new(&pairs))
+    let confidences = rows.iter().filter_map(|row| Some((row.given.confidence?, row.score.f1 >= RIGHT)));
+    let confidences: Vec<(f64, bool)> = confidences.collect();
+    if !confidences.is_empty() {
+        return Some(Calibration::new(Sureness::Confidence, &confidences));
+    }
+    let scores = rows.iter().map(|row| Some((row.given.probability?, row.score.exact == 1.0)));
+    let scores: Vec<(f64, bool)> = scores.collect::<Option<_>>()?;
+    (!scores.is_empty()).then(|| Calibration::new(Sureness::Score, &scores))
 }

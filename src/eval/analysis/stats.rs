@@ -101,9 +101,21 @@ pub struct Bin {
     pub accuracy: f64,
 }
 
-/// Whether answers are right as often as their confidence says.
+/// What says how sure a reply is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sureness {
+    /// The probability of what was returned. Right is what is a gold answer to the letter.
+    Score,
+    /// The reply's confidence. Right is what has F1 0.5 or more.
+    Confidence,
+}
+
+/// Whether replies are right as often as they are sure.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Calibration {
+    /// Sure by what.
+    pub of: Sureness,
     /// Expected calibration error: the mean distance of confidence from accuracy over ten bins.
     pub ece: f64,
     /// Brier score: the mean square of the distance of each confidence from 1 or 0.
@@ -116,8 +128,8 @@ pub struct Calibration {
 pub const BINS: usize = 10;
 
 impl Calibration {
-    /// Judges pairs of a confidence and whether it was right.
-    pub fn new(pairs: &[(f64, bool)]) -> Self {
+    /// Judges pairs of how sure a reply was and whether it was right.
+    pub fn new(of: Sureness, pairs: &[(f64, bool)]) -> Self {
         let mut bins = vec![Bin::default(); BINS];
         let mut brier = 0.0;
         for &(confidence, right) in pairs {
@@ -135,7 +147,7 @@ impl Calibration {
             bin.confidence /= bin.count as f64;
             bin.accuracy /= bin.count as f64;
         }
-        Self { ece, brier: brier / total, bins }
+        Self { of, ece, brier: brier / total, bins }
     }
 }
 
@@ -162,11 +174,12 @@ mod tests {
 
     #[test]
     fn calibration_of_a_known_case() {
-        let found = Calibration::new(&[(1.0, true), (0.95, false), (0.25, false), (0.25, true)]);
+        let found =
+            Calibration::new(Sureness::Score, &[(1.0, true), (0.95, false), (0.25, false), (0.25, true)]);
         assert!((found.brier - (0.0 + 0.9025 + 0.0625 + 0.5625) / 4.0).abs() < 1e-12);
         assert!((found.ece - ((1.95 - 1.0) + (1.0 - 0.5)) / 4.0).abs() < 1e-12);
         assert_eq!((found.bins[9].count, found.bins[2].count), (2, 2));
-        assert_eq!(Calibration::new(&[]).ece, 0.0);
+        assert_eq!(Calibration::new(Sureness::Score, &[]).ece, 0.0);
     }
 
     #[test]
