@@ -230,6 +230,7 @@ impl Parameters {
 mod tests {
     use super::*;
     use crate::decode::Joint;
+    use crate::decode::confidence::Confidence;
 
     fn read(json: &str) -> Result<Parameters, Error> {
         Parameters::from_json(&serde_json::from_str::<Box<RawValue>>(json).unwrap())
@@ -276,8 +277,10 @@ mod tests {
 
     #[test]
     fn options_go_by_the_names_of_the_command_line_too() {
-        let usual =
-            Arc::new(Options { read: Some(24), limits: Limits::AROUND_PASSAGES, ..Options::default() });
+        let mut usual = Options { read: Some(24), limits: Limits::AROUND_PASSAGES, ..Options::default() };
+        let measured = Some(Confidence::PLAIN);
+        usual.decoding.scoring = Scoring::Joint(Joint { confidence: measured, ..Joint::default() });
+        let usual = Arc::new(usual);
         let json = r#"{"max_answer_tokens": 5, "read": "all", "why": true, "offset_unit": "utf16", "null_threshold": -1.5,
                        "temperature": 2, "dedup": "text", "always_answer": true}"#;
         let options = read(json).unwrap().apply(&usual).unwrap();
@@ -286,7 +289,10 @@ mod tests {
         expected.decoding.always_answer = true;
         let joint = Joint { null_threshold: -1.5, temperature: 2.0, dedup: Dedup::Text, ..Joint::default() };
         expected.decoding.scoring = Scoring::Joint(joint);
+        // What was measured at another temperature is gone.
         assert_eq!(*options, expected);
+        let same = read(r#"{"temperature": 1}"#).unwrap().apply(&usual).unwrap();
+        assert!(matches!(&same.decoding.scoring, Scoring::Joint(joint) if joint.confidence == measured));
         let few = read(r#"{"read": 3, "overlap": 10}"#).unwrap().apply(&Arc::default()).unwrap();
         assert_eq!((few.read, few.limits.max_tokens, few.limits.overlap), (Some(3), 192, 10));
         for (json, named) in [

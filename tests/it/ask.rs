@@ -46,6 +46,41 @@ fn the_built_in_model_quotes_and_abstains() {
     assert!(number(&record["null_odds"]) > 0.0);
 }
 
+/// Another of them.
+#[test]
+fn confidence_is_of_the_reply_and_of_models_that_were_measured() {
+    let ask = |question: &str, flags: &[&str]| {
+        let run = run(&[&["ask", question, "-c", TOWER], flags].concat());
+        run.records()[0]["confidence"].as_f64()
+    };
+    let (built, tall) = ("When was the Eiffel Tower built?", "How tall is the tower?");
+    let (answered, refused) = (ask(built, &[]).unwrap(), ask(tall, &[]).unwrap());
+    assert!(answered > 0.75 && refused > 0.6, "{answered} {refused}");
+    // What is believed does not depend on who asks; what is replied does.
+    assert_eq!(ask(built, &["--always-answer", "-k", "3", "--dedup", "overlap"]), Some(answered));
+    assert_eq!(ask(built, &["--null-threshold", "5"]), Some(answered));
+    let forced = ask(tall, &["--always-answer"]).unwrap();
+    assert!(forced < 0.5, "{forced}");
+    let known = ["--temperature", "1.15"];
+    assert_eq!(ask(built, &known), Some(answered));
+    for unknown in [&["--temperature", "2"][..], &["--score", "squad"], &["--score", "hf"]] {
+        assert_eq!(ask(built, unknown), None, "{unknown:?}");
+    }
+    assert_eq!(tiny(&[built, "-c", TOWER]).records()[0].get("confidence"), None);
+    // Numbers of one's own.
+    let folder = tempfile::tempdir().unwrap();
+    let profile = |numbers: &str| {
+        let text = format!(
+            "model = \"builtin\"\nnull_threshold = 0.0\ntemperature = 1.15\nconfidence = {numbers}\n"
+        );
+        write(folder.path(), "mine.toml", text)
+    };
+    let sure = ask(built, &["--profile", &profile("{ slope = 0.0, shift = 0.0 }")]);
+    assert_eq!(sure, Some(0.5));
+    run(&["ask", built, "-c", TOWER, "--profile", &profile("{ slope = -1.0, shift = 0.0 }")])
+        .fails_with("its slope is not from 0 to 1000");
+}
+
 #[test]
 fn windows_that_cannot_be_are_refused() {
     for (flags, said, most) in [

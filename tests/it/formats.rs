@@ -35,7 +35,7 @@ fn text_is_the_sentence_however_its_lines_are_broken() {
     let text = ask(&[BUILT, &file, "-t"]);
     let sentence = "  The Eiffel Tower was built in ⟦1889⟧ by the company of Gustave Eiffel, who had built many bridges.\n";
     assert!(
-        text.stdout.starts_with(&format!("{BUILT}\n{sentence}    {file}:4:4  score ")),
+        text.stdout.starts_with(&format!("{BUILT}\n{sentence}    {file}:4:4  confidence ")),
         "{}",
         text.stdout
     );
@@ -113,7 +113,7 @@ fn colours_come_when_they_are_asked_for() {
     // The place can be read on any background: dim text cannot.
     let text = ask(&[BUILT, &file, "-t", "--color", "always"]).stdout;
     assert!(text.starts_with(&format!("{BUILT}\n")), "{text:?}");
-    assert!(text.contains(&format!("    \x1b[35m{file}:4:4\x1b[0m  \x1b[2mscore ")), "{text:?}");
+    assert!(text.contains(&format!("    \x1b[35m{file}:4:4\x1b[0m  \x1b[2mconfidence ")), "{text:?}");
     assert!(!ask(&[BUILT, &file, "-t", "--why", "--color", "always"]).stdout.contains("\x1b[2mwindow"));
     assert!(grep.starts_with(&format!("\x1b[35m{file}\x1b[0m:4:4: {red}\n")), "{grep:?}");
     assert_eq!(grep.matches(red).count(), 2, "{grep:?}");
@@ -148,7 +148,7 @@ fn every_format_says_which_question_and_which_has_no_answer() {
     assert_eq!(questions, [BUILT, LOST]);
     assert!(hf.stderr.contains(&unanswered), "{hf:?}");
     let text = with(&["-t"]);
-    assert!(text.stdout.contains(&format!("{LOST}\n  no answer (probability ")), "{text:?}");
+    assert!(text.stdout.contains(&format!("{LOST}\n  no answer (confidence ")), "{text:?}");
     assert!(!text.stderr.contains("no answer"), "{text:?}");
     // With one question there is nothing to tell apart, and "no answer" is a row that competes if it is asked to.
     assert_eq!(ask(&[BUILT, "-c", TOWER, "-f", "hf"]).records()[0].as_object().unwrap().len(), 4);

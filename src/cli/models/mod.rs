@@ -12,6 +12,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use spanqa::checkpoint::ModelFiles;
 use spanqa::checkpoint::quantised::pack;
+use spanqa::decode::confidence::Confidence;
 use spanqa::source::{Entry, Reference, SourceOptions, resolve};
 
 use super::options::SourceArgs;
@@ -188,6 +189,10 @@ fn show(model: &str, options: &SourceOptions, json: bool, out: &mut dyn Write) -
         let answers = |value: String| (!entry.embeds).then_some(value);
         line("null threshold", answers(entry.null_threshold.to_string()));
         line("temperature", answers(entry.temperature.to_string()));
+        line(
+            "confidence",
+            entry.confidence.map(|Confidence { slope, shift }| format!("slope {slope}, shift {shift}")),
+        );
         line("always answers", answers(if entry.always_answer { "yes" } else { "no" }.to_owned()));
         for row in &entry.accuracy {
             let numbers = format!("{}: exact {}, F1 {} ({})", row.dataset, row.exact, row.f1, row.source);
