@@ -27,7 +27,7 @@ from client import at_once, cores, open_loop, pairs, post, spanqa, until_ready
 sys.path.append(str(Path(__file__).parents[1] / "peers"))
 from svg import line_chart  # noqa: E402
 
-SHARES = [0.1, 0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5]
+SHARES = "0.1,0.3,0.5,0.7,0.9,1.1,1.3,1.5"
 
 
 @contextmanager
@@ -130,6 +130,7 @@ def main():
     parser.add_argument("--spanqa", required=True)
     parser.add_argument("--peer", help="folder of the built-in model; without it spanqa is measured alone")
     parser.add_argument("--seconds", type=float, default=11, help="of each load")
+    parser.add_argument("--shares", default=SHARES, help="loads, as shares of the capacity")
     parser.add_argument("--questions", type=int, default=600, help="of each measurement of capacity")
     parser.add_argument("--queue-tokens", default="16384", help="--max-queue-tokens of spanqa: about two seconds' work")
     parser.add_argument("--rounds", type=int, default=3)
@@ -146,7 +147,7 @@ def main():
         return result
 
     def loads(servers):
-        for share in SHARES:
+        for share in map(float, args.shares.split(",")):
             for name, address in servers:
                 result = results["servers"][name]
                 row = under_load(address, requests, share * result["capacity"], args.seconds, round(share * 100))
