@@ -17,10 +17,11 @@ pub struct Args {
 }
 
 /// Environment variables that change what spanqa does.
-const VARIABLES: [&str; 19] = [
+const VARIABLES: [&str; 20] = [
     "SPANQA_MODEL",
     "SPANQA_REGISTRY",
     "SPANQA_FORMAT",
+    "SPANQA_CPU",
     "HF_HOME",
     "HF_HUB_CACHE",
     "HF_ENDPOINT",

@@ -161,6 +161,27 @@ fn records_have_the_promised_fields() {
     }
 }
 
+#[test]
+fn a_vector_unit_may_be_named() {
+    let model = fixture("tiny/minilm");
+    let ask = |unit: &str| {
+        let asked = [
+            "ask",
+            "who is the cat",
+            "-c",
+            "the cat is\nhere",
+            "--model",
+            model.to_str().unwrap(),
+            "--always-answer",
+        ];
+        Run::from(spanqa(&asked).env("SPANQA_CPU", unit).output().unwrap())
+    };
+    assert_alike(&ask("").records()[0], &ask("portable").records()[0]);
+    ask("mmx").fails_with("device cpu is not available: SPANQA_CPU is `mmx`, and this processor has ");
+    let version = Run::from(spanqa(&["--version"]).env("SPANQA_CPU", "Portable").output().unwrap()).stdout;
+    assert!(version.contains("cpu kernels: portable\n"), "{version}");
+}
+
 /// A golden record: everything but the last digits of numbers, which processors may round differently.
 #[test]
 fn a_tiny_model_gives_its_golden_record() {

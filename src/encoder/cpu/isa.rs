@@ -1,7 +1,13 @@
 //! Which vector unit this processor has.
 
+use std::sync::OnceLock;
+
 use super::portable::Portable;
 use super::simd::{Codes, Kernel, Simd, TILE_VECTORS};
+use crate::encoder::error::{Error, Result};
+
+/// The variable of the environment that names a vector unit.
+const VARIABLE: &str = "SPANQA_CPU";
 
 /// The vector unit that a model uses.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +70,35 @@ impl Isa {
         all
     }
 
+    /// The one that this process computes on: the fastest, or the one that the environment names, so that a machine with more can measure
+    /// what others have.
+    pub(super) fn chosen() -> Result<Isa> {
+        static CHOSEN: OnceLock<Isa> = OnceLock::new();
+        if let Some(chosen) = CHOSEN.get() {
+            return Ok(*chosen);
+        }
+        let asked = std::env::var_os(VARIABLE).filter(|name| !name.is_empty());
+        let chosen = Self::named(asked.as_ref().map(|name| name.to_string_lossy()).as_deref())?;
+        Ok(*CHOSEN.get_or_init(|| chosen))
+    }
+
+    /// The same where a model runs already, or none will: a name that is wrong was or will be told elsewhere.
+    pub(super) fn in_use() -> Isa {
+        Self::chosen().unwrap_or_else(|_| Self::all()[0])
+    }
+
+    fn named(asked: Option<&str>) -> Result<Isa> {
+        let all = Self::all();
+        let plain = |name: &str| name.to_lowercase().replace([' ', '-', '_'], "");
+        let found = all.iter().find(|isa| asked.is_none_or(|asked| plain(asked) == plain(isa.name())));
+        found.copied().ok_or_else(|| {
+            let known: Vec<&str> = all.iter().map(|isa| isa.name()).collect();
+            let asked = asked.unwrap_or_default();
+            let reason = format!("{VARIABLE} is `{asked}`, and this processor has {}", known.join(", "));
+            Error::DeviceUnavailable { device: "cpu".into(), reason }
+        })
+    }
+
     /// Runs a kernel compiled for this unit.
     #[inline]
     pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
@@ -103,5 +138,22 @@ impl Isa {
             S::CODES
         }
         with_unit!(self, simd => codes(simd))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_is_found_by_its_name() {
+        let all = Isa::all();
+        assert_eq!(Isa::named(None).unwrap().name(), all[0].name());
+        for isa in all {
+            let typed = isa.name().to_lowercase().replace(' ', "-");
+            assert_eq!(Isa::named(Some(&typed)).unwrap().name(), isa.name());
+        }
+        let error = Isa::named(Some("mmx")).unwrap_err().to_string();
+        assert!(error.contains("SPANQA_CPU is `mmx`") && error.ends_with("portable"), "{error}");
     }
 }

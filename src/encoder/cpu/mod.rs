@@ -112,7 +112,7 @@ impl Engine {
         precision: Precision,
         projection: Option<Projection>,
     ) -> Result<Self> {
-        Self::load_for(Isa::all()[0], config, weights, precision, projection)
+        Self::load_for(Isa::chosen()?, config, weights, precision, projection)
     }
 
     fn load_for(
@@ -320,9 +320,9 @@ fn keep_rows(state: &Sheet, asking: &[Asking], kept: &mut Sheet, rows: usize, wi
     }
 }
 
-/// The vector unit that the engine uses on this processor.
+/// The vector unit that the engine uses.
 pub fn kernels() -> &'static str {
-    Isa::all()[0].name()
+    Isa::in_use().name()
 }
 
 /// Cuts the windows of a batch into neighbouring groups of about as many tokens as suit the caches.

@@ -106,9 +106,9 @@ fn scale<S: Simd>(simd: S, row: &mut [f32], mean: f32, factor: f32, (weight, bia
     }
 }
 
-/// What projects a row of a state, on the fastest vector unit.
+/// What projects a row of a state, on the vector unit in use.
 pub(in crate::encoder) fn projector() -> impl Fn(&Projection, &[f32], &mut [f32]) + Copy + Sync {
-    projector_for(Isa::all()[0])
+    projector_for(Isa::in_use())
 }
 
 /// The same on some vector unit. A row may be longer than the projection's inputs: that is padding.

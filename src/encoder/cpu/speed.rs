@@ -48,7 +48,7 @@ impl Kernel for Peak {
 
 /// Billions of f32 operations a second that `threads` threads do in registers, without touching memory.
 pub fn peak(threads: usize) -> f64 {
-    let isa = Isa::all()[0];
+    let isa = Isa::in_use();
     let lanes = isa.tile_width() / TILE_VECTORS;
     rate(2 * lanes * SUMS * ROUNDS * threads, || {
         std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(|| isa.run(Peak)))));
@@ -65,7 +65,7 @@ pub fn product(
     gelu: bool,
     threads: usize,
 ) -> f64 {
-    let isa = Isa::all()[0];
+    let isa = Isa::in_use();
     let weights = Rows::from_numbers(Random::new(1).noise(inputs * outputs), inputs);
     let integer = precision == Precision::Int8;
     let linear = Linear::pack(isa, &[weights], &vec![0.0; outputs], inputs, integer);
@@ -88,7 +88,7 @@ pub fn attention(tokens: usize, heads: usize, width: usize, threads: usize) -> f
     in_threads(threads, || {
         rate(4 * tokens * tokens * heads * width, || {
             let heads = Heads { count: heads, width };
-            attend(Isa::all()[0], heads, &qkv, &asking, (&mut output, rows));
+            attend(Isa::in_use(), heads, &qkv, &asking, (&mut output, rows));
         })
     })
 }

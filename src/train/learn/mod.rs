@@ -89,7 +89,7 @@ impl Learner {
             return Err(Error::CannotLearnIn { dtype: precision.name(), device: choice.to_string() });
         }
         let backend = if on_cpu && !runtime.reference {
-            Backend::Kernels(Box::default())
+            Backend::Kernels(Box::new(Backprop::new()?))
         } else {
             Backend::Autograd(Box::new(Autograd::new(choice.for_tensors()?, precision)))
         };

@@ -25,6 +25,7 @@ use super::isa::Isa;
 use super::memory::{Idle, Sheet};
 use crate::encoder::batch::Batch;
 use crate::encoder::dropout::Dropout;
+use crate::encoder::error::Result;
 use crate::encoder::places::{Affine, Norm, Numbers, Pass, Top};
 
 /// Computes gradients with kernels of our own.
@@ -83,13 +84,12 @@ fn dropout(pass: &Pass, site: Site) -> Option<Dropout> {
     Dropout::new(pass.dropout, pass.seed, site.number())
 }
 
-impl Default for Backprop {
-    fn default() -> Self {
-        Self::on(Isa::all()[0])
-    }
-}
-
 impl Backprop {
+    /// On the vector unit in use.
+    pub(crate) fn new() -> Result<Self> {
+        Isa::chosen().map(Self::on)
+    }
+
     fn on(isa: Isa) -> Self {
         Self {
             isa,
