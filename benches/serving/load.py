@@ -133,6 +133,7 @@ def main():
     parser.add_argument("--shares", default=SHARES, help="loads, as shares of the capacity")
     parser.add_argument("--questions", type=int, default=600, help="of each measurement of capacity")
     parser.add_argument("--queue-tokens", default="16384", help="--max-queue-tokens of spanqa: about two seconds' work")
+    parser.add_argument("--batch-tokens", help="spanqa's, if not its own choice")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
@@ -167,7 +168,9 @@ def main():
             results["of_batch"] = round(statistics.median(c / b for c, b in zip(capacities, results["batch"])), 3)
             print(f"batch: {results['batch']} questions/s; server by batch: {results['of_batch']}", flush=True)
 
-    with spanqa(args.spanqa, "--max-queue-tokens", args.queue_tokens) as (address, _):
+    flags = ["--max-queue-tokens", args.queue_tokens]
+    flags += ["--batch-tokens", args.batch_tokens] if args.batch_tokens else []
+    with spanqa(args.spanqa, *flags) as (address, _):
         start("spanqa serve", address, args.rounds)
         servers = [("spanqa serve", address)]
         if args.peer:
