@@ -51,9 +51,20 @@ def confidence(logit, slope, shift):
     return 1 / (1 + math.exp(-(slope * logit + shift)))
 
 
+def surprise(sets, slope, shift):
+    """Minus the logarithm of how likely the replies are."""
+    total = 0.0
+    for found in sets:
+        for logit, right in found:
+            against = (slope * logit + shift) * (1 - 2 * right)
+            total += (max(against, 0) + math.log1p(math.exp(-abs(against)))) / len(found)
+    return total
+
+
 def fit(sets):
-    """Logistic regression by Newton's method."""
+    """Logistic regression by Newton's method, in steps that are halved until they lead downwards."""
     slope, shift = 1.0, 0.0
+    lowest = surprise(sets, slope, shift)
     for _ in range(50):
         gradient, curve = [0.0, 0.0], [0.0, 0.0, 0.0]
         for found in sets:
@@ -64,8 +75,14 @@ def fit(sets):
                 for at, part in enumerate([logit * logit, logit, 1.0]):
                     curve[at] += said * (1 - said) * part / len(found)
         determinant = curve[0] * curve[2] - curve[1] ** 2
-        slope -= (curve[2] * gradient[0] - curve[1] * gradient[1]) / determinant
-        shift -= (curve[0] * gradient[1] - curve[1] * gradient[0]) / determinant
+        by_slope = (curve[2] * gradient[0] - curve[1] * gradient[1]) / determinant
+        by_shift = (curve[0] * gradient[1] - curve[1] * gradient[0]) / determinant
+        steps = [(slope - by_slope / 2**halvings, shift - by_shift / 2**halvings) for halvings in range(40)]
+        better = next((step for step in steps if surprise(sets, *step) < lowest), None)
+        if better is None:
+            break
+        slope, shift = better
+        lowest = surprise(sets, slope, shift)
     return slope, shift
 
 

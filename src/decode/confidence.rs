@@ -45,29 +45,56 @@ impl Confidence {
     /// The numbers that are least surprised by which replies were right, by Newton's method.
     pub fn fit(replies: &[(f64, bool)]) -> Self {
         const STEPS: usize = 50;
+        const HALVINGS: usize = 40;
         let mut fitted = Self::PLAIN;
+        let mut surprise = fitted.surprise(replies);
         for _ in 0..STEPS {
-            let (mut by_slope, mut by_shift) = (PULL * (fitted.slope - 1.0), PULL * fitted.shift);
-            let (mut slope_slope, mut slope_shift, mut shift_shift) = (PULL, 0.0, PULL);
-            for &(probability, right) in replies {
-                let (x, said) = (logit(probability), fitted.of(probability));
-                let gap = said - f64::from(u8::from(right));
-                let curve = said * (1.0 - said);
-                by_slope += gap * x;
-                by_shift += gap;
-                slope_slope += curve * x * x;
-                slope_shift += curve * x;
-                shift_shift += curve;
-            }
-            let determinant = slope_slope * shift_shift - slope_shift * slope_shift;
-            let (slope, shift) = (
-                (shift_shift * by_slope - slope_shift * by_shift) / determinant,
-                (slope_slope * by_shift - slope_shift * by_slope) / determinant,
-            );
-            // A more probable reply is never less likely to be right.
-            fitted = Self { slope: (fitted.slope - slope).max(0.0), shift: fitted.shift - shift };
+            let [by_slope, by_shift] = fitted.newton_step(replies);
+            // A whole step may lead beyond the lowest point and far away.
+            let shorter = (0..HALVINGS).map(|halvings| 0.5f64.powi(halvings as i32)).map(|share| Self {
+                // A more probable reply is never less likely to be right.
+                slope: (fitted.slope - share * by_slope).max(0.0),
+                shift: fitted.shift - share * by_shift,
+            });
+            let found =
+                shorter.map(|next| (next.surprise(replies), next)).find(|(found, _)| *found < surprise);
+            let Some(better) = found else { break };
+            (surprise, fitted) = better;
         }
         fitted
+    }
+
+    /// Minus the logarithm of how likely these replies are, and what it costs to be far from plain.
+    fn surprise(&self, replies: &[(f64, bool)]) -> f64 {
+        let of_reply = |&(probability, right): &(f64, bool)| {
+            let x = self.slope * logit(probability) + self.shift;
+            // ln(1 + e^-x) of what is right, ln(1 + e^x) of what is wrong.
+            let against = if right { -x } else { x };
+            against.max(0.0) + (-against.abs()).exp().ln_1p()
+        };
+        replies.iter().map(of_reply).sum::<f64>()
+            + PULL / 2.0 * ((self.slope - 1.0).powi(2) + self.shift.powi(2))
+    }
+
+    /// What to take off slope and shift.
+    fn newton_step(&self, replies: &[(f64, bool)]) -> [f64; 2] {
+        let (mut by_slope, mut by_shift) = (PULL * (self.slope - 1.0), PULL * self.shift);
+        let (mut slope_slope, mut slope_shift, mut shift_shift) = (PULL, 0.0, PULL);
+        for &(probability, right) in replies {
+            let (x, said) = (logit(probability), self.of(probability));
+            let gap = said - f64::from(u8::from(right));
+            let curve = said * (1.0 - said);
+            by_slope += gap * x;
+            by_shift += gap;
+            slope_slope += curve * x * x;
+            slope_shift += curve * x;
+            shift_shift += curve;
+        }
+        let determinant = slope_slope * shift_shift - slope_shift * slope_shift;
+        [
+            (shift_shift * by_slope - slope_shift * by_shift) / determinant,
+            (slope_slope * by_shift - slope_shift * by_slope) / determinant,
+        ]
     }
 }
 
@@ -116,6 +143,11 @@ mod tests {
             let found = Confidence::fit(&replies);
             assert_eq!(found.flaw(), None, "{found:?}");
         }
+        // Where whole steps of Newton's method run away: very sure, and as often wrong as right.
+        let replies: Vec<(f64, bool)> =
+            (0..200).map(|n| (if n % 3 == 0 { 1.0 } else { 0.999 }, n % 2 == 0)).collect();
+        let found = Confidence::fit(&replies);
+        assert!((found.of(0.999) - 0.5).abs() < 0.1 && (found.of(1.0) - 0.5).abs() < 0.1, "{found:?}");
         let sure = Confidence::fit(&[(0.9, true); 50]);
         assert!(sure.of(0.9) > 0.95, "{sure:?}");
     }
