@@ -40,10 +40,10 @@ def answer(
     _frames.require(frame, "mapInArrow", "Spark")
     columns = Columns(question, context, id, record, prefix)
     columns.check(frame.columns)
-    return frame.mapInArrow(_Answering(options, columns), _with_answers(frame, columns))
+    return frame.mapInArrow(Answering(options, columns), _with_answers(frame, columns))
 
 
-class _Answering:
+class Answering:
     """What a task does."""
 
     def __init__(self, options: Mapping[str, Option], columns: Columns) -> None:
