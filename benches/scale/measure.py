@@ -21,16 +21,22 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
 import spanqa
+from spanqa._columns import Columns
 
 Rows = List[Dict[str, Any]]
+#: When batches came, and how many rows they had.
+Arrived = List[Tuple[float, int]]
 
 #: Empty tasks that are timed.
 TASKS = 100
+#: Rows that a worker gets at a time: few, so that it is seen when it is at work.
+BATCH = 16
 
 
 def main() -> None:
@@ -103,25 +109,60 @@ def with_ray(rows: Rows) -> List[Tuple[str, List[str]]]:
     """Actors of one thread, and what a batch costs when nothing is done with it."""
     import ray
 
-    import spanqa.ray
-
     path = os.pathsep.join([str(Path(spanqa.__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)])
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": path}})
     ray.data.DataContext.get_current().enable_progress_bars = False
     found = []
     for actors in (1, 2):
         # All cores are the actors', so nothing else may have to be computed.
-        dataset = ray.data.from_items(rows, override_num_blocks=8).materialize()
-        # Once for the workers to be there.
-        spanqa.ray.answer(ray.data.from_items(rows[:4]), actors=actors).take_all()
-        answers = spanqa.ray.answer(dataset, actors=actors, batch_size=64, record=True)
-        records = timed(f"Ray, {actors} actors", len(rows), functools.partial(records_of, answers.take_all))
+        dataset = ray.data.from_items(rows, override_num_blocks=len(rows) // BATCH).materialize()
+        answers = spanqa.ray.answer(dataset, actors=actors, batch_size=BATCH, record=True)
+        arrived: Arrived = []
+        records = timed(f"Ray, {actors} actors", len(rows), functools.partial(records_as_they_come, answers, arrived))
+        say_steady(f"Ray, {actors} actors", arrived, actors)
         found.append((f"Ray, {actors}", records))
     blocks = ray.data.range(TASKS, override_num_blocks=TASKS).materialize()
     seconds = clock(lambda: blocks.map_batches(nothing, batch_format="pyarrow").take_all())
     say(what="Ray, an empty task", milliseconds=round(1000 * seconds / TASKS, 2))
     ray.shutdown()
     return found
+
+
+def records_as_they_come(answers: Any, arrived: Arrived) -> List[str]:
+    """The records of a data set of Ray, and when each batch of them came."""
+    records: List[str] = []
+    for block in answers.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+        arrived.append((time.time(), block.num_rows))
+        records.extend(block.column("record").to_pylist())
+    return records
+
+
+def records_with_times(answers: Any, arrived: Arrived) -> List[str]:
+    """The records of a frame of Spark, and when each batch of them was answered."""
+    found = answers.collect()
+    arrived.extend(Counter(row["at"] for row in found).items())
+    return [row["record"] for row in found]
+
+
+class Stamped(spanqa.spark.Answering):
+    """What a task does, with the time at which each batch was answered."""
+
+    def __call__(self, batches: Any) -> Any:
+        import pyarrow
+
+        for batch in super().__call__(batches):
+            at = pyarrow.array([time.time()] * batch.num_rows)
+            yield pyarrow.RecordBatch.from_arrays([batch.column("record"), at], names=["record", "at"])
+
+
+def say_steady(what: str, arrived: Arrived, workers: int) -> None:
+    """The speed while all workers answer: from when each has given its first batch to when one may have given its last."""
+    if len(arrived) <= 2 * workers:
+        sys.exit(f"{what}: too few batches to see a steady speed; give a larger --limit than {len(arrived) * BATCH}")
+    arrived.sort()
+    begin, end = arrived[workers - 1][0], arrived[-workers][0]
+    questions = sum(number for at, number in arrived if begin < at <= end)
+    say(what=f"{what}, all at work", questions_a_second=round(questions / (end - begin), 2))
 
 
 def nothing(batch: Any) -> Any:
@@ -134,7 +175,8 @@ def spark_frame(cores: int, rows: Rows) -> Tuple[Any, Any]:
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
     session = SparkSession.builder.master(f"local[{cores}]").config("spark.ui.enabled", "false")
-    session = session.config("spark.ui.showConsoleProgress", "false").getOrCreate()
+    session = session.config("spark.ui.showConsoleProgress", "false")
+    session = session.config("spark.sql.execution.arrow.maxRecordsPerBatch", str(BATCH)).getOrCreate()
     session.sparkContext.setLogLevel("OFF")
     cells = [(row["id"], row["question"], row["context"]) for row in rows]
     frame = session.createDataFrame(cells, "id string, question string, context string").repartition(2 * cores).cache()
@@ -144,15 +186,15 @@ def spark_frame(cores: int, rows: Rows) -> Tuple[Any, Any]:
 
 def with_spark(rows: Rows) -> List[Tuple[str, List[str]]]:
     """Tasks of one thread, and what a task costs when nothing is done in it."""
-    import spanqa.spark
-
     found = []
     for cores in (1, 2):
         session, frame = spark_frame(cores, rows)
         # Once for the workers to be there.
         spanqa.spark.answer(frame.limit(4)).collect()
-        answers = spanqa.spark.answer(frame, record=True)
-        records = timed(f"Spark, {cores} tasks", len(rows), functools.partial(records_of, answers.collect))
+        answers = frame.mapInArrow(Stamped({}, Columns(record=True)), "record string, at double")
+        arrived: Arrived = []
+        records = timed(f"Spark, {cores} tasks", len(rows), functools.partial(records_with_times, answers, arrived))
+        say_steady(f"Spark, {cores} tasks", arrived, cores)
         found.append((f"Spark, {cores}", records))
         empty = session.range(0, TASKS, 1, TASKS).mapInArrow(as_they_are, "id long")
         empty.count()

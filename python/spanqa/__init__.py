@@ -8,6 +8,10 @@
 The work is done by the program `spanqa`, which this package brings along and runs as a child process.
 """
 
+# Under their names only: in `__all__` they would displace the modules of the engines.
+from . import dask as dask
+from . import ray as ray
+from . import spark as spark
 from ._errors import CrashError, Error, RequestError, StartError
 from ._program import find_program
 from ._requests import Request

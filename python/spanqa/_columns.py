@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, Iterable, List, Sequence, Tuple
 
 from ._errors import Error
 from ._results import Result
@@ -30,29 +31,42 @@ _RECORD = ("record", TEXT, lambda result: result.record)
 Column = Tuple[str, str, List[Any]]
 
 
-def schema(record: bool = False, prefix: str = "") -> List[Tuple[str, str]]:
-    """Names and types of the columns."""
-    chosen = (*_COLUMNS, _RECORD) if record else _COLUMNS
-    return [(prefix + name, kind) for name, kind, _ in chosen]
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a frame are read, and which it gets: the keywords of `Reader.answer` and of the engines' `answer`."""
 
+    question: str = "question"
+    context: str = "context"
+    id: str = "id"
+    record: bool = False
+    prefix: str = ""
 
-def columns(results: Sequence[Result], record: bool, prefix: str) -> List[Column]:
-    """The columns of results."""
-    chosen = (*_COLUMNS, _RECORD) if record else _COLUMNS
-    return [(prefix + name, kind, [value(result) for result in results]) for name, kind, value in chosen]
+    def read(self) -> Dict[str, str]:
+        """The columns to read, by the fields of a request that they become."""
+        return {"id": self.id, "question": self.question, "context": self.context}
 
+    def schema(self) -> List[Tuple[str, str]]:
+        """Names and types of the new columns."""
+        return [(name, kind) for name, kind, _ in self.of([])]
 
-def require_new(names: Sequence[str], present: Sequence[str], prefix: str) -> None:
-    """Columns of the caller are not displaced."""
-    taken = [name for name in names if name in set(present)]
-    if taken:
-        hint = f"drop or rename them, or give another prefix than {prefix!r}: `prefix='spanqa_'`"
-        raise Error("column_taken", f"there are columns {', '.join(taken)} already", hint)
+    def of(self, results: Sequence[Result]) -> List[Column]:
+        """The new columns."""
+        chosen = (*_COLUMNS, _RECORD) if self.record else _COLUMNS
+        return [(self.prefix + name, kind, [value(result) for result in results]) for name, kind, value in chosen]
 
-
-def require_present(wanted: Dict[str, str], present: Sequence[str]) -> None:
-    """The columns to read are there."""
-    for role in ("question", "context"):
-        if wanted[role] not in present:
-            hint = f"there are {', '.join(map(str, present))}; `{role}=` names the column"
-            raise Error("missing_column", f"there is no column {wanted[role]!r}", hint)
+    def check(self, names: Iterable[str]) -> None:
+        """Of the columns of a frame, those to read are there, and none would be displaced."""
+        present = [str(name) for name in names]
+        for role in ("question", "context"):
+            column = self.read()[role]
+            if column not in present:
+                raise Error(
+                    "missing_column", f"there is no column {column!r}", f"there are {', '.join(present)}; `{role}=` names the column"
+                )
+        for column in self.read().values():
+            if present.count(column) > 1:
+                raise Error("missing_column", f"there are several columns {column!r}", "rename them, so that one is to be read")
+        taken = [name for name, _ in self.schema() if name in present]
+        if taken:
+            hint = f"drop or rename them, or give another prefix than {self.prefix!r}: `prefix='spanqa_'`"
+            raise Error("column_taken", f"there are columns {', '.join(taken)} already", hint)

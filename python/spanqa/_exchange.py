@@ -76,7 +76,7 @@ class Exchange:
 
     def _require_usable(self) -> None:
         if self._closed:
-            raise Error("closed", "this Reader is closed", "open a new one")
+            raise Error("closed", "this Reader is closed", "open a new one; results are taken while it is open, inside its `with`")
         if os.getpid() != self._owner:
             raise Error("forked", "this Reader belongs to another process", "open a Reader in each process that asks")
 

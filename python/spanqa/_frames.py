@@ -2,25 +2,74 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Sequence
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping, Sequence
 
-from ._columns import INTEGER, NUMBER, TEXT, TRUTH, Column
+from ._columns import INTEGER, NUMBER, TEXT, TRUTH, Column, Columns
+
+if TYPE_CHECKING:
+    from .reader import Reader
 
 #: Rows that are taken out of a frame at a time.
 SLICE = 1024
 
 
+_LIBRARIES = {
+    ("pandas", "DataFrame"): "pandas",
+    ("polars", "DataFrame"): "polars",
+    ("pyarrow", "Table"): "pyarrow",
+    ("pyarrow", "RecordBatch"): "pyarrow",
+}
+#: What to do with frames that are none for a Reader, by their library.
+_OTHERS = {
+    "polars": "`collect()` it first",
+    "pyspark": "`spanqa.spark.answer` takes it",
+    "dask": "`spanqa.dask.answer` takes it",
+    "ray": "`spanqa.ray.answer` takes it",
+}
+
+
 def library(value: object) -> str:
-    """The library that a frame is of; nothing for what is none."""
-    kind = type(value)
-    name = (kind.__module__.partition(".")[0], kind.__name__)
-    frames = {
-        ("pandas", "DataFrame"): "pandas",
-        ("polars", "DataFrame"): "polars",
-        ("pyarrow", "Table"): "pyarrow",
-        ("pyarrow", "RecordBatch"): "pyarrow",
-    }
-    return frames.get(name, "")
+    """The library that a frame, or what its class is derived from, is of; nothing for what is none."""
+    names = ((kind.__module__.partition(".")[0], kind.__name__) for kind in type(value).__mro__)
+    return next((_LIBRARIES[name] for name in names if name in _LIBRARIES), "")
+
+
+def refuse_others(value: object) -> None:
+    """A frame of yet another library would be taken for requests: for the names of its columns."""
+    # Of the class: some have to compute the names.
+    if hasattr(type(value), "columns"):
+        hint = _OTHERS.get(type(value).__module__.partition(".")[0], "make one of these of it")
+        raise TypeError(f"a Reader takes frames of pandas, polars and pyarrow, not {name_of(value)}: {hint}")
+
+
+def require(value: object, method: str, engine: str) -> None:
+    """A frame is one of an engine: it has what is called on it."""
+    if not hasattr(value, method):
+        hint = "`Reader.answer` takes frames of pandas, polars and pyarrow"
+        raise TypeError(f"what is answered here is a data set of {engine}, not {name_of(value)}; {hint}")
+
+
+def name_of(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def answer(reader: "Reader", frame: Any, columns: Columns) -> Any:
+    """The frame with answers beside its own columns."""
+    columns.check(names(frame))
+    requests = (_as_request(row) for row in rows(frame, columns.read()))
+    return join(frame, columns.of(list(reader.answer(requests))))
+
+
+def _as_request(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Several texts in a cell are `contexts`."""
+    context = row.get("context")
+    if context is None or isinstance(context, str):
+        return row
+    tolist = getattr(context, "tolist", None)
+    texts = tolist() if callable(tolist) else context
+    if not isinstance(texts, list):
+        return row
+    return {**{name: value for name, value in row.items() if name != "context"}, "contexts": texts}
 
 
 def names(frame: Any) -> List[str]:

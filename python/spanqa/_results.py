@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict, Optional, Tuple, Union
 
 from ._errors import CrashError, Error, RequestError
+
+#: Hints that name flags of the program, as a Reader has them.
+_HINTS = {
+    "files_forbidden": "put the text itself into `context`, or open the Reader with `files=True`",
+    "missing_field": "a request has `question` and `context`; of a frame, `question=` and `context=` name the columns",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Result:
     #: Why this request could not be answered, if so.
     error: Optional[Error]
     #: The record as spanqa wrote it, one line of JSON.
-    record: str
+    record: str = field(repr=False)
 
     @property
     def answer(self) -> Optional[Answer]:
@@ -73,7 +79,7 @@ def read_result(line: bytes, given: Union[str, int, float]) -> Result:
         record.pop("line", None)
         record = {"id": given, **record}
         what = record["error"]
-        error = RequestError(what["code"], what["message"], what.get("hint"))
+        error = RequestError(what["code"], what["message"], _HINTS.get(what["code"], what.get("hint")))
         line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
     return Result(
         id=record["id"],

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict
 
 from . import _frames
-from ._columns import require_new, require_present, schema
+from ._columns import Columns
 from ._options import Option
 from .reader import Reader
 
@@ -37,14 +37,13 @@ def answer(
 
     Rows that cannot be answered stay, with `code` and `error`. When the program dies, the Reader starts it again.
     """
-    columns: Dict[str, Any] = {"question": question, "context": context, "id": id, "record": record, "prefix": prefix}
-    require_present(columns, list(frame.columns))
-    new = schema(record, prefix)
-    require_new([name for name, _ in new], list(frame.columns), prefix)
-    empty = _frames.join(frame._meta, [(name, kind, []) for name, kind in new])
+    _frames.require(frame, "map_partitions", "Dask")
+    columns = Columns(question, context, id, record, prefix)
+    columns.check(frame.columns)
+    empty = _frames.join(frame._meta, columns.of([]))
     return frame.map_partitions(_answer, {"threads": 1, **options}, columns, meta=empty)
 
 
-def _answer(part: "pandas.DataFrame", options: Dict[str, Any], columns: Dict[str, Any]) -> "pandas.DataFrame":
+def _answer(part: "pandas.DataFrame", options: Dict[str, Any], columns: Columns) -> "pandas.DataFrame":
     with Reader(**options) as reader:
-        return reader.answer(part, **columns)
+        return _frames.answer(reader, part, columns)

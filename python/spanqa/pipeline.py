@@ -44,6 +44,7 @@ def pipeline(
     task: str = _TASK,
     model: Optional[Union[str, "os.PathLike[str]"]] = None,
     *,
+    tokenizer: Optional[Union[str, "os.PathLike[str]"]] = None,
     revision: Optional[str] = None,
     device: Any = None,
     dtype: Any = None,
@@ -61,6 +62,8 @@ def pipeline(
         raise ValueError(f"spanqa has the task {_TASK!r}, not {task!r}")
     if model is not None and not isinstance(model, (str, os.PathLike)):
         raise TypeError("`model` is a name or a folder: save the model with `save_pretrained(folder)` and give the folder")
+    if tokenizer is not None and tokenizer != model:
+        raise TypeError("`tokenizer` is that of the model: spanqa reads it from the model's folder")
     if model is not None and revision is not None:
         model = f"{os.fspath(model)}@{revision}"
     given: Dict[str, Any] = {"device": _device(device), "dtype": _dtype(dtype if dtype is not None else torch_dtype)}
@@ -145,7 +148,8 @@ def _checked(parameters: Row) -> Row:
         known["top_k"] = topk
     unknown = sorted(set(known) - _PARAMETERS)
     if unknown:
-        raise TypeError(f"unknown parameters {', '.join(unknown)}; there are {', '.join(sorted(_PARAMETERS))}")
+        hint = '; `pipeline(options={"threads": 1})` has options of a Reader'
+        raise TypeError(f"unknown parameters {', '.join(unknown)}; there are {', '.join(sorted(_PARAMETERS))}{hint}")
     for name in ("top_k", "max_answer_len"):
         if name in known and known[name] < 1:
             raise ValueError(f"{name} must be at least 1, not {known[name]}")
@@ -166,7 +170,7 @@ def _inputs(args: Any, given: Row) -> Any:
         examples = named[0]
         if isinstance(examples, GeneratorType):
             return examples
-        return [examples] if isinstance(examples, Mapping) or not hasattr(examples, "__iter__") else list(examples)
+        return [examples] if isinstance(examples, (Mapping, str)) or not hasattr(examples, "__iter__") else list(examples)
     if isinstance(question, list) and isinstance(context, str):
         return [{"question": one, "context": context} for one in question]
     if isinstance(question, list) and isinstance(context, list):

@@ -8,8 +8,10 @@ answers = spanqa.ray.answer(ray.data.read_parquet("questions/"), actors=8, num_c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Mapping, Optional, Tuple, Union
 
+from . import _frames
+from ._columns import Columns
 from ._options import Option
 from .reader import Reader
 
@@ -21,12 +23,12 @@ if TYPE_CHECKING:
 class Answering:
     """What an actor does: a table in, the table with answers out."""
 
-    def __init__(self, options: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Any], columns: Columns) -> None:
         self._reader = Reader(**options)
-        self._columns = dict(columns)
+        self._columns = columns
 
     def __call__(self, table: "pyarrow.Table") -> "pyarrow.Table":
-        return self._reader.answer(table, **self._columns)
+        return _frames.answer(self._reader, table, self._columns)
 
 
 def answer(
@@ -51,18 +53,24 @@ def answer(
 
     Rows that cannot be answered stay, with `code` and `error`. When an actor dies, Ray starts another and gives it the rows again.
     """
+    _frames.require(dataset, "map_batches", "Ray")
     from ray.data import ActorPoolStrategy
 
-    least, most = actors if isinstance(actors, tuple) else (actors, actors)
-    pool = ActorPoolStrategy(min_size=least, max_size=most)
+    least, most = (actors, actors) if isinstance(actors, int) else actors
+    if not 1 <= least <= most:
+        raise ValueError(f"`actors` is how many, or at least and at most how many, not {actors}")
+    columns = Columns(question, context, id, record, prefix)
+    # Where they are known only once the data set is computed, a worker looks at them.
+    known = dataset.schema(fetch_if_missing=False)
+    if known is not None:
+        columns.check(known.names)
     options.setdefault("threads", max(1, int(num_cpus)))
-    columns: Dict[str, Any] = {"question": question, "context": context, "id": id, "record": record, "prefix": prefix}
     return dataset.map_batches(
         Answering,
         fn_constructor_kwargs={"options": options, "columns": columns},
         batch_format="pyarrow",
         batch_size=batch_size,
-        compute=pool,
+        compute=ActorPoolStrategy(min_size=least, max_size=most),
         num_cpus=num_cpus,
         **(resources or {}),
     )

@@ -10,12 +10,12 @@ from types import TracebackType
 from typing import Any, Deque, Iterable, Iterator, Mapping, Optional, Protocol, Sequence, Tuple, Type, TypeVar, Union, overload
 
 from . import _frames
-from ._columns import columns, require_new, require_present, schema
+from ._columns import Columns
 from ._errors import CrashError
 from ._exchange import Exchange
 from ._options import Option, flags
 from ._program import find_program
-from ._requests import Request, encode
+from ._requests import Request, about, encode
 from ._results import Result, crashed, read_result
 
 #: Requests, and their bytes, that are under way at most. More would not be faster, and has to be asked again when the process dies.
@@ -57,8 +57,8 @@ class Reader:
     ) -> None:
         if model is not None:
             options["model"] = os.fspath(model)
-        options["no_files"] = not files
-        command = [find_program(program), "batch", "--quiet", "--errors-ok", *flags(options)]
+        names_only = [] if files else ["--no-files"]
+        command = [find_program(program), "batch", "--quiet", "--errors-ok", *names_only, *flags(options)]
         self._exchange = Exchange(command)
         # Also when nobody closes it: at the latest when Python ends.
         self._end = weakref.finalize(self, self._exchange.close)
@@ -76,8 +76,7 @@ class Reader:
         Parameters change how this question is answered: `top_k`, `max_answer_tokens`, `null_threshold`, `always_answer`, `why` and what
         else the "parameters" of a request may hold.
         """
-        text = {"context": context} if isinstance(context, str) else {"contexts": list(context)}
-        result = self.ask_request({"id": "1" if id is None else id, "question": question, **text}, parameters)
+        result = self.ask_request({"id": "1" if id is None else id, "question": question, **about(context)}, parameters)
         if result.error is not None:
             raise result.error
         return result
@@ -121,14 +120,15 @@ class Reader:
         Anything else that can be iterated, of requests, comes back as an iterator of results in the same order. It takes
         requests as they are wanted: some are under way while a result is looked at, never more than a few hundred.
         """
-        if not _frames.library(requests):
-            return self._results(requests)
-        wanted = {"id": id, "question": question, "context": context}
-        present = _frames.names(requests)
-        require_present(wanted, present)
-        require_new([name for name, _ in schema(record, prefix)], present, prefix)
-        rows = (_as_request(row) for row in _frames.rows(requests, wanted))
-        return _frames.join(requests, columns(list(self._results(rows)), record, prefix))
+        columns = Columns(question, context, id, record, prefix)
+        if _frames.library(requests):
+            return _frames.answer(self, requests, columns)
+        _frames.refuse_others(requests)
+        if isinstance(requests, (str, bytes, Mapping)):
+            raise TypeError("`answer` takes many requests; one is asked with `ask(question, context)` or `answer([request])`")
+        if columns != Columns():
+            raise TypeError("names of columns are for data frames; the fields of a request are `question`, `context` and `id`")
+        return self._results(iter(requests))
 
     def _results(self, requests: Iterable[Request]) -> Iterator[Result]:
         waiting: Deque[Tuple["Future[bytes]", int, int]] = deque()
@@ -171,15 +171,3 @@ class Reader:
 
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]) -> None:
         self.close()
-
-
-def _as_request(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Several texts in a cell are `contexts`."""
-    context = row.get("context")
-    if context is None or isinstance(context, str):
-        return row
-    tolist = getattr(context, "tolist", None)
-    texts = tolist() if callable(tolist) else context
-    if not isinstance(texts, list):
-        return row
-    return {**{name: value for name, value in row.items() if name != "context"}, "contexts": texts}

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Mapping
 
-from ._columns import INTEGER, NUMBER, TEXT, TRUTH, require_new, require_present, schema
+from . import _frames
+from ._columns import INTEGER, NUMBER, TEXT, TRUTH, Columns
 from ._options import Option
 from .reader import Reader
 
@@ -36,24 +37,24 @@ def answer(
     Rows that cannot be answered stay, with `code` and `error`, so that a bad row does not fail its task. When a worker dies,
     Spark repeats the task.
     """
-    columns: Dict[str, Any] = {"question": question, "context": context, "id": id, "record": record, "prefix": prefix}
-    require_present(columns, frame.columns)
-    require_new([name for name, _ in schema(record, prefix)], frame.columns, prefix)
-    return frame.mapInArrow(_Answering(options, columns), _with_answers(frame, record, prefix))
+    _frames.require(frame, "mapInArrow", "Spark")
+    columns = Columns(question, context, id, record, prefix)
+    columns.check(frame.columns)
+    return frame.mapInArrow(Answering(options, columns), _with_answers(frame, columns))
 
 
-class _Answering:
+class Answering:
     """What a task does."""
 
-    def __init__(self, options: Mapping[str, Option], columns: Mapping[str, Any]) -> None:
+    def __init__(self, options: Mapping[str, Option], columns: Columns) -> None:
         self._options = dict(options)
-        self._columns = dict(columns)
+        self._columns = columns
 
     def __call__(self, batches: "Iterator[pyarrow.RecordBatch]") -> "Iterator[pyarrow.RecordBatch]":
         options: Dict[str, Any] = {"threads": _cpus_of_the_task(), **self._options}
         with Reader(**options) as reader:
             for batch in batches:
-                yield reader.answer(batch, **self._columns)
+                yield _frames.answer(reader, batch, self._columns)
 
 
 def _cpus_of_the_task() -> int:
@@ -63,10 +64,10 @@ def _cpus_of_the_task() -> int:
     return context.cpus() if context else 1
 
 
-def _with_answers(frame: "DataFrame", record: bool, prefix: str) -> Any:
+def _with_answers(frame: "DataFrame", columns: Columns) -> Any:
     """The schema of what comes back."""
     from pyspark.sql.types import BooleanType, DoubleType, LongType, StringType, StructField, StructType
 
     types = {TEXT: StringType, TRUTH: BooleanType, INTEGER: LongType, NUMBER: DoubleType}
-    new = [StructField(name, types[kind]()) for name, kind in schema(record, prefix)]
+    new = [StructField(name, types[kind]()) for name, kind in columns.schema()]
     return StructType([*frame.schema.fields, *new])

@@ -92,6 +92,31 @@ def test_columns_that_do_not_fit(reader: spanqa.Reader, library: str) -> None:
     assert caught.value.code == "column_taken" and "prefix" in (caught.value.hint or "")
 
 
+@pytest.mark.parametrize("library", ["pandas", "pyarrow"])
+def test_two_columns_of_one_name(reader: spanqa.Reader, library: str) -> None:
+    module = pytest.importorskip(library)
+    names = ["question", "context", "context"]
+    cells = [["Who left?"], ["Olav left."], ["Ingrid came."]]
+    frame = module.DataFrame(list(zip(*cells)), columns=names) if library == "pandas" else module.Table.from_arrays(cells, names=names)
+    with pytest.raises(spanqa.Error, match="several columns 'context'"):
+        reader.answer(frame)
+
+
+def test_frames_of_derived_classes_and_of_other_libraries(reader: spanqa.Reader) -> None:
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    columns = {"question": ["Who left?"], "context": ["Olav left."]}
+    derived = type("Derived", (pandas.DataFrame,), {})(columns)
+    assert reader.answer(derived)["answer"].tolist() == ["Olav"]
+    with pytest.raises(TypeError, match=r"LazyFrame: `collect\(\)` it first"):
+        reader.answer(polars.LazyFrame(columns))
+
+
+@pytest.mark.parametrize("engine", [spanqa.dask, spanqa.ray, spanqa.spark])
+def test_engines_want_their_own_data_sets(engine: Any) -> None:
+    with pytest.raises(TypeError, match=r"not builtins\.list; `Reader\.answer` takes"):
+        engine.answer([("Who left?", "Olav left.")])
+
+
 def test_the_index_of_pandas_stays(reader: spanqa.Reader) -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"question": ["Who left?", float("nan")], "context": "Olav left."}, index=["b", "a"])

@@ -70,9 +70,17 @@ def test_more_forms_and_names() -> None:
         assert [row["answer"] == "" for row in nobody] == [True, False, False]
         with pytest.raises(TypeError, match="top_kk"):
             pipe(question=BUILDER, context=SHORT, top_kk=3)
+        with pytest.raises(TypeError, match="`pipeline"):
+            pipe(question=BUILDER, context=SHORT, threads=1)
+        with pytest.raises(ValueError, match=BUILDER):
+            pipe(BUILDER)
     with pytest.raises(ValueError, match="summarization"):
         spanqa.pipeline("summarization")
     with pytest.raises(TypeError, match="save_pretrained"):
         spanqa.pipeline(model=object())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="folder"):
+        spanqa.pipeline(tokenizer="other")
+    with pytest.raises(spanqa.StartError, match="owner/repo@v2"):
+        spanqa.pipeline(model="owner/repo", tokenizer="owner/repo", revision="v2", options={"offline": True})
     with pytest.raises(spanqa.StartError, match="owner/repo@v2"):
         spanqa.pipeline(model="owner/repo", revision="v2", options={"offline": True})

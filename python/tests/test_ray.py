@@ -44,6 +44,15 @@ def test_the_bytes_are_those_of_batch(actors: int) -> None:
     assert records(answers) == expected(requests)
 
 
+def test_mistakes_are_told_before_anything_runs() -> None:
+    dataset = ray.data.from_items(requests_of(2))
+    with pytest.raises(spanqa.Error, match="there is no column 'text'"):
+        spanqa.ray.answer(dataset, context="text")
+    for actors in (0, (3, 2)):
+        with pytest.raises(ValueError, match="at least and at most"):
+            spanqa.ray.answer(dataset, actors=actors)
+
+
 class Killing(spanqa.ray.Answering):
     """Dies once, with what it has done."""
 

@@ -10,11 +10,13 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import Any, Dict, Iterator, List
 
 import pytest
 
 import spanqa
+from spanqa import Request
+from spanqa._options import flags
 from spanqa.reader import MOST_REQUESTS
 
 from conftest import LIGHTHOUSE, batch, requests_of, run, without_line
@@ -74,6 +76,74 @@ def test_options_are_flags(document: str) -> None:
         spanqa.Reader(bogus=True)
     with pytest.raises(TypeError, match="output"):
         spanqa.Reader(output="file")
+
+
+def test_values_of_options() -> None:
+    assert flags({"search": Path("notes"), "top_k": 3, "strict": True, "plain": False, "dtype": None}) == [
+        "--search=notes",
+        "--top-k=3",
+        "--strict",
+    ]
+    assert flags({"search": ["a", "b"]}) == ["--search=a", "--search=b"]
+    numpy = pytest.importorskip("numpy")
+    assert flags({"threads": numpy.int64(2)}) == ["--threads=2"]
+    with pytest.raises(TypeError, match="top_k"):
+        flags({"top_k": {"most": 3}})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="files=True"):
+        spanqa.Reader(no_files=False)
+
+
+def test_one_request_is_not_many(reader: spanqa.Reader) -> None:
+    request = {"question": "Who left?", "context": "Olav left."}
+    # What types forbid.
+    answer: Any = reader.answer
+    for one in (request, "Who left?"):
+        with pytest.raises(TypeError, match=r"ask\(question, context\)"):
+            answer(one)
+    with pytest.raises(TypeError, match="a tuple of 3"):
+        list(answer([("Who left?", "Olav left.", 1)]))
+    with pytest.raises(TypeError, match="names of columns"):
+        answer([request], context="text")
+
+
+def test_pairs(reader: spanqa.Reader) -> None:
+    listed: Any = ["Who left?", "Olav left."]
+    found = list(reader.answer([listed, ("Who left?", ["Nobody.", "Olav left."])]))
+    assert [(result.text, result.answer and result.answer.document) for result in found] == [("Olav", 0), ("Olav", 1)]
+
+
+def test_a_path_is_not_taken_for_its_text(reader: spanqa.Reader) -> None:
+    for context, hint in ((LIGHTHOUSE, "open"), (b"Olav left.", "decode")):
+        strange: Any = context
+        with pytest.raises(TypeError, match=hint):
+            reader.ask("Who left?", strange)
+        with pytest.raises(TypeError, match=hint):
+            list(reader.answer([{"question": "Who left?", "context": context}]))
+    with pytest.raises(TypeError, match="complex cannot stand"):
+        list(reader.answer([{"question": "Who left?", "context": 1j}]))
+    with spanqa.Reader(files=True) as open_one:
+        assert open_one.ask_request({"question": "Who was the last keeper?", "file": LIGHTHOUSE}).text == "Olav Brekke"
+
+
+def test_what_is_missing_does_not_end_the_others(reader: spanqa.Reader) -> None:
+    nothing: Any = float("nan")
+    pandas = pytest.importorskip("pandas")
+    requests = [("Who left?", nothing), (nothing, "Olav left."), ("Who left?", pandas.NA), ("Who left?", "Olav left.")]
+    found = list(reader.answer(requests))
+    assert [result.error and result.error.code for result in found] == ["missing_field"] * 3 + [None]
+    assert reader.ask_request({"id": float("inf"), "question": "Who left?", "context": "Olav left."}).id == 1
+
+
+def test_hints_are_for_python(reader: spanqa.Reader) -> None:
+    asked: List[Request] = [{"question": "Who?", "file": "a.txt"}, {"question": "Who?", "text": "Olav."}]
+    forbidden, missing = (result.error for result in reader.answer(asked))
+    assert forbidden is not None and "files=True" in (forbidden.hint or "")
+    assert missing is not None and "`context`" in (missing.hint or "") and "--" not in (missing.hint or "")
+
+
+def test_a_result_is_shown_without_its_record(reader: spanqa.Reader) -> None:
+    result = reader.ask("Who left?", "Olav left.")
+    assert "Olav" in repr(result) and "windows_total" in result.record and "windows_total" not in repr(result)
 
 
 def test_a_model_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
@@ -152,7 +222,7 @@ def test_close_ends_the_process() -> None:
     reader.close()
     assert not alive(pid)
     reader.close()
-    with pytest.raises(spanqa.Error, match="closed"):
+    with pytest.raises(spanqa.Error, match="inside its `with`"):
         reader.ask("Who?", "Olav.")
 
 
