@@ -22,6 +22,7 @@ _COLUMNS: Tuple[Tuple[str, str, Callable[[Result], Any]], ...] = (
     ("margin", NUMBER, lambda result: result.answer and result.answer.margin),
     ("no_answer_score", NUMBER, lambda result: result.no_answer_score),
     ("perhaps", TRUTH, lambda result: result.perhaps),
+    ("confidence", NUMBER, lambda result: result.confidence),
     ("code", TEXT, lambda result: result.error and result.error.code),
     ("error", TEXT, lambda result: result.error and result.error.message),
 )

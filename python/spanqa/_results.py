@@ -47,6 +47,8 @@ class Result:
     candidates: Tuple[Answer, ...]
     #: There is no answer, and the first candidate may well be one.
     perhaps: bool
+    #: How likely the reply is to be right, be it an answer or none; only of models where that was measured.
+    confidence: Optional[float]
     no_answer_score: Optional[float]
     null_odds: Optional[float]
     #: Why this request could not be answered, if so.
@@ -88,6 +90,7 @@ def read_result(line: bytes, given: Union[str, int, float]) -> Result:
         answers=tuple(_answer(span) for span in record.get("answers", ())),
         candidates=tuple(_answer(span) for span in record.get("candidates", ())),
         perhaps=record.get("perhaps", False),
+        confidence=record.get("confidence"),
         no_answer_score=record.get("no_answer_score"),
         null_odds=record.get("null_odds"),
         error=error,

@@ -113,7 +113,7 @@ class Reader:
         """Answers many requests.
 
         A data frame comes back with columns beside its own: `answered`, `answer`, `start`, `end`, `document`, `score`,
-        `margin`, `no_answer_score`, `perhaps`, `code` and `error`, and with `record=True` the whole record as JSON.
+        `margin`, `no_answer_score`, `perhaps`, `confidence`, `code` and `error`, and with `record=True` the whole record as JSON.
         `question`, `context` and `id` name the columns to read, and `prefix` goes before the names of the new ones. A cell
         of the context may be a list of texts.
 

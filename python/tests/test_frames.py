@@ -10,7 +10,7 @@ import spanqa
 
 from conftest import batch, requests_of, without_line
 
-NEW = ["answered", "answer", "start", "end", "document", "score", "margin", "no_answer_score", "perhaps", "code", "error"]
+NEW = ["answered", "answer", "start", "end", "document", "score", "margin", "no_answer_score", "perhaps", "confidence", "code", "error"]
 
 
 def cells() -> Dict[str, List[Any]]:
@@ -58,7 +58,12 @@ def test_answers_are_columns(reader: spanqa.Reader, library: str) -> None:
     results = list(reader.answer(requests))
     for row, result in zip(answered, results):
         best = result.answer
-        assert row["answered"] == result.answered and row["perhaps"] == result.perhaps and row["answer"] == result.text
+        assert (
+            row["answered"] == result.answered
+            and row["perhaps"] == result.perhaps
+            and row["confidence"] == result.confidence
+            and row["answer"] == result.text
+        )
         assert (row["start"], row["end"], row["score"]) == ((best.start, best.end, best.score) if best else (None, None, None))
         assert row["code"] == (result.error.code if result.error else None)
     assert answered[4]["code"] == "missing_field" and not answered[5]["answered"]
