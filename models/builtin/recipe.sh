@@ -28,15 +28,31 @@ learn() {
     python3 "$here/train.py" "$@" --data "$(both squad)@1@0.8" "$(both everyday)@2.6" "$(both nq)" "$(both tydiqa)" "$(both policyqa)@0.3" \
         "$out/covid-a/windows.safetensors" "$out/qamr-a/windows.safetensors@0.25"
 }
-# Two students without a teacher, whose mean is where the last one starts.
-learn --base "$here" --out "$out/one" --seconds 105 --rate 2e-4 --seed 1
-learn --base "$here" --out "$out/two" --seconds 105 --rate 3.5e-4 --seed 2 --tokens-per-step 32768
-python3 - "$out" <<'END'
+mean() {
+    mkdir -p "$out/$3"
+    python3 - "$out/$1" "$out/$2" "$out/$3" <<'END'
 import sys
 from safetensors.torch import load_file, save_file
-one, two = (load_file(f"{sys.argv[1]}/{name}/model.safetensors") for name in ("one", "two"))
-save_file({name: (one[name].float() + two[name].float()) / 2 for name in one}, f"{sys.argv[1]}/one/model.safetensors", {"format": "pt"})
+one, two = (load_file(f"{folder}/model.safetensors") for folder in sys.argv[1:3])
+mean = {name: ((one[name].float() + two[name].float()) / 2).half() for name in one}
+save_file(mean, f"{sys.argv[3]}/model.safetensors", {"format": "pt"})
 END
+    cp "$here"/*.json "$here/vocab.txt" "$out/$3"
+}
+pack() {
+    mkdir -p "$out/$2"
+    cp "$here"/*.json "$here/vocab.txt" "$out/$2"
+    spanqa models pack "$out/$1" "$out/$2/model.safetensors"
+}
+# Two students without a teacher, whose mean is where the next one starts.
+learn --base "$here" --out "$out/one" --seconds 105 --rate 2e-4 --seed 1
+learn --base "$here" --out "$out/two" --seconds 105 --rate 3.5e-4 --seed 2 --tokens-per-step 32768
+mean one two start
 learn --base "$data/mpnet" --out "$out/teacher" --seconds 105 --rate 6e-5 --seed 3
-learn --base "$out/one" --teacher "$out/teacher" --out "$out/next" --seconds 110 --rate 2e-4 --seed 5
-spanqa models pack "$out/next" "$out/packed.safetensors"
+learn --base "$out/start" --teacher "$out/teacher" --out "$out/next" --seconds 110 --rate 2e-4 --seed 5
+# A better teacher, and from the packed weights a student that learns more from it. Alone it is too sure of itself; their mean is not.
+pack next packed
+learn --base "$data/mpnet" --out "$out/better" --seconds 190 --rate 6e-5 --seed 4
+learn --base "$out/packed" --teacher "$out/better" --teacher-weight 0.7 --out "$out/last" --seconds 160 --rate 2e-4 --tokens-per-step 32768 --seed 6
+mean next last both
+pack both model
