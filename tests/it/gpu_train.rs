@@ -13,9 +13,9 @@ use crate::support::random_model;
 const FAMILIES: [&str; 5] = ["minilm", "distilbert", "roberta", "bert-large", "xlm-roberta"];
 
 /// How far the gradients of a tensor may be from the CPU's, as a share of their length. What is not f32 is rounded on the way in models
-/// that are too narrow for it to average out; a factor that is wrong by a tenth is seen in all of them.
+/// that are too narrow for it to average out, up to 7e-3 in f16 and 9e-2 in bf16, whose kernels are the same.
 const TOLERANCES: [(Precision, f64); 4] =
-    [(Precision::F32, 2e-5), (Precision::Tf32, 2e-2), (Precision::F16, 2e-2), (Precision::Bf16, 8e-2)];
+    [(Precision::F32, 2e-5), (Precision::Tf32, 2e-2), (Precision::F16, 1.5e-2), (Precision::Bf16, 1.5e-1)];
 
 /// Windows on every side of what the kernels take in one go.
 const LENGTHS: [usize; 7] = [1, 2, 31, 33, 64, 65, 130];
@@ -69,21 +69,24 @@ fn tensors(learner: &mut Learner) -> Tensors {
     all.map(|(name, _, values, gradients)| (name, values.to_vec(), gradients.to_vec())).collect()
 }
 
-/// Biases that move no probability: of the key, because all scores of a query move alike, and of the head, because all tokens do. Their gradients
-/// are what rounding leaves, and what an optimiser makes of that is anything.
-fn is_rounding(name: &str) -> bool {
-    ["key.bias", "k_lin.bias", "qa_outputs.bias"].iter().any(|end| name.ends_with(end))
+/// Tensors that move no probability: biases of keys, because all scores of a query move alike, and the last biases, those of the head and of
+/// the normalisation below it, because all tokens do. Their gradients are what rounding leaves, and what an optimiser makes of that is anything.
+fn is_rounding(tensors: &Tensors, number: usize) -> bool {
+    let name = &tensors[number].0;
+    let last = [tensors.len() - 1, tensors.len() - 3].contains(&number);
+    assert!(!last || name.ends_with(".bias"), "{name}");
+    last || name.ends_with("key.bias") || name.ends_with("k_lin.bias")
 }
 
 fn largest_distance(what: &str, found: &Tensors, expected: &Tensors) -> f64 {
     let all = length(expected.iter().flat_map(|(_, _, gradients)| gradients.iter().map(|g| f64::from(*g))));
     let mut worst = (0.0, "");
-    for ((name, _, found), (_, _, expected)) in found.iter().zip(expected) {
-        if is_rounding(name) {
+    for (number, ((name, _, found), (_, _, gradients))) in found.iter().zip(expected).enumerate() {
+        if is_rounding(expected, number) {
             assert!(length(found.iter().map(|gradient| f64::from(*gradient))) < 1e-2 * all, "{what} {name}");
             continue;
         }
-        let distance = distance(found, expected);
+        let distance = distance(found, gradients);
         if distance.is_nan() || distance > worst.0 {
             worst = (distance, name);
         }
@@ -95,9 +98,9 @@ fn largest_distance(what: &str, found: &Tensors, expected: &Tensors) -> f64 {
 #[test]
 #[ignore = "needs a CUDA card"]
 fn gpu_gradients_equal_those_of_the_cpu() {
-    for family in FAMILIES {
-        for width in [32, 64] {
-            let folder = random_model(family, width);
+    for (number, family) in FAMILIES.into_iter().enumerate() {
+        for width in if number == 0 { &[32, 64][..] } else { &[32] } {
+            let folder = random_model(family, *width);
             let learning = Learning { dropout: 0.2, ..Learning::default() };
             let mut cpu = learner(folder.path(), None, &learning);
             let losses = learn_from_two(&mut cpu, 0.25);
@@ -146,14 +149,16 @@ fn gpu_what_is_frozen_stays() {
             freeze_embeddings && name.contains("embeddings")
                 || (0..freeze_layers).any(|layer| name.contains(&format!("layer.{layer}.")))
         };
-        let learned = |tensors: Tensors| -> Tensors {
-            tensors.into_iter().filter(|(name, ..)| !frozen(name)).collect()
-        };
         let found = tensors(&mut card);
         assert!(
             found.iter().all(|(name, _, gradients)| !frozen(name) || gradients.iter().all(|g| *g == 0.0))
         );
-        let worst = largest_distance(&what, &learned(found), &learned(tensors(&mut cpu)));
+        let mut expected = tensors(&mut cpu);
+        expected
+            .iter_mut()
+            .filter(|(name, ..)| frozen(name))
+            .for_each(|(_, _, gradients)| gradients.fill(0.0));
+        let worst = largest_distance(&what, &found, &expected);
         assert!(worst < 2e-5, "{what}: {worst}");
         let norms = [&mut card, &mut cpu].map(|learner| learner.step(&Update::default()).unwrap());
         assert!((norms[0] / norms[1] - 1.0).abs() < 1e-5, "{what}: norms {norms:?}");
@@ -198,9 +203,11 @@ fn gpu_training_gives_the_same_bits_twice() {
 /// How far each tensor has come from where it was, compared with another way: as a share of the other way's length, the worst of all.
 fn largest_detour(found: &Tensors, expected: &Tensors, before: &Tensors) -> f64 {
     let mut worst = 0.0f64;
-    for (((name, found, _), (_, expected, _)), (_, before, _)) in found.iter().zip(expected).zip(before) {
-        let way = |after: &[f32]| -> Vec<f32> { after.iter().zip(before).map(|(a, b)| a - b).collect() };
-        if !is_rounding(name) {
+    for (number, (_, before, _)) in before.iter().enumerate() {
+        let way = |after: &Tensors| -> Vec<f32> {
+            after[number].1.iter().zip(before).map(|(after, before)| after - before).collect()
+        };
+        if !is_rounding(expected, number) {
             worst = worst.max(distance(&way(found), &way(expected)));
         }
     }

@@ -66,6 +66,9 @@ impl Learning {
     }
 }
 
+/// A tensor's name, shape, numbers and gradients.
+pub type Tensor<'a> = (String, &'a [usize], &'a [f32], &'a [f32]);
+
 /// A model that learns.
 pub struct Learner {
     parameters: Parameters,
@@ -276,8 +279,8 @@ impl Learner {
         Ok(norm)
     }
 
-    /// Each tensor's name, shape, numbers and gradients.
-    pub fn tensors(&mut self) -> Result<impl Iterator<Item = (String, &[usize], &[f32], &[f32])>> {
+    /// Every tensor, as it is now.
+    pub fn tensors(&mut self) -> Result<impl Iterator<Item = Tensor<'_>>> {
         self.fetch_values()?;
         self.fetch_gradients()?;
         let Self { parameters, gradients, .. } = &*self;
