@@ -9,7 +9,7 @@ const CARDS: [&str; 2] = ["arch=compute_80,code=[sm_80,compute_80]", "arch=compu
 fn main() {
     let sources = Path::new("src/encoder/cuda");
     println!("cargo::rerun-if-changed=build.rs");
-    for name in ["kernels.cu", "instructions.cuh"] {
+    for name in ["kernels.cu", "learning.cuh", "common.cuh", "instructions.cuh"] {
         println!("cargo::rerun-if-changed={}", sources.join(name).display());
     }
     if std::env::var_os("CARGO_FEATURE_CUDA").is_none() {

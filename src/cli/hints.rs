@@ -204,6 +204,12 @@ fn encoder(error: &encoder::Error) -> Option<String> {
         Error::CardTooSmall { .. } => {
             "close what else uses the card (`nvidia-smi` shows it), or add `--device cpu`"
         }
+        Error::CardTooSmallToLearn { tokens: Some(_), .. } => {
+            "learn from fewer tokens at a time (`--micro-tokens`), which changes no result, or close what else uses the card"
+        }
+        Error::CardTooSmallToLearn { tokens: None, .. } => {
+            "close what else uses the card (`nvidia-smi` shows it), start from a smaller model, or add `--device cpu`"
+        }
         Error::CardFailed { .. } => {
             "`spanqa doctor` shows what this binary can use; `--device cpu` always works"
         }
@@ -534,7 +540,9 @@ fn train(error: &train::Error) -> Option<String> {
         Error::OtherTokens { .. } => {
             "use a teacher with the same vocabulary, such as a larger model of the same family"
         }
-        Error::CannotLearnIn { .. } => "a CPU trains in f32, a GPU in bf16 (the default), f16 or f32",
+        Error::CannotLearnIn { .. } => {
+            "a CPU trains in f32, a GPU in bf16 (the default), f16 or f32, a CUDA card also in tf32"
+        }
         Error::TooManyFrozen { layers, .. } => {
             return Some(format!(
                 "freeze at most {layers}; with `--freeze-layers {layers}` only the span head learns"

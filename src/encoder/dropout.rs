@@ -12,6 +12,26 @@ pub(crate) struct Dropout {
     factor: f32,
 }
 
+/// Places where dropout chooses anew: the embeddings, then three for each layer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Site {
+    Embeddings,
+    Probabilities(usize),
+    Attention(usize),
+    Output(usize),
+}
+
+impl Site {
+    pub(crate) fn number(self) -> usize {
+        match self {
+            Site::Embeddings => 0,
+            Site::Probabilities(layer) => 1 + 3 * layer,
+            Site::Attention(layer) => 2 + 3 * layer,
+            Site::Output(layer) => 3 + 3 * layer,
+        }
+    }
+}
+
 impl Dropout {
     /// Drops a share of the numbers; another choice for each seed and place. `None` if nothing is dropped.
     pub(crate) fn new(share: f32, seed: u64, place: usize) -> Option<Self> {
@@ -20,6 +40,12 @@ impl Dropout {
             bound: (f64::from(share) * f64::from(u32::MAX)) as u32,
             factor: 1.0 / (1.0 - share),
         })
+    }
+
+    /// What a card computes the same with: seed, bound, and the factor of what is kept.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn parts(self) -> (u32, u32, f32) {
+        (self.seed, self.bound, self.factor)
     }
 
     /// What the number at this index is multiplied with.

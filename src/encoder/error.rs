@@ -50,6 +50,14 @@ pub enum Error {
         /// The card.
         device: String,
     },
+    /// A CUDA card has too little free memory to learn.
+    #[error("{device} has too little free memory {}", to_learn(*.tokens))]
+    CardTooSmallToLearn {
+        /// The card.
+        device: String,
+        /// Tokens that should go through together; none if there is no room for the model, its gradients and the optimiser.
+        tokens: Option<usize>,
+    },
     /// The worker threads could not be started.
     #[error("cannot start worker threads: {reason}")]
     Threads {
@@ -70,6 +78,13 @@ pub enum Error {
     Checkpoint(#[from] checkpoint::Error),
 }
 
+fn to_learn(tokens: Option<usize>) -> String {
+    match tokens {
+        Some(tokens) => format!("to learn from {tokens} tokens at a time"),
+        None => "for a model that learns: it takes about 18 bytes for each of its numbers".into(),
+    }
+}
+
 impl Error {
     /// The stable name of this kind of failure.
     pub fn code(&self) -> &'static str {
@@ -79,6 +94,7 @@ impl Error {
             Self::DtypeUnavailable { .. } => "dtype_unavailable",
             Self::CardFailed { .. } => "device_failed",
             Self::CardTooSmall { .. } => "device_out_of_memory",
+            Self::CardTooSmallToLearn { .. } => "device_too_small_to_learn",
             Self::Threads { .. } => "no_threads",
             Self::NoAttention { .. } => "no_attention",
             Self::Tensor(_) => "tensor_failed",
@@ -94,6 +110,7 @@ impl Error {
             Self::DeviceUnavailable { .. }
             | Self::CardFailed { .. }
             | Self::CardTooSmall { .. }
+            | Self::CardTooSmallToLearn { .. }
             | Self::Threads { .. } => ErrorClass::Machine,
             Self::Checkpoint(error) => error.class(),
         }

@@ -5,12 +5,12 @@
 //! ```
 //!
 //! What the rows mean is the business of [`heads`](crate::heads). Training runs the same equations forwards and backwards:
-//! `cpu::Backprop` and `tensors::Autograd` compute gradients of the numbers whose `places` say where they lie.
+//! `cpu::Backprop`, `cuda::Backprop` and `tensors::Autograd` compute gradients of the numbers whose `places` say where they lie.
 
 pub mod batch;
 pub(crate) mod cpu;
 #[cfg(feature = "cuda")]
-mod cuda;
+pub(crate) mod cuda;
 pub(crate) mod device;
 pub(crate) mod dropout;
 pub mod error;

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use super::dropout::{Dropout, Site};
 use super::layer::Layer;
 use crate::checkpoint::config::EncoderConfig;
 use crate::encoder::error::Result;
@@ -167,6 +168,11 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// What is left out in one place.
+    pub(crate) fn dropout_at(&self, site: Site) -> Option<Dropout> {
+        Dropout::new(self.dropout, self.seed, site.number())
+    }
+
     /// The lowest depth that learns: there is no need to go back further. One above the last layer if none does.
     pub(crate) fn lowest(&self) -> usize {
         self.learns.iter().position(|learns| *learns).unwrap_or(self.learns.len())
@@ -176,3 +182,26 @@ impl Pass<'_> {
 /// What stands on top of the encoder: gets the last hidden states of a batch, `[tokens, hidden]`, and puts the gradient of each
 /// number in its place. Says whether it could.
 pub(crate) type Top<'a> = dyn FnMut(&mut [f32]) -> bool + 'a;
+
+/// One step of AdamW, for whatever takes it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Step {
+    /// The largest norm that all gradients together may have; zero for any.
+    pub(crate) clip: f64,
+    pub(crate) beta1: f32,
+    pub(crate) beta2: f32,
+    /// What the root of the squares' mean is multiplied with, because that started at zero.
+    pub(crate) spread: f32,
+    pub(crate) epsilon: f32,
+    /// One for each slot.
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// How a step changes the numbers of one slot.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rule {
+    /// The share of a number that decay leaves.
+    pub(crate) keep: f32,
+    /// How far it goes.
+    pub(crate) rate: f32,
+}

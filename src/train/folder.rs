@@ -119,14 +119,14 @@ impl Folder {
     }
 
     /// Saves what a later run goes on from.
-    pub fn save(&self, learner: &Learner, progress: &Progress) -> Result<()> {
+    pub fn save(&self, learner: &mut Learner, progress: &Progress) -> Result<()> {
         let notes = serde_json::to_string(progress)
             .map_err(|error| fs::Error::Write { path: self.state(), source: error.into() })?;
         learner.write_state(&self.state(), &notes)
     }
 
     /// Writes weights that may turn out to be the best, and shows them as a model.
-    pub fn propose(&self, learner: &Learner) -> Result<ModelFiles> {
+    pub fn propose(&self, learner: &mut Learner) -> Result<ModelFiles> {
         let candidate = self.candidate();
         learner.write_weights(&candidate)?;
         let mut all: Vec<(String, ModelFile)> = TOKENIZER_FILES

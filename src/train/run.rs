@@ -177,7 +177,7 @@ impl Run<'_> {
             return Err(diverged("the loss"));
         }
         let update = recipe.update(number, steps);
-        let norm = self.learner.step(&update);
+        let norm = self.learner.step(&update)?;
         if !norm.is_finite() {
             return Err(diverged("the gradient"));
         }

@@ -144,23 +144,47 @@ Kernel kernel(void (*function)(Arguments...)) {
     return {run, {sizeof(Arguments)...}};
 }
 
-// result[column][row] = the sum over k of left[row][k] * right[column][k], and the bias of the row.
-void product(
-    int type, size_t rows, size_t columns, size_t inner, const void *left, const void *right, uintptr_t bias_address,
-    void *result) {
-    constexpr int HALF = 2, BRAIN = 14;
-    const auto widened = [type](const void *numbers, size_t count) {
-        std::vector<float> wide(count);
-        for (size_t i = 0; i < count; ++i)
-            wide[i] = type == HALF    ? widen(static_cast<const f16 *>(numbers)[i])
-                      : type == BRAIN ? widen(static_cast<const bf16 *>(numbers)[i])
-                                      : static_cast<const float *>(numbers)[i];
+constexpr int HALF = 2, BRAIN = 14;
+
+// A factor or the result of a product. It lies by columns, `stride` numbers apart.
+struct Matrix {
+    int type;
+    uintptr_t address;
+    size_t rows, columns, stride;
+
+    float number(size_t place) const {
+        return type == HALF    ? widen(reinterpret_cast<const f16 *>(address)[place])
+               : type == BRAIN ? widen(reinterpret_cast<const bf16 *>(address)[place])
+                               : reinterpret_cast<const float *>(address)[place];
+    }
+
+    void put(size_t place, float number) const {
+        if (type == HALF)
+            reinterpret_cast<f16 *>(address)[place] = narrow<f16>(number);
+        else if (type == BRAIN)
+            reinterpret_cast<bf16 *>(address)[place] = narrow<bf16>(number);
+        else
+            reinterpret_cast<float *>(address)[place] = number;
+    }
+
+    // Its numbers in f32, column by column, or row by row.
+    std::vector<float> widened(bool by_rows) const {
+        std::vector<float> wide(rows * columns);
+        for (size_t column = 0; column < columns; ++column)
+            for (size_t row = 0; row < rows; ++row)
+                wide[by_rows ? row * columns + column : column * rows + row] = number(column * stride + row);
         return wide;
-    };
-    const auto a = widened(left, inner * rows), b = widened(right, inner * columns);
-    const auto bias =
-        bias_address ? widened(reinterpret_cast<const void *>(bias_address), rows) : std::vector<float>(rows);
-    constexpr size_t TOGETHER = 16, COLUMNS = 16;
+    }
+};
+
+// result = left * right, either of which may be transposed, and the bias of the row; with `onto` it is added to what is there.
+void product(
+    const Matrix &left, bool transposed_left, const Matrix &right, bool transposed_right, uintptr_t bias_address, bool onto,
+    const Matrix &result) {
+    const size_t rows = result.rows, columns = result.columns, inner = transposed_left ? left.rows : left.columns;
+    const auto a = left.widened(!transposed_left), b = right.widened(transposed_right);
+    const auto bias = bias_address ? Matrix{result.type, bias_address, rows, 1, rows}.widened(false) : std::vector<float>(rows);
+    constexpr size_t TOGETHER = 16, COLUMNS_AT_ONCE = 16;
     const auto one = [&](size_t row, size_t column) {
         const float *x = &a[row * inner], *y = &b[column * inner];
         float sums[TOGETHER] = {}, sum = bias[row];
@@ -169,25 +193,30 @@ void product(
             for (size_t i = 0; i < TOGETHER; ++i) sums[i] += x[k + i] * y[k + i];
         for (; k < inner; ++k) sum += x[k] * y[k];
         for (float part : sums) sum += part;
-        const size_t place = column * rows + row;
-        if (type == HALF)
-            static_cast<f16 *>(result)[place] = narrow<f16>(sum);
-        else if (type == BRAIN)
-            static_cast<bf16 *>(result)[place] = narrow<bf16>(sum);
-        else
-            static_cast<float *>(result)[place] = sum;
+        const size_t place = column * result.stride + row;
+        result.put(place, onto ? sum + result.number(place) : sum);
     };
     // A row serves several columns while it is near.
-    for (size_t first = 0; first < columns; first += COLUMNS)
+    for (size_t first = 0; first < columns; first += COLUMNS_AT_ONCE)
         for (size_t row = 0; row < rows; ++row)
-            for (size_t column = first; column < std::min(first + COLUMNS, columns); ++column) one(row, column);
+            for (size_t column = first; column < std::min(first + COLUMNS_AT_ONCE, columns); ++column) one(row, column);
 }
 
 #define NAMED(name) {#name, kernel(name)}
-#define ROWS(T, size) NAMED(embed_##T##_##size), NAMED(add_norm_##T##_##size)
-#define TYPED(T) ROWS(T, 3), ROWS(T, 6), ROWS(T, 8), NAMED(bias_gelu_##T), NAMED(attention_##T##_32), NAMED(attention_##T##_64)
+#define SIZED(T, size)                                                                                                   \
+    NAMED(embed_##T##_##size), NAMED(add_norm_##T##_##size), NAMED(learn_embed_##T##_##size),                            \
+        NAMED(learn_add_norm_##T##_##size), NAMED(unnormalise_##T##_##size)
+#define HEADS(T, width)                                                                                                  \
+    NAMED(attention_##T##_##width), NAMED(learn_attention_##T##_##width), NAMED(attention_back_queries_##T##_##width),   \
+        NAMED(attention_back_keys_##T##_##width)
+#define TYPED(T)                                                                                                         \
+    SIZED(T, 3), SIZED(T, 6), SIZED(T, 8), HEADS(T, 32), HEADS(T, 64), NAMED(bias_gelu_##T), NAMED(attention_dots_##T),  \
+        NAMED(sum_columns_##T), NAMED(unactivate_##T), NAMED(narrow_##T), NAMED(adam_##T)
 
-std::map<std::string, Kernel> kernels = {TYPED(float), TYPED(f16), TYPED(bf16), NAMED(project)};
+std::map<std::string, Kernel> kernels = {
+    TYPED(float), TYPED(f16), TYPED(bf16), NAMED(project), NAMED(unproject_3), NAMED(unproject_6), NAMED(unproject_8),
+    NAMED(add_sums), NAMED(sum_rows), NAMED(add_rows), NAMED(sum_squares), NAMED(settle), NAMED(find_overflow),
+    NAMED(add_scaled)};
 
 } // namespace
 
@@ -317,6 +346,13 @@ int cuStreamDestroy_v2(Stream *stream) {
     return result;
 }
 
+int cuMemsetD8Async(uintptr_t to, unsigned char number, size_t bytes, Stream *stream) {
+    return submit(stream, [=] {
+        std::memset(reinterpret_cast<void *>(to), number, bytes);
+        return SUCCESS;
+    });
+}
+
 int cuStreamSynchronize(Stream *stream) { return wait(stream); }
 
 int cuEventCreate(Event **event, unsigned) {
@@ -417,7 +453,7 @@ int cuGraphExecDestroy(Recorded *executable) {
     return SUCCESS;
 }
 
-// ---- cuBLASLt: products whose left factor is transposed, with or without a bias
+// ---- cuBLASLt: products of factors that may be transposed, with or without a bias, in place of what is there or added to it
 
 struct Layout {
     int type;
@@ -501,17 +537,27 @@ int cublasLtMatmulAlgoGetHeuristic(
 
 int cublasLtMatmul(
     void *, Description *description, const float *alpha, const void *left, Layout *left_layout, const void *right,
-    Layout *right_layout, const float *beta, const void *, Layout *, void *result, Layout *layout, const void *, void *,
+    Layout *right_layout, const float *beta, const void *addend, Layout *, void *result, Layout *layout, const void *, void *,
     size_t, Stream *stream) {
-    constexpr int TRANSPOSED = 1, WITH_BIAS = 4;
-    const size_t rows = layout->rows, columns = layout->columns, inner = right_layout->rows;
-    if (description->transposed_left != TRANSPOSED || description->transposed_right || left_layout->rows != inner ||
-        left_layout->columns != rows || right_layout->columns != columns || *alpha != 1 || *beta != 0)
+    constexpr int TRANSPOSED = 1, WITH_BIAS = 4, FULL = 0;
+    const auto matrix = [](const void *address, const Layout *layout) {
+        return Matrix{
+            layout->type, reinterpret_cast<uintptr_t>(address), layout->rows, layout->columns,
+            static_cast<size_t>(layout->stride)};
+    };
+    const Matrix a = matrix(left, left_layout), b = matrix(right, right_layout), to = matrix(result, layout);
+    const bool a_turned = description->transposed_left == TRANSPOSED, b_turned = description->transposed_right == TRANSPOSED;
+    const size_t rows = a_turned ? a.columns : a.rows, inner = a_turned ? a.rows : a.columns;
+    const size_t other = b_turned ? b.columns : b.rows, columns = b_turned ? b.rows : b.columns;
+    // What the library wants of half types on matrix units: addresses and rows of whole 16 bytes. Results are of the factors' type or f32.
+    for (const Matrix &one : {a, b, to})
+        if (one.address % 16 || one.stride * (one.type == FULL ? 4 : 2) % 16) return INVALID_VALUE;
+    if (rows != to.rows || columns != to.columns || inner != other || a.type != b.type ||
+        (to.type != a.type && to.type != FULL) || *alpha != 1 || (*beta != 0 && *beta != 1) || addend != result)
         return INVALID_VALUE;
-    const int type = layout->type;
     const uintptr_t bias_address = description->epilogue == WITH_BIAS ? description->bias : 0;
-    return submit(stream, [=] {
-        product(type, rows, columns, inner, left, right, bias_address, result);
+    return submit(stream, [=, onto = *beta == 1] {
+        product(a, a_turned, b, b_turned, bias_address, onto, to);
         return SUCCESS;
     });
 }

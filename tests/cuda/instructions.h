@@ -7,6 +7,7 @@
 #define SPANQA_INSTRUCTIONS // instead of src/encoder/cuda/instructions.cuh
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <csetjmp>
 #include <cstdint>
@@ -27,6 +28,9 @@ struct Dimensions {
 };
 
 inline Dimensions threadIdx, blockIdx, blockDim, gridDim;
+
+using std::isfinite;
+using std::min;
 
 namespace card {
 
@@ -173,12 +177,12 @@ inline int lane() { return static_cast<int>(block.current % LANES); }
 
 // Leaves `mine` for the other lanes of the warp, and returns what each of them brought.
 template <typename T>
-std::vector<T> exchange(const T &mine) {
+std::array<T, LANES> exchange(const T &mine) {
     static_assert(sizeof(T) <= sizeof(Warp::inputs[0]));
     Warp &warp = block.warp();
     std::memcpy(warp.inputs[lane()], &mine, sizeof(T));
     wait(warp.brought, LANES);
-    std::vector<T> all(LANES);
+    std::array<T, LANES> all;
     for (int i = 0; i < LANES; ++i) std::memcpy(&all[i], warp.inputs[i], sizeof(T));
     wait(warp.taken, LANES);
     return all;
@@ -252,7 +256,7 @@ float part(unsigned pair, int place) {
 
 inline float power_of_two(float exponent) { return std::exp2(exponent); }
 
-inline float from_lane(float number, int mask) { return card::exchange(number)[card::lane() ^ mask]; }
+inline float from_lane(float number, int mask) { return card::exchange(number)[static_cast<size_t>(card::lane() ^ mask)]; }
 
 inline void copy_async(void *shared, const void *global, bool inside) {
     const auto copy = [=] {

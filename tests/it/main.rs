@@ -18,6 +18,7 @@ mod files;
 mod formats;
 #[cfg(feature = "cuda")]
 mod gpu;
+mod gpu_train;
 mod heads;
 mod help;
 mod hints;

@@ -57,6 +57,16 @@ impl<T> Memory<T> {
     pub(super) fn address(&self) -> Address {
         self.0.device_ptr(self.0.stream()).0
     }
+
+    /// Where the number of that place is.
+    pub(super) fn at(&self, place: usize) -> Address {
+        self.address() + (place * size_of::<T>()) as Address
+    }
+
+    /// Numbers that there is room for.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 impl Card {
@@ -110,6 +120,18 @@ impl Card {
             }
             error => failed(&self.name, error),
         })
+    }
+
+    /// Memory full of zeros.
+    pub(super) fn zeros<T: DeviceRepr + ValidAsZeroBits>(&self, count: usize) -> Result<Memory<T>> {
+        let mut memory = self.room(count)?;
+        self.clear(&mut memory)?;
+        Ok(memory)
+    }
+
+    /// Starts filling memory with zeros.
+    pub(super) fn clear<T: DeviceRepr + ValidAsZeroBits>(&self, memory: &mut Memory<T>) -> Result<()> {
+        self.check(self.stream.memset_zeros(&mut memory.0))
     }
 
     /// Copies numbers to the card.

@@ -4,83 +4,9 @@
 // that token and its window alone, in an order that the window's length fixes: results are the same bits in any batch.
 //
 // The state after each normalisation is kept twice: in f32, which the next sum starts from, and in the type of the products.
-#include "instructions.cuh"
+#include "common.cuh"
 
 namespace {
-
-constexpr int WARP = 32;
-constexpr float NEGATIVE_INFINITY = -__builtin_huge_valf();
-
-// Four neighbours at once.
-template <typename T>
-struct alignas(4 * sizeof(T)) Four {
-    T at[4];
-};
-
-template <typename T>
-__device__ inline void load(float (&numbers)[4], const T *from) {
-    const Four<T> four = *reinterpret_cast<const Four<T> *>(from);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) numbers[i] = widen(four.at[i]);
-}
-
-template <typename T>
-__device__ inline void store(T *to, const float (&numbers)[4]) {
-    Four<T> four;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) four.at[i] = narrow<T>(numbers[i]);
-    *reinterpret_cast<Four<T> *>(to) = four;
-}
-
-__device__ inline float sum_over_warp(float number) {
-#pragma unroll
-    for (int mask = WARP / 2; mask > 0; mask /= 2) number += from_lane(number, mask);
-    return number;
-}
-
-// One token's numbers, spread over a warp in `QUADS` times four neighbours.
-template <int QUADS>
-struct Row {
-    float at[QUADS][4];
-
-    __device__ static int column(int quad) { return (quad * WARP + static_cast<int>(threadIdx.x)) * 4; }
-
-    // Normalises, and stores in both types; `state` may be null.
-    template <typename T>
-    __device__ void normalise(const float *weight, const float *bias, float epsilon, int hidden, float *residual, T *state) {
-        float sum = 0;
-#pragma unroll
-        for (int quad = 0; quad < QUADS; ++quad)
-            if (column(quad) < hidden) sum += (at[quad][0] + at[quad][1]) + (at[quad][2] + at[quad][3]);
-        const float mean = sum_over_warp(sum) / static_cast<float>(hidden);
-        float squares = 0;
-#pragma unroll
-        for (int quad = 0; quad < QUADS; ++quad) {
-            if (column(quad) >= hidden) continue;
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                at[quad][i] -= mean;
-                squares += at[quad][i] * at[quad][i];
-            }
-        }
-        const float scale = 1.0f / sqrtf(sum_over_warp(squares) / static_cast<float>(hidden) + epsilon);
-#pragma unroll
-        for (int quad = 0; quad < QUADS; ++quad) {
-            const int from = column(quad);
-            if (from >= hidden) continue;
-            float factors[4], shifts[4];
-            load(factors, weight + from);
-            load(shifts, bias + from);
-#pragma unroll
-            for (int i = 0; i < 4; ++i) at[quad][i] = at[quad][i] * scale * factors[i] + shifts[i];
-            store(residual + from, at[quad]);
-            if (state) store(state + from, at[quad]);
-        }
-    }
-};
-
-// The token of this warp; blocks are 32 x n threads.
-__device__ inline int token_of_warp() { return static_cast<int>(blockIdx.x * blockDim.y + threadIdx.y); }
 
 // Looks the token up in up to three tables, and normalises the sum. `segment_rows` is null without a third table.
 template <typename T, int QUADS>
@@ -134,9 +60,9 @@ __device__ inline void add_norm(
     row.normalise(weight, bias, epsilon, hidden, residual + start, state ? state + start : nullptr);
 }
 
-// Adds a bias and applies GELU by the error function, in place; four numbers a thread.
+// Adds a bias and applies GELU by the error function; four numbers a thread. `to` may be where they come from.
 template <typename T>
-__device__ inline void bias_gelu(T *numbers, const float *bias, unsigned width, size_t fours) {
+__device__ inline void bias_gelu(const T *numbers, const float *bias, unsigned width, size_t fours, T *to) {
     const size_t four = blockIdx.x * static_cast<size_t>(blockDim.x) + threadIdx.x;
     if (four >= fours) return;
     float inner[4], shift[4];
@@ -145,9 +71,9 @@ __device__ inline void bias_gelu(T *numbers, const float *bias, unsigned width, 
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
         const float sum = inner[i] + shift[i];
-        inner[i] = 0.5f * sum * (1.0f + erff(sum * 0.70710678118654752f));
+        inner[i] = sum * share_below(sum);
     }
-    store(numbers + four * 4, inner);
+    store(to + four * 4, inner);
 }
 
 // Queries that a block answers, and keys that it looks at in one go.
@@ -170,11 +96,30 @@ struct Tile {
     }
 };
 
+// What attention leaves out and behind when it is learned from.
+struct Learning {
+    Dropout dropout;
+    unsigned tokens; // of all windows
+    float *logs;     // `[head, token]`: the logarithm to base 2 of the sum that each query's probabilities are divided by
+
+    // The index of a query's first probability among all of the batch, for dropout.
+    __device__ unsigned index(const Tile &tile, int query) const {
+        const unsigned step = (static_cast<unsigned>(tile.length) + 31) / 32 * 32;
+        const unsigned window = (static_cast<unsigned>(tile.head) * tokens + static_cast<unsigned>(tile.start)) * 0x10001u;
+        return window + static_cast<unsigned>(query) * step;
+    }
+
+    // Where something about a query lies in arrays like `logs`.
+    __device__ size_t place(const Tile &tile, int query) const {
+        return tile.head * static_cast<size_t>(tokens) + static_cast<size_t>(tile.start + query);
+    }
+};
+
 // Softmax attention on the matrix units: 4 warps, 16 queries each, keys and values in two buffers that are filled in turn.
 // `qkv` holds for each token all heads' queries, then keys, then values; `scale` includes the step from e to 2.
-template <typename T, int WIDTH>
+template <typename T, int WIDTH, bool LEARNS>
 __device__ inline void attention_on_matrix_units(
-    const T *qkv, const unsigned *starts, const unsigned *tiles, T *out, int heads, float scale) {
+    const T *qkv, const unsigned *starts, const unsigned *tiles, T *out, int heads, float scale, Learning learning) {
     // Rows of shared memory are 16 bytes longer than a key, so that eight of them start in different banks.
     constexpr int STRIDE = WIDTH + 8;
     alignas(16) __shared__ T keys[2][KEYS * STRIDE];
@@ -262,6 +207,9 @@ __device__ inline void attention_on_matrix_units(
                     float &score = scores[block][2 * half + i];
                     score = power_of_two(score - best);
                     total[half] += score;
+                    if constexpr (LEARNS)
+                        score *= learning.dropout.factor(
+                            learning.index(tile, rows[half]) + static_cast<unsigned>(round * KEYS + block * 8 + pair + i));
                 }
             }
 #pragma unroll
@@ -299,6 +247,9 @@ __device__ inline void attention_on_matrix_units(
         total[half] += from_lane(total[half], 2);
         if (rows[half] >= tile.length) continue;
         const float factor = 1.0f / total[half];
+        if constexpr (LEARNS) {
+            if (pair == 0) learning.logs[learning.place(tile, rows[half])] = highest[half] + log2f(total[half]);
+        }
         T *to = out + (tile.start + rows[half]) * hidden + tile.head * WIDTH + pair;
 #pragma unroll
         for (int block = 0; block < WIDTH / 8; ++block)
@@ -308,9 +259,9 @@ __device__ inline void attention_on_matrix_units(
 }
 
 // The same in f32, which matrix units do not multiply: one query a thread, keys and values shared by the block.
-template <int WIDTH>
+template <int WIDTH, bool LEARNS>
 __device__ inline void attention_in_f32(
-    const float *qkv, const unsigned *starts, const unsigned *tiles, float *out, int heads, float scale) {
+    const float *qkv, const unsigned *starts, const unsigned *tiles, float *out, int heads, float scale, Learning learning) {
     // Keys between two rescalings of the sums.
     constexpr int TOGETHER = 8;
     constexpr int ROUND = 32;
@@ -358,8 +309,11 @@ __device__ inline void attention_in_f32(
             for (int column = 0; column < WIDTH; ++column) sums[column] *= shrink;
 #pragma unroll
             for (int i = 0; i < TOGETHER; ++i) {
-                const float power = exp2f(scores[i] - best);
+                float power = exp2f(scores[i] - best);
                 total += power;
+                if constexpr (LEARNS)
+                    power *= learning.dropout.factor(
+                        learning.index(tile, row) + static_cast<unsigned>(from + group + i));
 #pragma unroll
                 for (int column = 0; column < WIDTH; ++column) sums[column] += power * values[group + i][column];
             }
@@ -367,9 +321,19 @@ __device__ inline void attention_in_f32(
         __syncthreads();
     }
     if (!inside) return;
+    if constexpr (LEARNS) learning.logs[learning.place(tile, row)] = highest + log2f(total);
     float *to = out + (tile.start + row) * hidden + tile.head * WIDTH;
 #pragma unroll
     for (int i = 0; i < WIDTH; ++i) to[i] = sums[i] / total;
+}
+
+template <typename T, int WIDTH, bool LEARNS>
+__device__ inline void attention(
+    const T *qkv, const unsigned *starts, const unsigned *tiles, T *out, int heads, float scale, Learning learning) {
+    if constexpr (sizeof(T) == 4)
+        attention_in_f32<WIDTH, LEARNS>(qkv, starts, tiles, out, heads, scale, learning);
+    else
+        attention_on_matrix_units<T, WIDTH, LEARNS>(qkv, starts, tiles, out, heads, scale, learning);
 }
 
 } // namespace
@@ -396,33 +360,34 @@ __device__ inline void attention_in_f32(
     ROW_KERNELS(T, 3)                                                                                                    \
     ROW_KERNELS(T, 6)                                                                                                    \
     ROW_KERNELS(T, 8)                                                                                                    \
-    extern "C" __global__ void bias_gelu_##T(T *numbers, const float *bias, unsigned width, size_t fours) {              \
-        bias_gelu<T>(numbers, bias, width, fours);                                                                       \
+    extern "C" __global__ void bias_gelu_##T(                                                                            \
+        const T *numbers, const float *bias, unsigned width, size_t fours, T *to) {                                      \
+        bias_gelu<T>(numbers, bias, width, fours, to);                                                                   \
     }
 
 KERNELS(float)
 KERNELS(f16)
 KERNELS(bf16)
 
+// Attention without and with what learning needs. The kernel in f32 has a thread for each query.
 #define ATTENTION(T, WIDTH)                                                                                              \
-    extern "C" __global__ void __launch_bounds__(4 * WARP) attention_##T##_##WIDTH(                                      \
+    extern "C" __global__ void __launch_bounds__(sizeof(T) == 4 ? QUERIES : 4 * WARP) attention_##T##_##WIDTH(           \
         const T *qkv, const unsigned *starts, const unsigned *tiles, T *out, int heads, float scale) {                   \
-        attention_on_matrix_units<T, WIDTH>(qkv, starts, tiles, out, heads, scale);                                      \
+        attention<T, WIDTH, false>(qkv, starts, tiles, out, heads, scale, Learning());                                   \
+    }                                                                                                                    \
+    extern "C" __global__ void __launch_bounds__(sizeof(T) == 4 ? QUERIES : 4 * WARP) learn_attention_##T##_##WIDTH(     \
+        const T *qkv, const unsigned *starts, const unsigned *tiles, T *out, int heads, float scale, unsigned tokens,    \
+        unsigned seed, unsigned bound, float kept, float *logs) {                                                        \
+        attention<T, WIDTH, true>(                                                                                       \
+            qkv, starts, tiles, out, heads, scale, Learning{{seed, bound, kept}, tokens, logs});                         \
     }
 
+ATTENTION(float, 32)
+ATTENTION(float, 64)
 ATTENTION(f16, 32)
 ATTENTION(f16, 64)
 ATTENTION(bf16, 32)
 ATTENTION(bf16, 64)
-
-#define ATTENTION_IN_F32(WIDTH)                                                                                          \
-    extern "C" __global__ void __launch_bounds__(QUERIES) attention_float_##WIDTH(                                       \
-        const float *qkv, const unsigned *starts, const unsigned *tiles, float *out, int heads, float scale) {           \
-        attention_in_f32<WIDTH>(qkv, starts, tiles, out, heads, scale);                                                  \
-    }
-
-ATTENTION_IN_F32(32)
-ATTENTION_IN_F32(64)
 
 // A few products of each token's state. `weight` is `[outputs, hidden]`, `projected` `[tokens, outputs]`.
 extern "C" __global__ void project(
@@ -439,3 +404,5 @@ extern "C" __global__ void project(
         if (threadIdx.x == 0) to[output] = sum + bias[output];
     }
 }
+
+#include "learning.cuh"

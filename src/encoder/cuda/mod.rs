@@ -10,6 +10,7 @@
 //! Nothing is padded and nothing masked. Sums, softmax, GELU and normalisation are f32 in every type, and so is the state that each
 //! residual starts from. The bits of a window do not depend on what else is in its batch.
 
+mod backprop;
 mod card;
 mod product;
 mod workspace;
@@ -20,6 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::cuda::cudarc::driver::{CudaFunction, PushKernelArg};
 
+pub(crate) use self::backprop::{Backprop, Model};
 pub(super) use self::card::look_for;
 use self::card::{Card, Memory};
 use self::product::{Blas, Product};
@@ -188,15 +190,30 @@ struct Kernels {
     project: CudaFunction,
 }
 
+/// What kernels for a type are called.
+fn kind(precision: Precision) -> &'static str {
+    match precision {
+        Precision::F16 => "f16",
+        Precision::Bf16 => "bf16",
+        Precision::F32 | Precision::Tf32 | Precision::Int8 => "float",
+    }
+}
+
+/// The size of rows that a model takes, by which kernels are called.
+fn quads(config: &EncoderConfig) -> usize {
+    ROW_SIZES.into_iter().find(|quads| config.hidden <= quads * NUMBERS_OF_A_QUAD).unwrap_or(0)
+}
+
+/// Whether there are kernels for the model's shape on this card.
+fn suits(config: &EncoderConfig, card: &Card) -> Result<bool> {
+    let largest = ROW_SIZES[ROW_SIZES.len() - 1] * NUMBERS_OF_A_QUAD;
+    let shape = HEAD_WIDTHS.contains(&config.head_width()) && config.hidden <= largest;
+    Ok(shape && config.inner.is_multiple_of(8) && card.has_matrix_units()?)
+}
+
 impl Kernels {
     fn load(card: &Card, config: &EncoderConfig, precision: Precision) -> Result<Self> {
-        let kind = match precision {
-            Precision::F16 => "f16",
-            Precision::Bf16 => "bf16",
-            Precision::F32 | Precision::Tf32 | Precision::Int8 => "float",
-        };
-        let quads =
-            ROW_SIZES.into_iter().find(|quads| config.hidden <= quads * NUMBERS_OF_A_QUAD).unwrap_or(0);
+        let (kind, quads) = (kind(precision), quads(config));
         let [embed, attention, add_norm, bias_gelu, project] = card.kernels([
             format!("embed_{kind}_{quads}"),
             format!("attention_{kind}_{}", config.head_width()),
@@ -216,13 +233,6 @@ const NUMBERS_OF_A_QUAD: usize = 128;
 const HEAD_WIDTHS: [usize; 2] = [32, 64];
 
 impl Engine {
-    /// Whether there are kernels for the model's shape on this card.
-    fn suits(config: &EncoderConfig, card: &Card) -> Result<bool> {
-        let largest = ROW_SIZES[ROW_SIZES.len() - 1] * NUMBERS_OF_A_QUAD;
-        let shape = HEAD_WIDTHS.contains(&config.head_width()) && config.hidden <= largest;
-        Ok(shape && config.inner.is_multiple_of(8) && card.has_matrix_units()?)
-    }
-
     /// Loads a model onto a card; `None` if there are no kernels for it.
     fn load(
         config: &EncoderConfig,
@@ -232,7 +242,7 @@ impl Engine {
         projection: Option<&Projection>,
     ) -> Result<Option<Self>> {
         let card = Card::open(number)?;
-        if !Self::suits(config, &card)? {
+        if !suits(config, &card)? {
             return Ok(None);
         }
         let (names, hidden) = (config.names, config.hidden);
@@ -451,7 +461,7 @@ impl Engine {
                 layer.up.forward(card, tokens, at.state, at.wide)?;
                 let bias = layer.up.bias();
                 card.launch(&kernels.bias_gelu, by_four, (THREADS, 1), |launch| {
-                    launch.arg(&at.wide).arg(&bias).arg(&inner).arg(&fours);
+                    launch.arg(&at.wide).arg(&bias).arg(&inner).arg(&fours).arg(&at.wide);
                 })?;
                 layer.down.forward(card, tokens, at.wide, at.delta)?;
                 self.add_norm(at, tokens, &layer.down, &layer.output_norm)?;

@@ -15,15 +15,15 @@ use crate::encoder::Precision;
 use crate::encoder::error::Result;
 
 /// Tokens for which the algorithms are chosen.
-const USUAL_TOKENS: u64 = 8192;
+const USUAL_TOKENS: usize = 8192;
 
 /// Memory that algorithms may ask for: what the library's makers recommend for Hopper.
-const WORKSPACE_BYTES: usize = 32 << 20;
+pub(super) const WORKSPACE_BYTES: usize = 32 << 20;
 
 /// The library on one card.
 pub(super) struct Blas {
-    handle: sys::cublasLtHandle_t,
-    workspace: Memory<u8>,
+    pub(super) handle: sys::cublasLtHandle_t,
+    pub(super) workspace: Memory<u8>,
     precision: Precision,
 }
 
@@ -46,7 +46,8 @@ impl Blas {
         Ok(Arc::new(Self { handle, workspace, precision }))
     }
 
-    fn number_type(&self) -> sys::cudaDataType {
+    /// The type of a product's factors.
+    pub(super) fn number_type(&self) -> sys::cudaDataType {
         match self.precision {
             Precision::F16 => sys::cudaDataType_t::CUDA_R_16F,
             Precision::Bf16 => sys::cudaDataType_t::CUDA_R_16BF,
@@ -55,7 +56,7 @@ impl Blas {
     }
 
     /// Sums are f32 in all types.
-    fn compute_type(&self) -> sys::cublasComputeType_t {
+    pub(super) fn compute_type(&self) -> sys::cublasComputeType_t {
         match self.precision {
             Precision::Tf32 => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
             _ => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
@@ -64,11 +65,15 @@ impl Blas {
 }
 
 /// The library's description of a matrix, by columns.
-struct Layout(sys::cublasLtMatrixLayout_t);
+pub(super) struct Layout(pub(super) sys::cublasLtMatrixLayout_t);
 
 impl Layout {
-    fn new(blas: &Blas, rows: usize, columns: u64) -> Result<Self, result::CublasError> {
-        result::create_matrix_layout(blas.number_type(), rows as u64, columns, rows as i64).map(Self)
+    pub(super) fn new(
+        number_type: sys::cudaDataType,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Self, result::CublasError> {
+        result::create_matrix_layout(number_type, rows as u64, columns as u64, rows as i64).map(Self)
     }
 }
 
@@ -80,21 +85,49 @@ impl Drop for Layout {
 }
 
 /// The library's description of a product.
-struct Description(sys::cublasLtMatmulDesc_t);
+pub(super) struct Description(pub(super) sys::cublasLtMatmulDesc_t);
+
+impl Description {
+    /// Sets what it says about one thing; the value is of the type that the library has for it.
+    pub(super) fn set<V>(
+        &self,
+        attribute: sys::cublasLtMatmulDescAttributes_t,
+        value: &V,
+    ) -> Result<(), result::CublasError> {
+        // SAFETY: the description is alive, and the value is read at once.
+        unsafe {
+            result::set_matmul_desc_attribute(self.0, attribute, (&raw const *value).cast(), size_of::<V>())
+        }
+    }
+}
 
 impl Drop for Description {
     fn drop(&mut self) {
-        // SAFETY: created in `Product::load` and owned by this value.
+        // SAFETY: whoever makes one has just created it, and it is owned by this value.
         let _ = unsafe { result::destroy_matmul_desc(self.0) };
     }
 }
 
 /// What the library should keep to when it picks an algorithm.
-struct Preference(sys::cublasLtMatmulPreference_t);
+pub(super) struct Preference(pub(super) sys::cublasLtMatmulPreference_t);
+
+impl Preference {
+    /// As with descriptions.
+    pub(super) fn set<V>(
+        &self,
+        attribute: sys::cublasLtMatmulPreferenceAttributes_t,
+        value: &V,
+    ) -> Result<(), result::CublasError> {
+        // SAFETY: the preference is alive, and the value is read at once.
+        unsafe {
+            result::set_matmul_pref_attribute(self.0, attribute, (&raw const *value).cast(), size_of::<V>())
+        }
+    }
+}
 
 impl Drop for Preference {
     fn drop(&mut self) {
-        // SAFETY: created in `Product::load` and owned by this value.
+        // SAFETY: as with descriptions.
         let _ = unsafe { result::destroy_matmul_pref(self.0) };
     }
 }
@@ -178,8 +211,8 @@ impl Product {
         to: Address,
     ) -> Result<()> {
         let run = || {
-            let states = Layout::new(&self.blas, self.inputs, tokens as u64)?;
-            let results = Layout::new(&self.blas, self.outputs, tokens as u64)?;
+            let states = Layout::new(self.blas.number_type(), self.inputs, tokens)?;
+            let results = Layout::new(self.blas.number_type(), self.outputs, tokens)?;
             let (one, zero) = (1.0f32, 0.0f32);
             // SAFETY: layouts and description live until the call returns, which only queues; memory by the caller's promise.
             unsafe {
@@ -216,44 +249,26 @@ fn plan(
     bias: &Bias,
 ) -> Result<(Description, Layout, sys::cublasLtMatmulAlgo_t), result::CublasError> {
     use sys::cublasLtMatmulDescAttributes_t as Attribute;
+    use sys::cublasLtMatmulPreferenceAttributes_t as Wish;
     let description =
         Description(result::create_matmul_desc(blas.compute_type(), sys::cudaDataType_t::CUDA_R_32F)?);
-    let set = |attribute, value: *const c_void, size| {
-        // SAFETY: the value is read at once, and is of the size and type that the attribute has.
-        unsafe { result::set_matmul_desc_attribute(description.0, attribute, value, size) }
-    };
-    let transposed = cublasOperation_t::CUBLAS_OP_T;
-    set(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, (&raw const transposed).cast(), size_of_val(&transposed))?;
+    description.set(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, &cublasOperation_t::CUBLAS_OP_T)?;
     if let Bias::Inside(bias) = bias {
-        let epilogue = sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS;
-        let address = bias.address();
-        set(Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE, (&raw const epilogue).cast(), size_of_val(&epilogue))?;
-        set(
-            Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-            (&raw const address).cast(),
-            size_of_val(&address),
+        description.set(
+            Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE,
+            &sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS,
         )?;
+        description.set(Attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias.address())?;
     }
-    let weight = Layout::new(blas, inputs, outputs as u64)?;
-    let states = Layout::new(blas, inputs, USUAL_TOKENS)?;
-    let results = Layout::new(blas, outputs, USUAL_TOKENS)?;
+    let weight = Layout::new(blas.number_type(), inputs, outputs)?;
+    let states = Layout::new(blas.number_type(), inputs, USUAL_TOKENS)?;
+    let results = Layout::new(blas.number_type(), outputs, USUAL_TOKENS)?;
     let preference = Preference(result::create_matmul_pref()?);
-    let (workspace, no_sums_over_blocks) = (WORKSPACE_BYTES, 0u32);
-    // SAFETY: both values are read at once and are of the attributes' types; the layouts are alive.
+    let no_sums_over_blocks = 0u32;
+    preference.set(Wish::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &WORKSPACE_BYTES)?;
+    preference.set(Wish::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &no_sums_over_blocks)?;
+    // SAFETY: everything that is handed over is alive.
     let found = unsafe {
-        use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
-        result::set_matmul_pref_attribute(
-            preference.0,
-            Attribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-            (&raw const workspace).cast(),
-            size_of_val(&workspace),
-        )?;
-        result::set_matmul_pref_attribute(
-            preference.0,
-            Attribute::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
-            (&raw const no_sums_over_blocks).cast(),
-            size_of_val(&no_sums_over_blocks),
-        )?;
         result::get_matmul_algo_heuristic(
             blas.handle,
             description.0,

@@ -67,9 +67,9 @@ pub(super) struct Places {
 pub(super) struct Indices {
     /// Ids, positions and segments, token by token; then the first token of each window and the number of tokens; then for each
     /// tile its window and its first query.
-    numbers: Vec<u32>,
+    pub(super) numbers: Vec<u32>,
     pub(super) tokens: usize,
-    windows: usize,
+    pub(super) windows: usize,
     pub(super) tiles: usize,
 }
 
@@ -104,17 +104,17 @@ impl Indices {
 }
 
 /// Bytes of a number in the products' type.
-fn width(precision: Precision) -> usize {
+pub(super) fn width(precision: Precision) -> usize {
     precision.dtype().size_in_bytes()
 }
 
 /// Whether products read a copy of the state: it is f32, and they may want another type.
-fn copies(precision: Precision) -> bool {
+pub(super) fn copies(precision: Precision) -> bool {
     width(precision) < size_of::<f32>()
 }
 
 /// Numbers per token of query, key and value, or of the inner layer.
-fn widest(config: &EncoderConfig) -> usize {
+pub(super) fn widest(config: &EncoderConfig) -> usize {
     config.inner.max(3 * config.hidden)
 }
 

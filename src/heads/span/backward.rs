@@ -10,7 +10,11 @@ use crate::encoder::batch::Batch;
 
 /// The logits of every token, from hidden states `[tokens, hidden]`.
 pub(crate) fn forward(states: &[f32], [weight, bias]: [&[f32]; 2], batch: &Batch) -> Vec<WindowLogits> {
-    let logits = Projection::new(weight, bias).apply(states);
+    by_window(&Projection::new(weight, bias).apply(states), batch)
+}
+
+/// Sorts logits `[tokens, 2]` by window and side.
+pub(crate) fn by_window(logits: &[f32], batch: &Batch) -> Vec<WindowLogits> {
     let side = |window: &Range<usize>, side: usize| {
         logits[window.start * OUTPUTS..window.end * OUTPUTS]
             .iter()
@@ -20,6 +24,15 @@ pub(crate) fn forward(states: &[f32], [weight, bias]: [&[f32]; 2], batch: &Batch
             .collect()
     };
     batch.ranges().map(|window| WindowLogits { start: side(&window, 0), end: side(&window, 1) }).collect()
+}
+
+/// The other way: numbers of windows as `[tokens, 2]`.
+#[cfg(feature = "cuda")]
+pub(crate) fn by_token(windows: &[WindowLogits]) -> Vec<f32> {
+    let pairs = |window: &WindowLogits| -> Vec<f32> {
+        window.start.iter().zip(&window.end).flat_map(|(start, end)| [*start, *end]).collect()
+    };
+    windows.iter().flat_map(pairs).collect()
 }
 
 /// From the gradients of the logits to those of the hidden states, in place; adds those of weight and bias to `sums`.

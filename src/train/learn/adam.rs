@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::encoder::places::Slot;
+use crate::encoder::places::{Rule, Slot, Step};
 
 /// How one step changes the numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +29,28 @@ impl Default for Update {
     }
 }
 
+impl Update {
+    /// What becomes of each slot in the step of that number, counted from 1.
+    pub(super) fn step(&self, number: u64, slots: &[Slot]) -> Step {
+        let top = slots.last().map_or(0, |slot| slot.depth);
+        let count = number.min(i32::MAX as u64) as i32;
+        let (bias1, bias2) = (1.0 - self.beta1.powi(count), 1.0 - self.beta2.powi(count));
+        let rule = |slot: &Slot| {
+            let rate = self.rate * self.layer_decay.powi((top - slot.depth) as i32);
+            let decay = if slot.decays { self.decay } else { 0.0 };
+            Rule { keep: (1.0 - rate * decay) as f32, rate: (rate / bias1) as f32 }
+        };
+        Step {
+            clip: self.clip,
+            beta1: self.beta1 as f32,
+            beta2: self.beta2 as f32,
+            spread: (1.0 / bias2.sqrt()) as f32,
+            epsilon: self.epsilon as f32,
+            rules: slots.iter().map(rule).collect(),
+        }
+    }
+}
+
 /// What the optimiser remembers.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Moments {
@@ -45,63 +67,44 @@ impl Moments {
         Self { first: vec![0.0; length], second: vec![0.0; length], steps: 0 }
     }
 
-    /// Changes the values of the slots that learn. Gradients come multiplied by the inverse of `shrink`.
+    /// Changes the values of the slots that learn by gradients that have this norm.
     pub(super) fn step(
         &mut self,
         values: &mut [f32],
-        gradients: &[f32],
+        (gradients, norm): (&[f32], f64),
         slots: &[Slot],
         learns: impl Fn(&Slot) -> bool,
-        (update, shrink): (&Update, f64),
+        step: &Step,
     ) {
-        self.steps += 1;
-        let top = slots.last().map_or(0, |slot| slot.depth);
-        let count = self.steps.min(i32::MAX as u64) as i32;
-        let (bias1, bias2) = (1.0 - update.beta1.powi(count), 1.0 - update.beta2.powi(count));
-        for slot in slots.iter().filter(|slot| learns(slot)) {
-            let rate = update.rate * update.layer_decay.powi((top - slot.depth) as i32);
-            let rule = Rule {
-                shrink: shrink as f32,
-                keep: (1.0 - rate * if slot.decays { update.decay } else { 0.0 }) as f32,
-                beta1: update.beta1 as f32,
-                beta2: update.beta2 as f32,
-                step: (rate / bias1) as f32,
-                spread: (1.0 / bias2.sqrt()) as f32,
-                epsilon: update.epsilon as f32,
-            };
+        // As PyTorch's clip_grad_norm_ does.
+        let shrink = if step.clip > 0.0 { (step.clip / (norm + 1e-6)).min(1.0) as f32 } else { 1.0 };
+        for (slot, rule) in slots.iter().zip(&step.rules).filter(|(slot, _)| learns(slot)) {
             let place = slot.place.clone();
             let changed =
                 values[place.clone()].par_chunks_mut(PIECE).zip(gradients[place.clone()].par_chunks(PIECE));
             let moments = self.first[place.clone()].par_chunks_mut(PIECE);
             let moments = moments.zip(self.second[place].par_chunks_mut(PIECE));
             changed.zip(moments).for_each(|((values, gradients), (first, second))| {
-                rule.apply(values, gradients, first, second);
+                apply(step, *rule, shrink, (values, gradients), (first, second));
             });
         }
     }
 }
 
-/// One step's constants for one tensor.
-#[derive(Clone, Copy)]
-struct Rule {
+fn apply(
+    step: &Step,
+    rule: Rule,
     shrink: f32,
-    keep: f32,
-    beta1: f32,
-    beta2: f32,
-    step: f32,
-    spread: f32,
-    epsilon: f32,
-}
-
-impl Rule {
-    fn apply(self, values: &mut [f32], gradients: &[f32], first: &mut [f32], second: &mut [f32]) {
-        let moments = first.iter_mut().zip(second);
-        for ((value, gradient), (first, second)) in values.iter_mut().zip(gradients).zip(moments) {
-            let gradient = gradient * self.shrink;
-            *first += (1.0 - self.beta1) * (gradient - *first);
-            *second = self.beta2 * *second + (1.0 - self.beta2) * gradient * gradient;
-            *value = *value * self.keep - self.step * *first / (second.sqrt() * self.spread + self.epsilon);
-        }
+    (values, gradients): (&mut [f32], &[f32]),
+    (first, second): (&mut [f32], &mut [f32]),
+) {
+    let &Step { beta1, beta2, spread, epsilon, .. } = step;
+    let moments = first.iter_mut().zip(second);
+    for ((value, gradient), (first, second)) in values.iter_mut().zip(gradients).zip(moments) {
+        let gradient = gradient * shrink;
+        *first += (1.0 - beta1) * (gradient - *first);
+        *second = beta2 * *second + (1.0 - beta2) * gradient * gradient;
+        *value = *value * rule.keep - rule.rate * *first / (second.sqrt() * spread + epsilon);
     }
 }
 

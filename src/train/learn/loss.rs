@@ -1,5 +1,9 @@
 //! What training minimises, and its gradients: cross entropy of what should be chosen, and how far the student is from its teacher.
 
+use std::ops::Range;
+
+use rayon::prelude::*;
+
 use super::joint::{View, joint};
 use crate::heads::WindowLogits;
 
@@ -56,46 +60,61 @@ impl Slopes {
 }
 
 /// The loss of some examples, and how it changes with each logit. Everything is multiplied by `share`, so that the examples of
-/// several batches add up to one mean.
+/// several batches add up to one mean. Examples are judged side by side: a card that waits for this has little else to wait for.
 pub(crate) fn loss(
     logits: &[WindowLogits],
     lessons: &[Lesson],
     soft: Option<&SoftTargets>,
     share: f64,
 ) -> (f64, Vec<WindowLogits>) {
-    let mut total = 0.0;
-    let mut slopes: Vec<Slopes> = logits.iter().map(Slopes::flat).collect();
-    let own = soft.map_or(1.0, |soft| 1.0 - soft.weight) * share;
     let mut first = 0;
-    for lesson in lessons {
+    let own = |lesson: &Lesson| {
         let windows = first..first + lesson.windows();
         first = windows.end;
-        let (logits, slopes) = (&logits[windows.clone()], &mut slopes[windows.clone()]);
-        total += match lesson {
-            Lesson::Window(target) => {
-                let (logits, slopes) = (&logits[0], &mut slopes[0]);
-                choose(&logits.start, target.start, own / 2.0, &mut slopes.start)
-                    + choose(&logits.end, target.end, own / 2.0, &mut slopes.end)
-            }
-            Lesson::Joint(views) => joint(logits, views, own, slopes),
-        };
-        if let Some(soft) = soft {
-            let weight = soft.weight * share / (2.0 * windows.len() as f64);
-            let pairs = logits.iter().zip(&soft.logits[windows]).zip(slopes);
-            for ((mine, theirs), slopes) in pairs {
-                total += imitate(&mine.start, &theirs.start, soft.temperature, weight, &mut slopes.start)
-                    + imitate(&mine.end, &theirs.end, soft.temperature, weight, &mut slopes.end);
-            }
+        windows
+    };
+    let windows: Vec<Range<usize>> = lessons.iter().map(own).collect();
+    let judged: Vec<(f64, Vec<WindowLogits>)> = lessons
+        .par_iter()
+        .zip(windows)
+        .map(|(lesson, windows)| {
+            let soft = soft.map(|soft| (soft, &soft.logits[windows.clone()]));
+            judge(&logits[windows], lesson, soft, share)
+        })
+        .collect();
+    let total = judged.iter().map(|(loss, _)| loss).sum();
+    (total, judged.into_iter().flat_map(|(_, slopes)| slopes).collect())
+}
+
+/// The same of one example.
+fn judge(
+    logits: &[WindowLogits],
+    lesson: &Lesson,
+    soft: Option<(&SoftTargets, &[WindowLogits])>,
+    share: f64,
+) -> (f64, Vec<WindowLogits>) {
+    let mut slopes: Vec<Slopes> = logits.iter().map(Slopes::flat).collect();
+    let own = soft.map_or(1.0, |(soft, _)| 1.0 - soft.weight) * share;
+    let mut total = match lesson {
+        Lesson::Window(target) => {
+            let (logits, slopes) = (&logits[0], &mut slopes[0]);
+            choose(&logits.start, target.start, own / 2.0, &mut slopes.start)
+                + choose(&logits.end, target.end, own / 2.0, &mut slopes.end)
+        }
+        Lesson::Joint(views) => joint(logits, views, own, &mut slopes),
+    };
+    if let Some((soft, theirs)) = soft {
+        let weight = soft.weight * share / (2.0 * logits.len() as f64);
+        for ((mine, theirs), slopes) in logits.iter().zip(theirs).zip(&mut slopes) {
+            total += imitate(&mine.start, &theirs.start, soft.temperature, weight, &mut slopes.start)
+                + imitate(&mine.end, &theirs.end, soft.temperature, weight, &mut slopes.end);
         }
     }
     let rounded = |slopes: Vec<f64>| slopes.into_iter().map(|slope| slope as f32).collect();
-    let windows = slopes.into_iter();
-    (
-        total,
-        windows
-            .map(|Slopes { start, end }| WindowLogits { start: rounded(start), end: rounded(end) })
-            .collect(),
-    )
+    let windows = slopes
+        .into_iter()
+        .map(|Slopes { start, end }| WindowLogits { start: rounded(start), end: rounded(end) });
+    (total, windows.collect())
 }
 
 /// Cross entropy of one token, and its part of the slopes.

@@ -1,11 +1,13 @@
 //! Learning: a checkpoint's numbers, how a batch would have them changed, and the step that changes them.
 //!
 //! ```text
-//! batch -> encoder forward (CPU: cpu::backprop, else: candle's autograd) -> span head -> loss -> its gradients
+//! batch -> encoder forward -> span head -> loss -> its gradients
 //!       -> span head backward -> encoder backward -> gradients -> norm, clip -> AdamW -> numbers
 //! ```
 //!
-//! Numbers, gradients and moments live on the host whatever computes the gradients: there is one optimiser and one form of a saved state.
+//! On a CPU, and where candle's autograd computes the gradients, numbers, gradients and moments live on the host. On a CUDA card that has
+//! kernels for the model all of this happens there, but for the loss: the host's copies are fetched when somebody asks for them. There is one
+//! form of a saved state, and a run may go on on another device.
 
 mod adam;
 mod joint;
@@ -27,9 +29,12 @@ use crate::checkpoint::config::EncoderConfig;
 use crate::encoder;
 use crate::encoder::batch::Batch;
 use crate::encoder::cpu::Backprop;
+#[cfg(feature = "cuda")]
+use crate::encoder::cuda;
 use crate::encoder::places::{Pass, Slot};
 use crate::encoder::tensors::Autograd;
 use crate::encoder::{DeviceChoice, Precision, Runtime};
+use crate::heads::WindowLogits;
 use crate::heads::span::backward;
 use crate::random::Random;
 use crate::train::error::{Error, Result};
@@ -61,6 +66,9 @@ impl Learning {
     }
 }
 
+/// A tensor's name, shape, numbers and gradients.
+pub type Tensor<'a> = (String, &'a [usize], &'a [f32], &'a [f32]);
+
 /// A model that learns.
 pub struct Learner {
     parameters: Parameters,
@@ -77,22 +85,50 @@ pub struct Learner {
 enum Backend {
     Kernels(Box<Backprop>),
     Autograd(Box<Autograd>),
+    /// Gradients and steps. The learner's own numbers, gradients and moments are copies of those on the card, as old as the last time
+    /// that somebody asked for them.
+    #[cfg(feature = "cuda")]
+    Card(Box<cuda::Backprop>),
+}
+
+impl Backend {
+    fn load(
+        runtime: &Runtime,
+        #[cfg_attr(not(feature = "cuda"), expect(unused_variables))] (parameters, learning): (
+            &Parameters,
+            &Learning,
+        ),
+    ) -> Result<Self> {
+        let choice = runtime.device.settle()?;
+        let on_cpu = choice == DeviceChoice::Cpu;
+        let precision = runtime.precision.unwrap_or(if on_cpu { Precision::F32 } else { Precision::Bf16 });
+        let cannot = || Error::CannotLearnIn { dtype: precision.name(), device: choice.to_string() };
+        if on_cpu && precision != Precision::F32 || precision == Precision::Int8 {
+            return Err(cannot());
+        }
+        #[cfg(feature = "cuda")]
+        if let DeviceChoice::Cuda(cards) = choice
+            && !runtime.reference
+        {
+            let learns = |slot: &Slot| learning.learns(slot.depth);
+            let Parameters { config, slots, .. } = parameters;
+            if let Some(card) = cuda::Backprop::load(config, slots, learns, cards, precision)? {
+                return Ok(Backend::Card(Box::new(card)));
+            }
+        }
+        match precision {
+            Precision::F32 if on_cpu && !runtime.reference => {
+                Ok(Backend::Kernels(Box::new(Backprop::new()?)))
+            }
+            Precision::Tf32 => Err(cannot()),
+            _ => Ok(Backend::Autograd(Box::new(Autograd::new(choice.for_tensors()?, precision)))),
+        }
+    }
 }
 
 impl Learner {
     /// Loads a checkpoint, with or without a span head.
     pub fn load(files: &ModelFiles, runtime: &Runtime, learning: Learning) -> Result<Self> {
-        let choice = runtime.device.settle()?;
-        let on_cpu = choice == DeviceChoice::Cpu;
-        let precision = runtime.precision.unwrap_or(if on_cpu { Precision::F32 } else { Precision::Bf16 });
-        if on_cpu && precision != Precision::F32 || matches!(precision, Precision::Int8 | Precision::Tf32) {
-            return Err(Error::CannotLearnIn { dtype: precision.name(), device: choice.to_string() });
-        }
-        let backend = if on_cpu && !runtime.reference {
-            Backend::Kernels(Box::new(Backprop::new()?))
-        } else {
-            Backend::Autograd(Box::new(Autograd::new(choice.for_tensors()?, precision)))
-        };
         let pool = ThreadPoolBuilder::new()
             .num_threads(runtime.threads.unwrap_or(0))
             .build()
@@ -103,15 +139,57 @@ impl Learner {
             return Err(Error::TooManyFrozen { asked: learning.freeze_layers, layers });
         }
         let length = parameters.values.len();
-        Ok(Self {
+        let mut learner = Self {
+            backend: Backend::load(runtime, (&parameters, &learning))?,
             gradients: vec![0.0; length],
             moments: Moments::new(length),
             parameters,
-            backend,
             learning,
             head_is_fresh,
             pool,
-        })
+        };
+        learner.put()?;
+        Ok(learner)
+    }
+
+    /// Numbers and moments have changed here: hands them to what computes with them.
+    fn put(&mut self) -> Result<()> {
+        match &mut self.backend {
+            Backend::Kernels(_) => {}
+            Backend::Autograd(autograd) => autograd.forget(),
+            #[cfg(feature = "cuda")]
+            Backend::Card(card) => {
+                card.put(&self.parameters.values, [&self.moments.first, &self.moments.second])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the numbers here up to date.
+    fn fetch_values(&mut self) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Backend::Card(card) = &self.backend {
+            card.fetch_values(&mut self.parameters.values)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the gradients here up to date.
+    fn fetch_gradients(&mut self) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Backend::Card(card) = &self.backend {
+            card.fetch_gradients(&mut self.gradients)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the moments here up to date.
+    fn fetch_moments(&mut self) -> Result<()> {
+        #[cfg(feature = "cuda")]
+        if let Backend::Card(card) = &self.backend {
+            card.fetch_moments([&mut self.moments.first, &mut self.moments.second])?;
+        }
+        Ok(())
     }
 
     /// The shape of the encoder.
@@ -148,67 +226,114 @@ impl Learner {
             learns: &learns,
         };
         check(&parameters.config, batch)?;
-        let (encoder_gradients, [weight_sums, bias_sums]) = parameters.split(gradients);
-        let [weight, bias] = parameters.head();
-        let mut total = 0.0;
-        let mut top = |states: &mut [f32]| {
-            let logits = backward::forward(states, [weight, bias], batch);
-            let numbers = || logits.iter().flat_map(|window| window.start.iter().chain(&window.end));
-            if numbers().any(|logit| !logit.is_finite()) {
-                total = f64::NAN;
-                return false;
-            }
-            let (sum, gradients) = loss(&logits, lessons, soft_targets, share);
-            total = sum;
-            backward::backward(states, weight, &gradients, [&mut *weight_sums, &mut *bias_sums]);
-            true
-        };
+        let mut judge = Judge { lessons, soft_targets, share, loss: 0.0 };
         let numbers = parameters.encoder();
+        let (encoder_gradients, sums) = parameters.split(gradients);
         self.pool.install(|| match backend {
             Backend::Kernels(kernels) => {
+                let mut top = on_states(&mut judge, parameters.head(), batch, sums);
                 kernels.run(numbers, batch, &pass, &mut top, encoder_gradients);
                 Ok(())
             }
-            Backend::Autograd(autograd) => autograd.run(numbers, batch, &pass, &mut top, encoder_gradients),
+            Backend::Autograd(autograd) => {
+                let mut top = on_states(&mut judge, parameters.head(), batch, sums);
+                autograd.run(numbers, batch, &pass, &mut top, encoder_gradients)
+            }
+            #[cfg(feature = "cuda")]
+            Backend::Card(card) => {
+                let model = cuda::Model { numbers, head: &parameters.head };
+                let mut top = |logits: &[f32]| {
+                    let slopes = judge.slopes(&backward::by_window(logits, batch));
+                    slopes.map(|slopes| backward::by_token(&slopes))
+                };
+                card.run(model, batch, &pass, &mut top)
+            }
         })?;
-        Ok(total)
+        Ok(judge.loss)
     }
 
     /// Changes the numbers by the gradients that have come together, and forgets these. Returns their norm before clipping. If that is
     /// not a number nothing is changed.
-    pub fn step(&mut self, update: &Update) -> f64 {
+    pub fn step(&mut self, update: &Update) -> Result<f64> {
         let Self { parameters, gradients, moments, learning, pool, backend, .. } = self;
-        pool.install(|| {
-            for slot in parameters.slots.iter().filter(|slot| !learning.learns(slot.depth)) {
-                gradients[slot.place.clone()].fill(0.0);
-            }
-            let norm = norm(gradients);
-            if norm.is_finite() {
-                // As PyTorch's clip_grad_norm_ does.
-                let shrink = if update.clip > 0.0 { (update.clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
-                let learns = |slot: &Slot| learning.learns(slot.depth);
-                moments.step(&mut parameters.values, gradients, &parameters.slots, learns, (update, shrink));
-                if let Backend::Autograd(autograd) = backend {
-                    autograd.forget();
+        let step = update.step(moments.steps + 1, &parameters.slots);
+        let norm = match backend {
+            #[cfg(feature = "cuda")]
+            Backend::Card(card) => card.step(&step)?,
+            Backend::Kernels(_) | Backend::Autograd(_) => pool.install(|| {
+                for slot in parameters.slots.iter().filter(|slot| !learning.learns(slot.depth)) {
+                    gradients[slot.place.clone()].fill(0.0);
                 }
+                let norm = norm(gradients);
+                if norm.is_finite() {
+                    let learns = |slot: &Slot| learning.learns(slot.depth);
+                    let Parameters { values, slots, .. } = parameters;
+                    moments.step(values, (gradients, norm), slots, learns, &step);
+                }
+                gradients.fill(0.0);
+                norm
+            }),
+        };
+        if norm.is_finite() {
+            self.moments.steps += 1;
+            if let Backend::Autograd(autograd) = &mut self.backend {
+                autograd.forget();
             }
-            gradients.fill(0.0);
-            norm
-        })
+        }
+        Ok(norm)
     }
 
-    /// Each tensor's name, shape, numbers and gradients.
-    pub fn tensors(&self) -> impl Iterator<Item = (String, &[usize], &[f32], &[f32])> {
-        let Parameters { slots, values, .. } = &self.parameters;
-        slots.iter().map(|slot| {
+    /// Every tensor, as it is now.
+    pub fn tensors(&mut self) -> Result<impl Iterator<Item = Tensor<'_>>> {
+        self.fetch_values()?;
+        self.fetch_gradients()?;
+        let Self { parameters, gradients, .. } = &*self;
+        Ok(parameters.slots.iter().map(|slot| {
             let place = slot.place.clone();
             (
-                self.parameters.name(slot),
+                parameters.name(slot),
                 slot.shape.as_slice(),
-                &values[place.clone()],
-                &self.gradients[place],
+                &parameters.values[place.clone()],
+                &gradients[place],
             )
-        })
+        }))
+    }
+}
+
+/// What a batch should come to.
+struct Judge<'a> {
+    lessons: &'a [Lesson],
+    soft_targets: Option<&'a SoftTargets>,
+    share: f64,
+    /// The loss, once logits have been seen.
+    loss: f64,
+}
+
+impl Judge<'_> {
+    /// How the loss changes with each logit; none if one is not finite.
+    fn slopes(&mut self, logits: &[WindowLogits]) -> Option<Vec<WindowLogits>> {
+        let mut numbers = logits.iter().flat_map(|window| window.start.iter().chain(&window.end));
+        if numbers.any(|logit| !logit.is_finite()) {
+            self.loss = f64::NAN;
+            return None;
+        }
+        let (sum, slopes) = loss(logits, self.lessons, self.soft_targets, self.share);
+        self.loss = sum;
+        Some(slopes)
+    }
+}
+
+/// The head and the loss on the host: from hidden states to their gradients, in place. Adds the head's own to `sums`.
+fn on_states<'a>(
+    judge: &'a mut Judge,
+    [weight, bias]: [&'a [f32]; 2],
+    batch: &'a Batch,
+    [weight_sums, bias_sums]: [&'a mut [f32]; 2],
+) -> impl FnMut(&mut [f32]) -> bool + 'a {
+    move |states| {
+        let slopes = judge.slopes(&backward::forward(states, [weight, bias], batch));
+        let sums = [&mut *weight_sums, &mut *bias_sums];
+        slopes.map(|slopes| backward::backward(states, weight, &slopes, sums)).is_some()
     }
 }
 

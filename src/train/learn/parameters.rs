@@ -16,7 +16,7 @@ pub(crate) struct Parameters {
     pub(crate) config: EncoderConfig,
     pub(crate) slots: Vec<Slot>,
     places: Places,
-    head: Affine,
+    pub(crate) head: Affine,
     pub(crate) values: Vec<f32>,
 }
 

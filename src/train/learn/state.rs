@@ -6,6 +6,7 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors};
 
 use super::Learner;
+use super::parameters::Parameters;
 use crate::checkpoint::store::{Stored, little_endian, write};
 use crate::train::error::{Error, Result};
 use crate::{checkpoint, fs};
@@ -52,19 +53,23 @@ impl SavedState {
 
 impl Learner {
     /// Writes the weights under the names that transformers looks for; whole or not at all.
-    pub fn write_weights(&self, path: &Path) -> Result<()> {
-        let tensors = self.tensors().map(|(name, shape, values, _)| Stored {
-            name,
+    pub fn write_weights(&mut self, path: &Path) -> Result<()> {
+        self.fetch_values()?;
+        let Parameters { slots, values, .. } = &self.parameters;
+        let tensors = slots.iter().map(|slot| Stored {
+            name: self.parameters.name(slot),
             dtype: Dtype::F32,
-            shape: shape.to_vec(),
-            bytes: little_endian(values),
+            shape: slot.shape.clone(),
+            bytes: little_endian(&values[slot.place.clone()]),
         });
         write(path, &tensors.collect::<Vec<_>>(), HashMap::from([("format".into(), "pt".into())]))?;
         Ok(())
     }
 
     /// Writes everything that a later run needs to go on as if nothing had happened, with the caller's notes; whole or not at all.
-    pub fn write_state(&self, path: &Path, notes: &str) -> Result<()> {
+    pub fn write_state(&mut self, path: &Path, notes: &str) -> Result<()> {
+        self.fetch_values()?;
+        self.fetch_moments()?;
         let parts = [&self.parameters.values, &self.moments.first, &self.moments.second];
         let mut tensors = Vec::new();
         for slot in &self.parameters.slots {
@@ -106,9 +111,6 @@ impl Learner {
             }
         }
         self.moments.steps = state.steps;
-        if let super::Backend::Autograd(autograd) = &mut self.backend {
-            autograd.forget();
-        }
-        Ok(())
+        self.put()
     }
 }

@@ -24,7 +24,7 @@ use super::attention::Heads;
 use super::isa::Isa;
 use super::memory::{Idle, Sheet};
 use crate::encoder::batch::Batch;
-use crate::encoder::dropout::Dropout;
+use crate::encoder::dropout::{Dropout, Site};
 use crate::encoder::error::Result;
 use crate::encoder::places::{Affine, Norm, Numbers, Pass, Top};
 
@@ -58,30 +58,6 @@ struct Work {
     inner: Sheet,
     qkv: Sheet,
     attended: Sheet,
-}
-
-/// Places where dropout chooses anew: the embeddings, then three for each layer.
-#[derive(Clone, Copy)]
-enum Site {
-    Embeddings,
-    Probabilities(usize),
-    Attention(usize),
-    Output(usize),
-}
-
-impl Site {
-    fn number(self) -> usize {
-        match self {
-            Site::Embeddings => 0,
-            Site::Probabilities(layer) => 1 + 3 * layer,
-            Site::Attention(layer) => 2 + 3 * layer,
-            Site::Output(layer) => 3 + 3 * layer,
-        }
-    }
-}
-
-fn dropout(pass: &Pass, site: Site) -> Option<Dropout> {
-    Dropout::new(pass.dropout, pass.seed, site.number())
 }
 
 impl Backprop {
@@ -169,14 +145,14 @@ impl Backprop {
         });
         let scale = Self::scale(numbers, &numbers.places.embedding_norm);
         self.embedding.forward(self.isa, scale, None, None, &mut self.state);
-        if let Some(dropout) = dropout(pass, Site::Embeddings) {
+        if let Some(dropout) = pass.dropout_at(Site::Embeddings) {
             drop_out(self.isa, dropout, hidden, &mut self.state);
         }
     }
 
     fn embed_backward(&mut self, numbers: Numbers, batch: &Batch, pass: &Pass, gradients: &mut [f32]) {
         let hidden = numbers.config.hidden;
-        if let Some(dropout) = dropout(pass, Site::Embeddings) {
+        if let Some(dropout) = pass.dropout_at(Site::Embeddings) {
             drop_out(self.isa, dropout, hidden, &mut self.state);
         }
         let norm = &numbers.places.embedding_norm;
@@ -252,7 +228,7 @@ impl Backprop {
         copy(state, hidden, &mut kept.input);
         Self::affine(numbers, &layer.qkv, &kept.input, &mut kept.qkv);
         let attention =
-            attention(isa, numbers, windows, dropout(pass, Site::Probabilities(number)), &self.scratch);
+            attention(isa, numbers, windows, pass.dropout_at(Site::Probabilities(number)), &self.scratch);
         attention.forward(&kept.qkv, &mut kept.attended);
         Self::affine(numbers, &layer.attention_out, &kept.attended, &mut work.delta);
         let scale = Self::scale(numbers, &layer.attention_norm);
@@ -260,7 +236,7 @@ impl Backprop {
             isa,
             scale,
             Some(&work.delta),
-            dropout(pass, Site::Attention(number)),
+            pass.dropout_at(Site::Attention(number)),
             state,
         );
         copy(state, hidden, &mut kept.middle);
@@ -268,7 +244,7 @@ impl Backprop {
         activate(isa, &kept.inner, inner, &mut kept.active);
         Self::affine(numbers, &layer.down, &kept.active, &mut work.delta);
         let scale = Self::scale(numbers, &layer.output_norm);
-        kept.output_norm.forward(isa, scale, Some(&work.delta), dropout(pass, Site::Output(number)), state);
+        kept.output_norm.forward(isa, scale, Some(&work.delta), pass.dropout_at(Site::Output(number)), state);
     }
 
     /// `self.state` holds the gradients of the layer's output and gets those of its input.
@@ -293,7 +269,7 @@ impl Backprop {
             &mut state,
             both(gradients, &layer.output_norm),
         );
-        drop_copy(isa, &state, hidden, dropout(pass, Site::Output(number)), &mut work.delta);
+        drop_copy(isa, &state, hidden, pass.dropout_at(Site::Output(number)), &mut work.delta);
         if learns {
             self.learn(&layer.down, &kept.active, &work.delta, gradients);
         }
@@ -306,13 +282,13 @@ impl Backprop {
 
         let norm = &layer.attention_norm;
         kept.middle_norm.backward(isa, value(&norm.weight), &mut state, both(gradients, norm));
-        drop_copy(isa, &state, hidden, dropout(pass, Site::Attention(number)), &mut work.delta);
+        drop_copy(isa, &state, hidden, pass.dropout_at(Site::Attention(number)), &mut work.delta);
         if learns {
             self.learn(&layer.attention_out, &kept.attended, &work.delta, gradients);
         }
         Self::affine_backward(numbers, &layer.attention_out, &work.delta, Onto::Nothing, &mut work.attended);
         let attention =
-            attention(isa, numbers, windows, dropout(pass, Site::Probabilities(number)), &self.scratch);
+            attention(isa, numbers, windows, pass.dropout_at(Site::Probabilities(number)), &self.scratch);
         attention.backward(&kept.qkv, &work.attended, &mut work.qkv);
         if learns {
             self.learn(&layer.qkv, &kept.input, &work.qkv, gradients);
