@@ -419,6 +419,15 @@ impl Rows {
         self.read_row(row, out, |place, number| *place = number);
     }
 
+    /// Writes row `row` as it is stored to `out` and returns its scale, if it is stored as integers between -127 and 127.
+    pub(crate) fn copy_codes(&self, row: usize, out: &mut [i8]) -> Option<f32> {
+        let RowData::Mapped { bytes, range } = &self.data else { return None };
+        let scale = *self.scale.get(row)?;
+        let stored = &bytes[range.clone()][row * self.columns..][..self.columns];
+        out.iter_mut().zip(stored).for_each(|(code, byte)| *code = *byte as i8);
+        (!out.contains(&i8::MIN)).then_some(scale)
+    }
+
     /// Adds row `row` to `out`.
     pub(crate) fn add_row(&self, row: usize, out: &mut [f32]) {
         self.read_row(row, out, |place, number| *place += number);
@@ -494,6 +503,18 @@ mod tests {
             assert!(place(offset, shape, strides).unwrap_err().contains("larger than the file"), "{shape:?}");
         }
         assert!(place(0, &[3], &[2]).unwrap_err().contains(".contiguous()"));
+    }
+
+    #[test]
+    fn stored_codes_are_read_as_they_are() {
+        static BYTES: [u8; 6] = [127, 0x81, 3, 0x80, 5, 6];
+        let mapped = RowData::Mapped { bytes: Arc::new(FileBytes::Static(&BYTES)), range: 0..6 };
+        let rows = Rows { data: mapped, kind: Kind::I8, columns: 3, rows: 2, scale: vec![0.5, 2.0] };
+        let mut codes = [0; 3];
+        assert_eq!(rows.copy_codes(0, &mut codes), Some(0.5));
+        assert_eq!(codes, [127, -127, 3]);
+        assert_eq!(rows.copy_codes(1, &mut codes), None, "-128 is beyond what products take");
+        assert_eq!(Rows::from_numbers(vec![1.0; 3], 3).copy_codes(0, &mut codes), None);
     }
 
     #[test]

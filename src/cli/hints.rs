@@ -197,6 +197,9 @@ fn encoder(error: &encoder::Error) -> Option<String> {
     use encoder::Error;
     let hint = match error {
         Error::OutOfTable { .. } => SAME_CHECKPOINT,
+        Error::DeviceUnavailable { device, .. } if device == "cpu" => {
+            "name one of these units, or unset the variable to use the fastest"
+        }
         Error::DeviceUnavailable { .. } => "`--device cpu` always works; `spanqa doctor` says what else does",
         Error::DtypeUnavailable { .. } => {
             "int8 is for `--device cpu`, tf32 for `--device cuda`, f32, f16 and bf16 for any"

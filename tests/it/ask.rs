@@ -178,6 +178,7 @@ fn a_vector_unit_may_be_named() {
     };
     assert_alike(&ask("").records()[0], &ask("portable").records()[0]);
     ask("mmx").fails_with("device cpu is not available: SPANQA_CPU is `mmx`, and this processor has ");
+    ask("mmx").fails_with("unset the variable");
     let version = Run::from(spanqa(&["--version"]).env("SPANQA_CPU", "Portable").output().unwrap()).stdout;
     assert!(version.contains("cpu kernels: portable\n"), "{version}");
 }

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::isa::Isa;
 use super::math::gelu;
 use super::memory::{Block, Buffer, Canvas, Sheet};
-use super::quantise::CodedSheet;
+use super::quantise::{CodedSheet, encode_weights};
 use super::simd::{Kernel, Simd, TILE_VECTORS};
 use crate::checkpoint::weights::Rows;
 
@@ -44,7 +44,8 @@ pub(super) struct Linear {
 enum Panels {
     Floats(Buffer<f32>),
     Codes {
-        words: Buffer<i32>,
+        /// As many codes of a column side by side as a word of the product takes.
+        codes: Buffer<i8>,
         /// The quantisation scale of each column.
         scale: Buffer<f32>,
         /// The sum of a column's codes.
@@ -52,59 +53,108 @@ enum Panels {
     },
 }
 
+impl Panels {
+    fn of_floats(isa: Isa, rows: &Stacked, inputs: usize) -> Self {
+        let width = isa.tile_width();
+        let mut panels = Buffer::zeroed(inputs * rows.len().next_multiple_of(width));
+        panels.par_chunks_mut(inputs * width).enumerate().for_each(|(panel, numbers)| {
+            let used = width.min(rows.len() - panel * width);
+            let mut panel_rows = vec![0.0f32; used * inputs];
+            for (column, row) in panel_rows.chunks_exact_mut(inputs).enumerate() {
+                rows.read(panel * width + column, row);
+            }
+            for (input, line) in numbers.chunks_exact_mut(width).enumerate() {
+                for (column, number) in line[..used].iter_mut().enumerate() {
+                    *number = panel_rows[column * inputs + input];
+                }
+            }
+        });
+        Panels::Floats(panels)
+    }
+
+    fn of_codes(isa: Isa, rows: &Stacked, inputs: usize) -> Self {
+        let width = isa.tile_width();
+        let per_word = isa.codes().per_word();
+        let padded = inputs.next_multiple_of(per_word);
+        let columns = rows.len().next_multiple_of(width);
+        let mut codes = Buffer::zeroed(padded * columns);
+        let mut scale = Buffer::zeroed(columns);
+        let mut total = Buffer::zeroed(columns);
+        let panels = codes.par_chunks_mut(padded * width);
+        let scales = scale.par_chunks_mut(width).zip(total.par_chunks_mut(width));
+        panels.zip(scales).enumerate().for_each(|(panel, (panel_codes, (scale, total)))| {
+            let mut panel_rows = vec![0; padded * width];
+            for column in 0..width.min(rows.len() - panel * width) {
+                let row = &mut panel_rows[column * padded..][..inputs];
+                scale[column] = rows.read_codes(panel * width + column, row);
+                total[column] = row.iter().map(|code| i32::from(*code)).sum::<i32>() as f32;
+            }
+            match per_word {
+                2 => interleave::<2>(&panel_rows, panel_codes, width),
+                _ => interleave::<4>(&panel_rows, panel_codes, width),
+            }
+        });
+        Panels::Codes { codes, scale, total }
+    }
+}
+
+/// Lays rows of codes side by side, `WORD` codes of each at a time.
+fn interleave<const WORD: usize>(rows: &[i8], panel: &mut [i8], width: usize) {
+    let rows: Vec<&[[i8; WORD]]> =
+        rows.chunks_exact(rows.len() / width).map(|row| row.as_chunks().0).collect();
+    for (word, line) in panel.as_chunks_mut::<WORD>().0.chunks_exact_mut(width).enumerate() {
+        line.iter_mut().zip(&rows).for_each(|(place, row)| *place = row[word]);
+    }
+}
+
+/// The weights of several modules with the same input, one below the other.
+struct Stacked<'a>(&'a [Rows]);
+
+impl Stacked<'_> {
+    fn len(&self) -> usize {
+        self.0.iter().map(Rows::len).sum()
+    }
+
+    /// The module that has a row, and the row's number there.
+    fn find(&self, mut row: usize) -> (&Rows, usize) {
+        for module in self.0 {
+            if row < module.len() {
+                return (module, row);
+            }
+            row -= module.len();
+        }
+        unreachable!("rows are counted by `len`")
+    }
+
+    fn read(&self, row: usize, out: &mut [f32]) {
+        let (module, row) = self.find(row);
+        module.copy_row(row, out);
+    }
+
+    /// Returns the scale of the codes.
+    fn read_codes(&self, row: usize, out: &mut [i8]) -> f32 {
+        let (module, row) = self.find(row);
+        module.copy_codes(row, out).unwrap_or_else(|| {
+            let mut numbers = vec![0.0; out.len()];
+            module.copy_row(row, &mut numbers);
+            encode_weights(&numbers, out)
+        })
+    }
+}
+
 impl Linear {
     /// Packs weights that several modules with the same input store, row by row; as integers if that is wanted.
     pub(super) fn pack(isa: Isa, modules: &[Rows], bias: &[f32], inputs: usize, integer: bool) -> Self {
+        let rows = Stacked(modules);
+        let mut padded_bias = Buffer::zeroed(rows.len().next_multiple_of(isa.tile_width()));
+        padded_bias[..bias.len()].copy_from_slice(bias);
         // Wider than any encoder is, integers could overflow.
-        let integer = integer && inputs <= isa.codes().most_inputs();
-        let width = isa.tile_width();
-        let outputs: usize = modules.iter().map(Rows::len).sum();
-        let columns = outputs.next_multiple_of(width);
-        let mut padded_bias = Buffer::zeroed(columns);
-        padded_bias[..outputs].copy_from_slice(bias);
-        let read = |output: usize, out: &mut [f32]| {
-            let mut row = output;
-            for module in modules {
-                if row < module.len() {
-                    return module.copy_row(row, out);
-                }
-                row -= module.len();
-            }
-        };
-        let weights = if integer {
-            let codes = isa.codes();
-            let words_per_row = inputs.div_ceil(codes.per_word());
-            let mut words = Buffer::zeroed(words_per_row * columns);
-            let mut scale = Buffer::zeroed(columns);
-            let mut total = Buffer::zeroed(columns);
-            let panels = words.par_chunks_mut(words_per_row * width);
-            let scales = scale.par_chunks_mut(width).zip(total.par_chunks_mut(width));
-            panels.zip(scales).enumerate().for_each(|(panel, (words, (scale, total)))| {
-                let mut row = vec![0.0f32; inputs];
-                for column in 0..width.min(outputs - panel * width) {
-                    read(panel * width + column, &mut row);
-                    (scale[column], total[column]) =
-                        codes.encode_weights(&row, words[column..].iter_mut().step_by(width));
-                }
-            });
-            Panels::Codes { words, scale, total }
+        let weights = if integer && inputs <= isa.codes().most_inputs() {
+            Panels::of_codes(isa, &rows, inputs)
         } else {
-            let mut panels = Buffer::zeroed(inputs * columns);
-            panels.par_chunks_mut(inputs * width).enumerate().for_each(|(panel, numbers)| {
-                let used = width.min(outputs - panel * width);
-                let mut rows = vec![0.0f32; used * inputs];
-                for (column, row) in rows.chunks_exact_mut(inputs).enumerate() {
-                    read(panel * width + column, row);
-                }
-                for (input, line) in numbers.chunks_exact_mut(width).enumerate() {
-                    for (column, number) in line[..used].iter_mut().enumerate() {
-                        *number = rows[column * inputs + input];
-                    }
-                }
-            });
-            Panels::Floats(panels)
+            Panels::of_floats(isa, &rows, inputs)
         };
-        Self { weights, bias: padded_bias, inputs, outputs }
+        Self { weights, bias: padded_bias, inputs, outputs: rows.len() }
     }
 
     /// Multiplies the rows of `input`, adds the bias, and writes to `output`, which gets the shape.
@@ -177,7 +227,7 @@ impl Kernel for Product<'_> {
         assert!(self.linear.bias.len() >= self.panels.end * width, "panels were packed for another tile");
         match (&self.linear.weights, self.operand) {
             (Panels::Floats(weights), Operand::Floats(input)) => self.floats(simd, weights, *input),
-            (Panels::Codes { words, scale, total }, Operand::Codes(input)) => {
+            (Panels::Codes { codes, scale, total }, Operand::Codes(input)) => {
                 for panel in self.panels.clone() {
                     let column = panel * width;
                     let outer = Outer {
@@ -185,8 +235,8 @@ impl Kernel for Product<'_> {
                         total: &total[column..][..width],
                         bias: &self.linear.bias[column..][..width],
                     };
-                    let words_per_row = input.words();
-                    let panel = &words[column * words_per_row..][..words_per_row * width];
+                    let codes_per_row = input.words() * S::CODES.per_word();
+                    let panel = &codes[column * codes_per_row..][..codes_per_row * width];
                     for (row, count) in tiles::<S>(self.rows.clone()) {
                         let canvas = self.canvas;
                         // SAFETY: the slices hold what the tile reads; no other piece writes to this rectangle.
@@ -344,13 +394,13 @@ struct Outer<'a> {
 /// A tile of integers: `count` rows from the one that comes with `input`, to the column that comes with `canvas`.
 ///
 /// # Safety
-/// `panel` holds `input.words()` times two vectors; nobody else writes to the tile's place on the canvas.
+/// `panel` holds the codes of `input.words()` times two vectors; nobody else writes to the tile's place on the canvas.
 #[inline(always)]
 unsafe fn tile_codes_of<S: Simd>(
     simd: S,
     count: usize,
     input: (&CodedSheet, usize),
-    panel: &[i32],
+    panel: &[i8],
     outer: &Outer,
     canvas: (Canvas, usize),
 ) {
@@ -360,7 +410,7 @@ unsafe fn tile_codes_of<S: Simd>(
 /// Only [`tile_codes_of`] makes one, and hands on what it was promised.
 struct CodedTile<'a, const ROWS: usize> {
     input: (&'a CodedSheet, usize),
-    panel: &'a [i32],
+    panel: &'a [i8],
     outer: &'a Outer<'a>,
     canvas: (Canvas<'a>, usize),
 }
@@ -376,15 +426,16 @@ impl<const ROWS: usize> Kernel for CodedTile<'_, ROWS> {
         unsafe {
             let mut sums = [[simd.splat_word(0); TILE_VECTORS]; ROWS];
             let mut b = panel.as_ptr();
+            let vector = S::LANES * S::CODES.per_word();
             for word in 0..input.words() {
-                let weights = [simd.load_words(b), simd.load_words(b.add(S::LANES))];
+                let weights = [simd.load_weights(b), simd.load_weights(b.add(vector))];
                 for (row, sums) in sums.iter_mut().enumerate() {
                     let x = simd.splat_word(*base.add(row * stride + word));
                     for (sum, weight) in sums.iter_mut().zip(weights) {
                         *sum = simd.dot(*sum, x, weight);
                     }
                 }
-                b = b.add(TILE_VECTORS * S::LANES);
+                b = b.add(TILE_VECTORS * vector);
             }
             let c = canvas.at(row, column);
             for (tile_row, sums) in sums.into_iter().enumerate() {

@@ -5,14 +5,13 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Range};
 use std::sync::{Mutex, PoisonError};
 
-use memmap2::MmapMut;
+use memmap2::{MmapMut, MmapOptions};
 use rayon::prelude::*;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
 /// Bytes of a large page.
-#[cfg(target_os = "linux")]
 const LARGE_PAGE: usize = 2 << 20;
 
 /// Numbers that are all zeros when their bytes are.
@@ -25,9 +24,11 @@ pub(super) unsafe trait Number: Copy + Send + Sync {}
 unsafe impl Number for f32 {}
 // SAFETY: plain numbers.
 unsafe impl Number for i32 {}
+// SAFETY: plain numbers.
+unsafe impl Number for i8 {}
 
-/// A fixed number of numbers, zero at first, in pages of their own: aligned to any vector, asked for in large pages where the system
-/// has them, and free of charge until they are written to.
+/// A fixed number of numbers, zero at first, in pages of their own: aligned to any vector, and asked for in large pages where the system
+/// has them.
 #[derive(Debug)]
 pub(super) struct Buffer<T> {
     pages: Option<MmapMut>,
@@ -47,7 +48,12 @@ impl<T: Number> Buffer<T> {
             return Self::default();
         }
         let bytes = length * size_of::<T>();
-        let Ok(pages) = MmapMut::map_anon(bytes) else {
+        // One call for all small pages costs less than a fault for each. Large ones are few.
+        let mut pages = MmapOptions::new();
+        if bytes < LARGE_PAGE {
+            pages.populate();
+        }
+        let Ok(pages) = pages.len(bytes).map_anon() else {
             // What happens to everything else that finds no memory.
             handle_alloc_error(Layout::array::<T>(length).unwrap_or(Layout::new::<T>()));
         };

@@ -117,8 +117,8 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    unsafe fn load_words(self, from: *const i32) -> int32x4_t {
-        unsafe { vld1q_s32(from) }
+    unsafe fn load_weights(self, from: *const i8) -> int32x4_t {
+        unsafe { vreinterpretq_s32_s16(vmovl_s8(vld1_s8(from))) }
     }
 
     #[inline(always)]
@@ -173,6 +173,11 @@ impl Simd for NeonDot {
             kernel.run(simd)
         }
         unsafe { run(self, kernel) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_weights(self, from: *const i8) -> int32x4_t {
+        unsafe { vreinterpretq_s32_s8(vld1q_s8(from)) }
     }
 
     /// In assembly because the intrinsic is not stable yet.

@@ -103,9 +103,10 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn load_words(self, from: *const i32) -> [i32; 4] {
-        // SAFETY: the caller vouches for four words.
-        unsafe { from.cast::<[i32; 4]>().read_unaligned() }
+    unsafe fn load_weights(self, from: *const i8) -> [i32; 4] {
+        // SAFETY: the caller vouches for four words of two codes.
+        let codes = unsafe { from.cast::<[[i8; 2]; 4]>().read() };
+        codes.map(|[low, high]| i32::from(low) & 0xffff | i32::from(high) << 16)
     }
 
     #[inline(always)]

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::isa::Isa;
 use super::memory::{Block, Sheet};
-use super::simd::{Codes, Kernel, Simd};
+use super::simd::{Kernel, Simd};
 
 /// Rows that one thread encodes at a time.
 const BLOCK_ROWS: usize = 16;
@@ -19,32 +19,19 @@ const ROUNDER: f32 = 12_582_912.0;
 /// The bit of a float that says whether it is negative.
 const SIGN: u32 = 1 << 31;
 
-impl Codes {
-    /// Writes the codes of one output's weights into every word that `words` yields. Returns the scale and the sum of the codes.
-    pub(super) fn encode_weights<'a>(
-        self,
-        weights: &[f32],
-        words: impl Iterator<Item = &'a mut i32>,
-    ) -> (f32, f32) {
-        // As integers absolute values have the same order, and what is no finite number comes last.
-        let largest = weights.iter().fold(0, |largest, weight| largest.max(weight.to_bits() & !SIGN));
-        let largest = f32::from_bits(largest);
-        // A weight that is no number must not become one.
-        let poison = largest * 0.0;
-        let inverse = if largest > 0.0 { LARGEST_CODE / largest } else { 0.0 };
-        let mut total = 0_i32;
-        let bits = 8 * self.bytes();
-        for (word, weights) in words.zip(weights.chunks(self.per_word())) {
-            *word = 0;
-            for (place, weight) in weights.iter().enumerate() {
-                // In this range adding 1.5 * 2^23 rounds, and the last bits are the integer: no call, no conversion.
-                let code = (weight * inverse + ROUNDER).to_bits().wrapping_sub(ROUNDER.to_bits()) as i32;
-                total = total.wrapping_add(code);
-                *word |= (code & ((1 << bits) - 1)) << (bits * place);
-            }
-        }
-        (largest / LARGEST_CODE + poison, total as f32)
+/// Writes the codes of one output's weights and returns their scale.
+pub(super) fn encode_weights(weights: &[f32], codes: &mut [i8]) -> f32 {
+    // As integers absolute values have the same order, and what is no finite number comes last.
+    let largest = weights.iter().fold(0, |largest, weight| largest.max(weight.to_bits() & !SIGN));
+    let largest = f32::from_bits(largest);
+    // A weight that is no number must not become one.
+    let poison = largest * 0.0;
+    let inverse = if largest > 0.0 { LARGEST_CODE / largest } else { 0.0 };
+    for (code, weight) in codes.iter_mut().zip(weights) {
+        // In this range adding 1.5 * 2^23 rounds, and the last bits are the integer: no call, no conversion.
+        *code = (weight * inverse + ROUNDER).to_bits().wrapping_sub(ROUNDER.to_bits()) as i8;
     }
+    largest / LARGEST_CODE + poison
 }
 
 /// Activations as codes. A row's number is `scale * code + least`.

@@ -66,9 +66,10 @@ pub(super) trait Simd: Copy + Send + Sync {
     }
 
     fn splat_word(self, value: i32) -> Self::Words;
+    /// The weights' codes of `LANES` columns, widened to words as [`Codes`] says.
     /// # Safety
-    /// `LANES` words must be readable.
-    unsafe fn load_words(self, from: *const i32) -> Self::Words;
+    /// `LANES` times [`Codes::per_word`] codes must be readable.
+    unsafe fn load_weights(self, from: *const i8) -> Self::Words;
     /// The nearest integer, ties to even. Undefined bits (not undefined behaviour) outside i32.
     fn round(self, value: Self::Floats) -> Self::Words;
     fn to_floats(self, value: Self::Words) -> Self::Floats;
@@ -81,7 +82,7 @@ pub(super) trait Simd: Copy + Send + Sync {
 }
 
 /// The operations that a unit with byte products shares with the one it extends, its field 0.
-/// SAFETY, for the four that are unsafe: they pass on what their caller promises, which is the same for both units.
+/// SAFETY, for the three that are unsafe: they pass on what their caller promises, which is the same for both units.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! inherit {
     ($parent:ty) => {
@@ -149,11 +150,6 @@ macro_rules! inherit {
         }
 
         #[inline(always)]
-        unsafe fn load_words(self, from: *const i32) -> Self::Words {
-            unsafe { self.0.load_words(from) }
-        }
-
-        #[inline(always)]
         fn round(self, value: Self::Floats) -> Self::Words {
             self.0.round(value)
         }
@@ -188,7 +184,7 @@ pub(super) trait Kernel {
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
-/// What the words of an integer product hold. Weights are between -127 and 127 in all of them.
+/// What the words of an integer product hold. Weights are bytes between -127 and 127 in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Codes {
     /// Four unsigned bytes against four signed bytes.
@@ -203,7 +199,7 @@ pub(super) enum Codes {
 }
 
 impl Codes {
-    /// Bytes per integer.
+    /// Bytes of an activation's integer.
     pub(super) const fn bytes(self) -> usize {
         match self {
             Codes::Unsigned8 | Codes::Signed8 => 1,

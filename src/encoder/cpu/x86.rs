@@ -136,8 +136,8 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn load_words(self, from: *const i32) -> __m256i {
-        unsafe { _mm256_loadu_si256(from.cast()) }
+    unsafe fn load_weights(self, from: *const i8) -> __m256i {
+        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())) }
     }
 
     #[inline(always)]
@@ -222,6 +222,11 @@ impl Simd for AvxVnni {
             kernel.run(simd)
         }
         unsafe { run(self, kernel) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_weights(self, from: *const i8) -> __m256i {
+        unsafe { _mm256_loadu_si256(from.cast()) }
     }
 
     #[inline(always)]
@@ -319,8 +324,8 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn load_words(self, from: *const i32) -> __m512i {
-        unsafe { _mm512_loadu_si512(from.cast()) }
+    unsafe fn load_weights(self, from: *const i8) -> __m512i {
+        unsafe { _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.cast())) }
     }
 
     #[inline(always)]
@@ -412,6 +417,11 @@ impl Simd for Avx512Vnni {
             kernel.run(simd)
         }
         unsafe { run(self, kernel) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_weights(self, from: *const i8) -> __m512i {
+        unsafe { _mm512_loadu_si512(from.cast()) }
     }
 
     #[inline(always)]
