@@ -425,7 +425,9 @@ impl Rows {
         let scale = *self.scale.get(row)?;
         let stored = &bytes[range.clone()][row * self.columns..][..self.columns];
         out.iter_mut().zip(stored).for_each(|(code, byte)| *code = *byte as i8);
-        (!out.contains(&i8::MIN)).then_some(scale)
+        // Without a branch, so that vectors can do it.
+        let is_in_range = out.iter().fold(true, |all, code| all & (*code != i8::MIN));
+        is_in_range.then_some(scale)
     }
 
     /// Adds row `row` to `out`.

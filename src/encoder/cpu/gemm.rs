@@ -98,12 +98,19 @@ impl Panels {
     }
 }
 
-/// Lays rows of codes side by side, `WORD` codes of each at a time.
+/// Lays `width` rows of codes side by side, `WORD` codes of each at a time.
 fn interleave<const WORD: usize>(rows: &[i8], panel: &mut [i8], width: usize) {
-    let rows: Vec<&[[i8; WORD]]> =
-        rows.chunks_exact(rows.len() / width).map(|row| row.as_chunks().0).collect();
-    for (word, line) in panel.as_chunks_mut::<WORD>().0.chunks_exact_mut(width).enumerate() {
-        line.iter_mut().zip(&rows).for_each(|(place, row)| *place = row[word]);
+    /// Every tile is some times as wide, and so many pieces make one or two stores.
+    const GROUP: usize = 8;
+    let length = rows.len() / width;
+    for (group, rows) in rows.chunks_exact(GROUP * length).enumerate() {
+        let rows: [&[[i8; WORD]]; GROUP] =
+            std::array::from_fn(|row| rows[row * length..][..length].as_chunks().0);
+        let lines = panel.as_chunks_mut::<WORD>().0.chunks_exact_mut(width);
+        for (word, line) in lines.take(length / WORD).enumerate() {
+            let line = &mut line[group * GROUP..][..GROUP];
+            line.iter_mut().zip(rows).for_each(|(place, row)| *place = row[word]);
+        }
     }
 }
 
