@@ -71,9 +71,8 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
             records.push(record);
             length += line.len();
         }
-        let journal = Self::continued(path)?;
-        journal.file.set_len(length as u64).map_err(unwritable)?;
-        Ok((journal, records))
+        crate::fs::cut(path, length as u64).map_err(unwritable)?;
+        Ok((Self::continued(path)?, records))
     }
 
     /// Opens a file without a header, and returns the records for which `keep` is true. The other lines are dropped from

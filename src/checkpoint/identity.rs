@@ -92,7 +92,7 @@ impl ModelFiles {
     }
 
     fn full_name(&self) -> String {
-        let full = self.named_by_folder().and_then(|folder| folder.canonicalize().ok());
+        let full = self.named_by_folder().and_then(|folder| fs::real(folder).ok());
         full.map_or_else(|| self.name.clone(), |folder| folder.display().to_string())
     }
 

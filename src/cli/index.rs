@@ -155,7 +155,7 @@ impl Args {
         for path in &self.paths {
             let name = terminal::name(&path.display().to_string()).into_owned();
             // What was indexed may be gone by now.
-            let whole = path.canonicalize().or_else(|_| std::path::absolute(path))?.display().to_string();
+            let whole = spanqa::fs::real(path).or_else(|_| std::path::absolute(path))?.display().to_string();
             let of_path: Vec<_> = kept.iter().filter(|kept| kept.root == whole).collect();
             if of_path.is_empty() {
                 let hint = "`spanqa index --list` says what there is";

@@ -2,7 +2,7 @@
 
 /// Calls `stop` with the exit code that belongs to the first interrupt.
 ///
-/// On Unix that is SIGINT or SIGTERM, on Windows Ctrl-C; elsewhere the system's own way of ending programs stays in place.
+/// On Unix that is SIGINT or SIGTERM, on Windows Ctrl-C or Ctrl-Break; elsewhere the system's own way of ending programs stays in place.
 #[cfg(unix)]
 pub fn watch(stop: impl Fn(u8) + Send + 'static) -> std::io::Result<()> {
     use signal_hook::consts::{SIGINT, SIGTERM};
@@ -31,10 +31,14 @@ pub fn watch(stop: impl Fn(u8) + Send + 'static) -> std::io::Result<()> {
     use signal_hook::flag;
 
     const CODE: u8 = 130;
+    /// Ctrl-Break, which is also how a program ends another one in an orderly way.
+    const SIGBREAK: i32 = 21;
     let interrupted = Arc::new(AtomicBool::new(false));
-    // Handlers run in this order, so only the second interrupt finds the flag set and leaves.
-    flag::register_conditional_shutdown(SIGINT, CODE.into(), Arc::clone(&interrupted))?;
-    flag::register(SIGINT, Arc::clone(&interrupted))?;
+    for signal in [SIGINT, SIGBREAK] {
+        // Handlers run in this order, so only the second interrupt finds the flag set and leaves.
+        flag::register_conditional_shutdown(signal, CODE.into(), Arc::clone(&interrupted))?;
+        flag::register(signal, Arc::clone(&interrupted))?;
+    }
     // Windows has no signals that a thread could wait for.
     std::thread::spawn(move || {
         while !interrupted.load(Ordering::SeqCst) {

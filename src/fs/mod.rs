@@ -7,7 +7,7 @@ pub mod error;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use serde::Serialize;
@@ -77,7 +77,36 @@ pub(crate) fn replace(path: &Path, mut make: impl FnMut(&Path) -> io::Result<()>
             }
         })
     })?;
-    made.into_temp_path().persist(path).map_err(|error| error.error)
+    let mut temporary = made.into_temp_path();
+    // Not `persist`: on Windows that cannot take the place of a file that somebody has open.
+    fs::rename(&temporary, path)?;
+    temporary.disable_cleanup(true);
+    Ok(())
+}
+
+/// Drops what is behind so many bytes. That takes a handle of its own: on Windows one that appends may not.
+pub(crate) fn cut(path: &Path, length: u64) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path)?.set_len(length)
+}
+
+/// Where a path leads, links included. On Windows that begins with `\\?\`, which is left out where it can be: nobody writes it.
+pub fn real(path: &Path) -> io::Result<PathBuf> {
+    let real = fs::canonicalize(path)?;
+    let plain = if cfg!(windows) { real.to_str().and_then(without_prefix).map(PathBuf::from) } else { None };
+    Ok(plain.unwrap_or(real))
+}
+
+/// A path of Windows as people write it, unless only the longer form can say it: what ends in a dot or a space, and what is called as a device.
+fn without_prefix(path: &str) -> Option<&str> {
+    let plain = path.strip_prefix(r"\\?\")?;
+    let names = plain.strip_prefix(|letter: char| letter.is_ascii_alphabetic())?.strip_prefix(r":\")?;
+    let is_device = |name: &str| {
+        let name = name.split('.').next().unwrap_or_default().trim_end().to_uppercase();
+        let port = name.strip_prefix("COM").or(name.strip_prefix("LPT"));
+        ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].contains(&name.as_str())
+            || port.is_some_and(|number| number.chars().count() == 1)
+    };
+    names.split('\\').all(|name| !name.ends_with(['.', ' ']) && !is_device(name)).then_some(plain)
 }
 
 /// Gives a file that was filled under another name, over several runs perhaps, its own name.
@@ -177,6 +206,47 @@ mod tests {
         let nowhere = dir.path().join("missing").join("a");
         assert!(matches!(write(&nowhere, b""), Err(Error::Write { path, .. }) if path == nowhere));
         assert!(matches!(write(dir.path(), b""), Err(Error::Write { .. })));
+    }
+
+    #[test]
+    fn paths_of_windows_are_as_people_write_them() {
+        for (real, plain) in [
+            (r"\\?\C:\folder\a.txt", Some(r"C:\folder\a.txt")),
+            (r"\\?\C:\", Some(r"C:\")),
+            (r"\\?\C:\complete\lpt10", Some(r"C:\complete\lpt10")),
+            (r"\\?\C:\folder\nul.txt", None),
+            (r"\\?\C:\com1\a", None),
+            (r"\\?\C:\dot.\a", None),
+            (r"\\?\UNC\server\share", None),
+            (r"C:\folder", None),
+        ] {
+            assert_eq!(without_prefix(real), plain, "{real}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_goes_on_from_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write(&path, b"12345").unwrap();
+        cut(&path, 3).unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"x").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"123x");
+        assert!(cut(&dir.path().join("missing"), 0).is_err());
+    }
+
+    /// On Windows, too.
+    #[test]
+    fn a_file_that_somebody_reads_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write(&path, b"old").unwrap();
+        let mut reader = File::open(&path).unwrap();
+        write(&path, b"new").unwrap();
+        let mut seen = String::new();
+        reader.read_to_string(&mut seen).unwrap();
+        assert_eq!((seen.as_str(), fs::read(&path).unwrap().as_slice()), ("old", &b"new"[..]));
+        assert_eq!(names(dir.path()), ["a"]);
     }
 
     #[test]

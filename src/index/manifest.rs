@@ -111,7 +111,7 @@ impl Stat {
 
 impl Manifest {
     fn empty(root: &Path, next: u64) -> Self {
-        let root = root.canonicalize().unwrap_or_else(|_| root.to_owned()).display().to_string();
+        let root = fs::real(root).unwrap_or_else(|_| root.to_owned()).display().to_string();
         Self { format: FORMAT, root, next, segments: Vec::new(), skipped: Vec::new(), embedder: None }
     }
 

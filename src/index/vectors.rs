@@ -133,15 +133,14 @@ impl Growing {
         let open = || {
             let there = std::fs::read(path).unwrap_or_default();
             let known = there.starts_with(&head);
-            let mut file = OpenOptions::new().create(true).append(true).open(path)?;
             let rows = if known { (there.len() - HEAD) / row(dimensions) } else { 0 };
             if known {
                 // The last row may have been written in part.
-                file.set_len((HEAD + rows * row(dimensions)) as u64)?;
+                fs::cut(path, (HEAD + rows * row(dimensions)) as u64)?;
             } else {
-                file.set_len(0)?;
-                file.write_all(&head)?;
+                std::fs::write(path, &head)?;
             }
+            let file = OpenOptions::new().append(true).open(path)?;
             Ok(Self { file, rows })
         };
         open().map_err(|source| fs::Error::Write { path: path.to_owned(), source }.into())

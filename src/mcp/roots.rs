@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use ignore::WalkBuilder;
 
 use super::error::{Error, Result};
+use crate::fs;
 
 /// Folders below which files may be read.
 #[derive(Debug, Clone)]
@@ -27,7 +28,7 @@ impl Roots {
     pub fn new(folders: &[PathBuf]) -> Result<Self> {
         let real = |path: &PathBuf| {
             let bad = |source| Error::BadRoot { path: path.clone(), source };
-            let real = path.canonicalize().map_err(bad)?;
+            let real = fs::real(path).map_err(bad)?;
             std::fs::read_dir(&real).map_err(bad)?;
             Ok(real)
         };
@@ -56,7 +57,7 @@ impl Roots {
         };
         // What lies outside is passed over as if it were missing: nobody learns what else is on the machine.
         let inside = |real: &PathBuf| self.0.iter().any(|root| real.starts_with(root));
-        let real = candidates.iter().filter_map(|path| path.canonicalize().ok()).filter(inside);
+        let real = candidates.iter().filter_map(|path| fs::real(path).ok()).filter(inside);
         let (files, others): (Vec<_>, Vec<_>) = real.partition(|real| real.is_file());
         match (files.into_iter().next(), others.as_slice()) {
             (Some(file), _) => Ok(file),

@@ -141,7 +141,7 @@ fn replaceable(target: &Path) -> Result<PathBuf> {
             let hint = format!("leave out --output and write `> {shown}`");
             ("is a device or a pipe, in whose place a file would come".to_owned(), hint)
         }
-        Ok(_) if target.is_symlink() => return Ok(target.canonicalize().map_err(refused(target))?),
+        Ok(_) if target.is_symlink() => return Ok(spanqa::fs::real(target).map_err(refused(target))?),
         _ => return Ok(target.to_owned()),
     };
     Err(Usage::new(format!("{shown} {what}"), hint).into())
