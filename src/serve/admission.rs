@@ -1,10 +1,12 @@
 //! Who may wait: work is counted in tokens of windows, because one request may be worth a thousand others.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+
+use crate::stream::sync::{AtomicUsize, Mutex};
 
 /// Tokens that wait or are in the model, and how many may.
 pub struct Admission {
@@ -55,10 +57,8 @@ impl Admission {
     /// Takes work on as soon as less than `most` waits, and there is room.
     pub async fn wait(self: &Arc<Self>, most: usize, tokens: usize) -> Held {
         loop {
+            // Before looking, so that nothing is missed between the two: it hears what is said from here on.
             let freed = self.freed.notified();
-            tokio::pin!(freed);
-            // Before looking, so that nothing is missed between the two.
-            freed.as_mut().enable();
             if let Some(held) = self.hold_below(most.min(self.capacity), tokens) {
                 return held;
             }

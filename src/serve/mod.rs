@@ -38,6 +38,8 @@ mod predict;
 mod problem;
 mod ranker;
 mod routes;
+#[cfg(all(test, feature = "model-checking"))]
+mod schedules;
 mod server;
 mod stream;
 

@@ -9,7 +9,10 @@ pub mod error;
 mod prepare;
 mod questions;
 mod queue;
+#[cfg(all(test, feature = "model-checking"))]
+pub(crate) mod schedules;
 mod shelf;
+pub(crate) mod sync;
 mod texts;
 mod turn;
 

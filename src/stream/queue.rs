@@ -1,7 +1,9 @@
 //! A queue between two threads that holds a bounded amount of work.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+
+use super::sync::{Condvar, Mutex, MutexGuard};
 
 /// Hands things from one thread to another. Who puts in too much waits; so a slow reader slows down everybody before it.
 pub struct Queue<T> {

@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
 
+use super::sync::{Mutex, MutexGuard, OnceLock};
 use crate::document::Text;
 use crate::reader::{Document, Reader, Result};
 use crate::request::reply::DocumentId;
@@ -62,6 +63,15 @@ impl Shelf {
             // Another text with the same key, or one that failed for somebody else, who has the error.
             (None, _) => Ok(Arc::new(reader.prepare_document(id, text)?)),
         }
+    }
+
+    /// What it says of itself is what it holds, once nobody is at it.
+    #[cfg(all(test, feature = "model-checking"))]
+    pub fn check(&self) {
+        let state = self.lock();
+        let bytes: usize = state.order.iter().map(|key| state.known[key].bytes).sum();
+        assert_eq!((state.bytes, state.known.len()), (bytes, state.order.len()));
+        assert!(state.bytes <= self.capacity || state.order.len() == 1);
     }
 
     /// Every change is whole before the lock is let go, so a panic elsewhere leaves nothing half done.

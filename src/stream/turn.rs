@@ -1,8 +1,9 @@
 //! Puts into order what several threads do at their own pace.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use super::Queue;
+use super::sync::{Condvar, Mutex, MutexGuard, thread};
 
 /// Lets one number after the other have its turn.
 #[derive(Default)]
@@ -60,7 +61,7 @@ impl Turn {
     ) {
         let things = Mutex::new(things.zip(0..));
         let next = || things.lock().unwrap_or_else(PoisonError::into_inner).next();
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
                     let _stop = StopIfPanicking { turn: self, queue };
