@@ -140,9 +140,9 @@ impl RepoCache {
     pub fn link(&self, blob: &str, commit: &str, file: &str) -> Result<()> {
         let target = self.blob(blob);
         let link = self.snapshot(commit).join(file);
-        // Up from the file's folder to the repository's.
-        let up = "../".repeat(2 + file.matches('/').count());
-        let relative = Path::new(&up).join("blobs").join(blob);
+        // Up from the file's folder to the repository's. Not written with slashes, which a link of Windows does not understand.
+        let up: PathBuf = std::iter::repeat_n("..", 2 + file.matches('/').count()).collect();
+        let relative = up.join("blobs").join(blob);
         if fs::read_link(&link).is_ok_and(|present| present == relative) && link.exists() {
             return Ok(());
         }
