@@ -25,6 +25,8 @@ mod output;
 mod progress;
 mod provenance;
 mod rank;
+#[cfg(any(feature = "mcp", feature = "serve"))]
+mod sandbox;
 mod search;
 mod searching;
 #[cfg(feature = "serve")]

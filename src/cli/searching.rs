@@ -86,6 +86,22 @@ impl FindArgs {
         }
     }
 
+    /// Where the indexes of some folders are, of those that have one.
+    #[cfg(feature = "mcp")]
+    pub fn indexes(&self, paths: &[PathBuf], files: &FileArgs) -> Result<Vec<PathBuf>> {
+        let places = self.search.place.places(paths, files)?.into_iter();
+        Ok(places.filter(is_there).map(|place| place.folder).collect())
+    }
+
+    /// The model that is needed to search the indexes of some folders, if one is.
+    #[cfg(feature = "mcp")]
+    pub fn embedder(&self, paths: &[PathBuf], files: &FileArgs) -> Result<Option<String>> {
+        match self.find {
+            FindBy::Words => Ok(None),
+            FindBy::Embedding | FindBy::Both => self.search.place.embedder(paths, files),
+        }
+    }
+
     /// Opens the indexes of some folders and corpora, brought up to date unless that is not wanted.
     pub fn open(
         &self,

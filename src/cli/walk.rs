@@ -34,6 +34,15 @@ pub struct WalkArgs {
     no_ignore: bool,
 }
 
+/// The files outside of some folders that say what is left out below them.
+#[cfg(feature = "mcp")]
+pub fn ignored_by(folders: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
+    let above = folders.iter().flat_map(|folder| folder.ancestors().skip(1));
+    let files =
+        above.flat_map(|folder| [".gitignore", ".ignore", ".git/info/exclude"].map(|name| folder.join(name)));
+    files.chain(ignore::gitignore::gitconfig_excludes_path()).filter(|path| path.is_file())
+}
+
 /// A file, or what is wrong with a part of a folder.
 pub type Found = Result<PathBuf, String>;
 

@@ -14,7 +14,7 @@ use spanqa::source::{SourceOptions, resolve};
 use crate::support::{Run, fixture, fixture_json, gap, numbers, run, run_with_input, spanqa};
 
 /// A tiny model as a folder of sentence-transformers that reads 12 tokens and pools by the mean.
-fn embedder(family: &str) -> tempfile::TempDir {
+pub fn embedder(family: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(fixture("tiny").join(family)).unwrap() {
         let path = entry.unwrap().path();

@@ -26,8 +26,13 @@ impl Agent {
     }
 
     fn start_with(folder: &Path, more: &[&str]) -> Self {
+        Self::start_in(folder, more, &[])
+    }
+
+    fn start_in(folder: &Path, more: &[&str], variables: &[(&str, &str)]) -> Self {
         let folder = folder.display().to_string();
         let mut child = spanqa(&[&["mcp", "--root", &folder], more].concat())
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -265,6 +270,48 @@ fn an_index_is_used_where_there_is_one() {
     let mut agent = Agent::start_with(folder.path(), &["--index", &home, "--no-refresh"]);
     agent.initialize();
     assert_eq!(agent.found("search_passages", json!({"query": "zebras"}))["passages"], json!([]));
+    agent.end();
+}
+
+/// A session in a sandbox does what it does without, and brings an index up to date. A program that is none of the system's is not run.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_sandbox_bounds_what_is_run() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (folder, home, other) = (folder(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let secret = other.path().join("secret.txt");
+    std::fs::write(&secret, "The password of the harbour is swordfish.\n").unwrap();
+    // A program that somebody has taken over.
+    let program = folder.path().join("bin/pdftotext");
+    std::fs::create_dir(folder.path().join("bin")).unwrap();
+    std::fs::write(&program, format!("#!/bin/sh\nexec cat {}\n", secret.display())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(folder.path().join("a.pdf"), "%PDF-1.4\n").unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", program.parent().unwrap().display());
+    let home = home.path().display().to_string();
+    let indexed = folder.path().display().to_string();
+    for sandbox in [false, true] {
+        let more: &[&str] = if sandbox { &["--sandbox"] } else { &[] };
+        let mut agent =
+            Agent::start_in(folder.path(), &[&["--index", &home], more].concat(), &[("PATH", &path)]);
+        agent.initialize();
+        let asked = json!({"question": "What is the password of the harbour?", "paths": ["a.pdf"]});
+        let found = agent.ask("tools/call", json!({"name": "find_quotes", "arguments": asked})).to_string();
+        assert_eq!(found.contains("swordfish"), !sandbox, "{found}");
+        let quotes = json!({"question": "Who built the lighthouse?", "paths": ["light house.txt"]});
+        assert_eq!(agent.found("find_quotes", quotes)["answers"][0]["text"], "Ingrid Dahl");
+        agent.end();
+    }
+    std::fs::remove_file(folder.path().join("a.pdf")).unwrap();
+    run(&["index", &indexed, "--index", &home, "--quiet"]).code.filter(|code| *code == 0).unwrap();
+    let mut agent = Agent::start_with(folder.path(), &["--index", &home, "--sandbox"]);
+    agent.initialize();
+    std::fs::write(folder.path().join("new.txt"), "The harbour master is called Solveig Moe.\n").unwrap();
+    let found = agent.found("find_quotes", json!({"question": "What is the harbour master called?"}));
+    assert_eq!(found["answers"][0]["text"], "Solveig Moe", "{found}");
+    assert!(found["passages_searched"].as_u64().is_some(), "{found}");
     agent.end();
 }
 

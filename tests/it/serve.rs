@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -1176,6 +1177,48 @@ fn texts_get_vectors_and_an_order() {
     let scores: Vec<f64> =
         ranks.as_array().unwrap().iter().map(|rank| rank["score"].as_f64().unwrap()).collect();
     assert!(scores.len() == 3 && scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+}
+
+/// Whatever it might be brought to open: here, where the embedder was, somebody has put a link that leads to another place.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_sandbox_bounds_what_is_opened_later() {
+    use std::os::unix::fs::symlink;
+
+    let small = small();
+    let start = |embedder: &Path, sandbox: &str| {
+        let mut flags: Vec<&str> = small.iter().map(String::as_str).collect();
+        flags.extend(["--embedder", embedder.to_str().unwrap()]);
+        Program::start_with(&flags, &[("SPANQA_SANDBOX", sandbox)])
+    };
+    let text = json!({"inputs": "a cat"});
+    let elsewhere = crate::embed::embedder("minilm");
+    for sandbox in ["true", "false"] {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("embedder");
+        std::fs::rename(crate::embed::embedder("minilm").keep(), &place).unwrap();
+        let program = start(&place, sandbox);
+        let answer = json!({"question": QUESTIONS[0], "context": TEXTS[1]});
+        assert_eq!(program.at.post("/v1/answer", &answer).status, 200);
+        std::fs::remove_dir_all(&place).unwrap();
+        symlink(elsewhere.path(), &place).unwrap();
+        let reply = program.at.post("/embed", &text);
+        match sandbox {
+            "true" => assert!(reply.status == 424 && reply.text().contains("ermission denied"), "{reply:?}"),
+            _ => assert_eq!(reply.status, 200, "{reply:?}"),
+        }
+        // A folder may be one of links from the beginning, as those in the hub's cache are.
+        std::fs::remove_file(&place).unwrap();
+        std::fs::create_dir(&place).unwrap();
+        for entry in std::fs::read_dir(elsewhere.path()).unwrap() {
+            let entry = entry.unwrap();
+            symlink(entry.path(), place.join(entry.file_name())).unwrap();
+        }
+        assert_eq!(start(&place, sandbox).at.post("/embed", &text).status, 200);
+    }
+    // Nothing can be fetched later, so what is missing is said at once.
+    let refused = run(&["serve", "--port", "0", "--sandbox", "--embedder", "nobody/nothing"]);
+    assert!(refused.code == Some(2) && refused.stderr.contains("nobody/nothing"), "{refused:?}");
 }
 
 #[cfg(unix)]

@@ -9,7 +9,9 @@ use spanqa::request::Options;
 use super::Outcome;
 use super::inputs::{DEFAULT_MAX_BYTES, FileArgs};
 use super::options::{CareArgs, ReaderArgs};
+use super::sandbox::Sandbox;
 use super::searching::FindArgs;
+use super::walk;
 
 /// Give agents exact quotations: a session of the Model Context Protocol on standard input and output
 ///
@@ -27,6 +29,10 @@ pub struct Args {
     /// A folder below which files may be read; may be repeated
     #[arg(long, value_name = "DIR", required = true, num_args = 1.., help_heading = "Files")]
     root: Vec<PathBuf>,
+    /// On Linux: have the kernel keep the session to the folders, their indexes and the model's files. Only the indexes are written, no other
+    /// machine is reached; the model has to be on this one
+    #[arg(long, help_heading = "Files")]
+    sandbox: bool,
     #[command(flatten)]
     find: FindArgs,
     #[command(flatten)]
@@ -37,6 +43,12 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<Outcome> {
     let roots = Roots::new(&args.root)?;
+    let mut args = args.clone();
+    if args.sandbox {
+        args.reader.model.source.offline = true;
+        // Before the first thread, so that all are in it.
+        args.sandbox(roots.folders())?.enter()?;
+    }
     let model = Loading::default();
     std::thread::spawn({
         let (args, model) = (args.clone(), model.clone());
@@ -57,6 +69,20 @@ pub fn run(args: &Args) -> Result<Outcome> {
 }
 
 impl Args {
+    /// What may be read and written below and beside some folders.
+    fn sandbox(&self, folders: &[PathBuf]) -> Result<Sandbox> {
+        let ReaderArgs { model, runtime, .. } = &self.reader;
+        let files = FileArgs::usual(DEFAULT_MAX_BYTES);
+        let sandbox = Sandbox::new(&runtime.device)?.model(&model.model, &model.source)?;
+        let sandbox = match self.find.embedder(folders, &files)? {
+            Some(embedder) => sandbox.model(&embedder, &model.source)?,
+            None => sandbox,
+        };
+        // Text of PDF files and the like is made by programs.
+        let sandbox = sandbox.programs().write(self.find.indexes(folders, &files)?);
+        Ok(sandbox.read(folders.to_vec()).read(walk::ignored_by(folders)))
+    }
+
     fn open(&self) -> Result<Ready> {
         let read = self.reader.read(self.reader.decoding.reads());
         let limits = self.reader.limits.limits(read)?;

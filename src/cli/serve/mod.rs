@@ -22,6 +22,7 @@ use self::log::{Lines, LogFormat};
 use super::options::{
     CareArgs, DecodingArgs, LimitArgs, Read, RuntimeArgs, SourceArgs, at_least_one, choice, size,
 };
+use super::sandbox::Sandbox;
 use super::{Outcome, Usage, hints, signals, terminal, version};
 
 const LOGS: &[(&str, &str)] =
@@ -57,6 +58,10 @@ pub struct Args {
     /// Let other machines ask without a key
     #[arg(long, help_heading = "Who may ask")]
     insecure: bool,
+    /// On Linux: have the kernel keep the server to the files of its models. Nothing else is read, nothing is written, no other machine is
+    /// reached; models have to be on this one
+    #[arg(long)]
+    sandbox: bool,
     /// A name by which browsers and clients may call this server beside its address; may be repeated
     #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Who may ask")]
     allow_host: Vec<String>,
@@ -133,9 +138,16 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         let ready = probe::is_ready(&args.host, args.port()?);
         return Ok(if ready { Outcome::Success } else { Outcome::Negative });
     }
+    let mut args = args.clone();
     let names = args.names()?;
+    let key = args.key()?;
+    if args.sandbox {
+        args.source.offline = true;
+        // Before the first thread, so that all are in it.
+        args.sandbox(&names)?.enter()?;
+    }
     let lines = args.log.lines()?;
-    let server = Server::bind(args.config(lines.as_ref())?)?;
+    let server = Server::bind(args.config(key, lines.as_ref())?)?;
     let control = server.control();
     // Before the model is loaded, which may take longer than whoever started this wants to wait.
     signals::watch({
@@ -176,13 +188,24 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
 const SIGINT: u8 = 130;
 
 impl Args {
-    fn config(&self, lines: Option<&Lines>) -> Result<Config> {
+    /// What may be read: the models, those that are opened later included.
+    fn sandbox(&self, names: &[(String, String)]) -> Result<Sandbox> {
+        let mut sandbox = Sandbox::new(&self.runtime.device)?;
+        let embedder = (self.embedder != "none").then_some(&self.embedder);
+        let models = names.iter().map(|(_, model)| model);
+        for model in models.chain(embedder).chain(&self.reranker) {
+            sandbox = sandbox.model(model, &self.source)?;
+        }
+        Ok(sandbox)
+    }
+
+    fn config(&self, key: Option<Key>, lines: Option<&Lines>) -> Result<Config> {
         let (predict_routes, health_routes) = platform::routes();
         let to = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
         Ok(Config {
             host: self.host.clone(),
             port: self.port()?,
-            key: self.key()?,
+            key,
             insecure: self.insecure,
             hosts: self.allow_host.clone(),
             origins: self.allow_origin.clone(),
