@@ -22,8 +22,9 @@ const MOST_ADDED: usize = 100_000;
 const MOST_STEPS: usize = 64;
 /// The most items of a template, and of ids that one of its tokens stands for.
 const MOST_ITEMS: usize = 64;
-/// The longest regular expression in bytes. Matching stops after a million steps back.
+/// The longest regular expression in bytes, and the most of them. How long they may take: [`super::pattern`].
 const LONGEST_PATTERN: usize = 8192;
+const MOST_PATTERNS: usize = 8;
 /// How many times as long all normalisers together can make a text. Those of T5 could make it 136 times as long, if there were
 /// a text of nothing but the ligature that stands for eighteen letters.
 pub(super) const MOST_GROWTH: usize = 1024;
@@ -45,13 +46,14 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
     at_most("bytes in what marks a piece", affix, MOST_ITEMS)?;
 
     let mut growth = 1usize;
-    let mut steps = 0;
+    let (mut steps, mut patterns) = (0, 0);
     let mut waiting = vec![&outline.normalizer, &outline.pre_tokenizer, &outline.post_processor];
     while let Some(value) = waiting.pop() {
         match value {
             Value::Array(items) => waiting.extend(items),
             Value::Object(fields) => {
                 waiting.extend(fields.values());
+                patterns += usize::from(fields.contains_key("Regex"));
                 if let Some(kind) = fields.get("type").and_then(Value::as_str) {
                     steps += 1;
                     growth = growth.saturating_mul(step(kind, value)?);
@@ -61,6 +63,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
         }
     }
     at_most("steps", steps, MOST_STEPS)?;
+    at_most("regular expressions", patterns, MOST_PATTERNS)?;
     growth_at_most(growth)
 }
 
@@ -299,6 +302,13 @@ mod tests {
             (
                 set("/pre_tokenizer", json!({"type": "Split", "pattern": {"Regex": "a".repeat(10_000)}})),
                 "regular expression: 10000",
+            ),
+            (
+                set(
+                    "/pre_tokenizer",
+                    json!({"pretokenizers": many(9, json!({"type": "Split", "pattern": {"Regex": "a"}}))}),
+                ),
+                "regular expressions: 10; 8 are the most",
             ),
             (set("/post_processor/special_tokens", json!({})), "uses `[CLS]` and does not say"),
             (

@@ -6,15 +6,19 @@ use tokenizers::models::unigram::Unigram;
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::processors::PostProcessorWrapper;
-use tokenizers::{AddedToken, Model, NormalizedString, Normalizer, Tokenizer};
+use tokenizers::{AddedToken, Model, NormalizedString, Normalizer, TokenizerImpl};
 
 use super::engine::{Engine, Parts, Shortcut, Way, guarded};
 use super::plain::Plain;
 use super::sentencepiece::unmatchable;
+use super::steps::{Cut, Normal, Unused};
 use super::wordpiece::{CONTINUING, LONGEST_WORD, WordPiece};
 use super::{PairTemplate, fence};
 use crate::checkpoint::ModelFile;
 use crate::text::error::Result;
+
+/// The pipeline of any tokenizer.json.
+type Tokenizer = TokenizerImpl<ModelWrapper, Normal, Cut, PostProcessorWrapper, Unused>;
 
 /// Builds the pipeline that the file describes, less what would act behind our back: truncation, padding, dropout,
 /// and special tokens that are recognised in text.
@@ -95,7 +99,7 @@ fn engine(tokenizer: Tokenizer) -> Box<dyn Engine> {
         // Others are looked for in text before anything is cut.
         false => (None, false),
     };
-    let pipeline = Box::new(tokenizer.into_inner());
+    let pipeline = Box::new(tokenizer);
     let way = match known {
         (Some((vocabulary, lowercase)), _) => Way::Plain(Plain { vocabulary, lowercase }),
         (None, true) => Way::InPieces,
@@ -107,7 +111,7 @@ fn engine(tokenizer: Tokenizer) -> Box<dyn Engine> {
 /// The vocabulary, and whether text is lower-cased, of what BERT does with text.
 fn plain_words(tokenizer: &Tokenizer) -> Option<(WordPiece, bool)> {
     let (Some(NormalizerWrapper::BertNormalizer(normalizer)), Some(PreTokenizerWrapper::BertPreTokenizer(_))) =
-        (tokenizer.get_normalizer(), tokenizer.get_pre_tokenizer())
+        (tokenizer.get_normalizer()?.whole(), tokenizer.get_pre_tokenizer()?.whole())
     else {
         return None;
     };

@@ -209,21 +209,23 @@ fn weights_with_endless_descriptions_are_refused_at_once() {
     ask(folder.path()).fails_with("no state dictionary");
 }
 
-/// What a tokenizer.json made the `tokenizers` crate do: panics, gigabytes, minutes, a stack without end. One message each.
-#[test]
-fn hostile_tokenizers_are_refused() {
+/// The tiny BERT with its tokenizer as a tokenizer.json, edited.
+fn with_tokenizer(edit: impl Fn(&mut Value)) -> tempfile::TempDir {
     use spanqa::checkpoint::ModelFiles;
     use spanqa::text::Tokenizer;
     let tiny = Tokenizer::from_files(&ModelFiles::from_dir(&fixture("tiny/minilm")).unwrap()).unwrap();
-    let whole = tiny.to_json().unwrap();
-    let with = |edit: &dyn Fn(&mut Value)| {
-        let mut json = whole.clone();
-        edit(&mut json);
-        let folder = tiny_model();
-        std::fs::remove_file(folder.path().join("vocab.txt")).unwrap();
-        std::fs::write(folder.path().join("tokenizer.json"), json.to_string()).unwrap();
-        ask(folder.path())
-    };
+    let mut json = tiny.to_json().unwrap();
+    edit(&mut json);
+    let folder = tiny_model();
+    std::fs::remove_file(folder.path().join("vocab.txt")).unwrap();
+    std::fs::write(folder.path().join("tokenizer.json"), json.to_string()).unwrap();
+    folder
+}
+
+/// What a tokenizer.json made the `tokenizers` crate do: panics, gigabytes, minutes, a stack without end. One message each.
+#[test]
+fn hostile_tokenizers_are_refused() {
+    let with = |edit: &dyn Fn(&mut Value)| ask(with_tokenizer(edit).path());
     assert_eq!(with(&|_| {}).code, Some(1), "the tokenizer itself works");
     let doubling = json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
     // 2 GiB of units that are not there.
@@ -254,9 +256,42 @@ fn hostile_tokenizers_are_refused() {
         json["added_tokens"].as_array_mut().unwrap().push(nothing);
     })
     .fails_with("makes nothing of the added token");
+    with(&|json| json["pre_tokenizer"] = split(r"(\w)\1")).fails_with("Backref is not supported");
     // What cannot be seen beforehand: a pre-tokenizer that cuts pieces of no length panics, and is told once.
     with(&|json| json["pre_tokenizer"] = json!({"type": "FixedLength", "length": 0}))
         .fails_with("the tokenizers library cannot work with it");
+}
+
+/// Cuts texts where an expression matches, and then as BERT does.
+fn split(pattern: &str) -> Value {
+    let split =
+        json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
+    json!({"type": "Sequence", "pretokenizers": [split, {"type": "BertPreTokenizer"}]})
+}
+
+/// At each of a million places it reads on to the end.
+#[test]
+fn an_expression_without_end_is_an_error_of_its_text() {
+    let folder = with_tokenizer(|json| json["pre_tokenizer"] = split(r"[\s\S]*Q|x"));
+    let line = |context: &str| json!({"question": "who?", "context": context}).to_string();
+    let lines = [line("the old king"), line(&"x".repeat(1 << 20)), line("the old king")].join("\n");
+    let model = folder.path().display().to_string();
+    let begun = std::time::Instant::now();
+    let run = run_with_input(&["batch", "--model", &model, "--window", "60"], lines.as_bytes());
+    let records = run.records();
+    assert_eq!(records.len(), 3, "{run:?}");
+    assert!(records[1].to_string().contains("takes too long for this text"), "{}", records[1]);
+    assert!(records[0].get("error").is_none() && records[2].get("error").is_none(), "{run:?}");
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+    // One that is harmless changes nothing.
+    let harmless = with_tokenizer(|json| json["pre_tokenizer"] = split(r"\s+(?!\S)|\s+"));
+    let answers = |folder: &Path| {
+        let model = folder.display().to_string();
+        let run =
+            run_with_input(&["batch", "--model", &model, "--window", "60"], line("the old king").as_bytes());
+        run.records()[0]["answers"].clone()
+    };
+    assert_eq!(answers(harmless.path()), answers(with_tokenizer(|_| {}).path()));
 }
 
 #[test]
