@@ -1,10 +1,19 @@
 //! Times as people read them.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The last second of the year 9999. Later ones, and those before 1970, are no dates that can be written.
+const LAST: u64 = 253_402_300_799;
+
+/// The time now, or the nearest that can be written: a machine without a battery may have any.
+pub fn wall() -> SystemTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UNIX_EPOCH + since.min(Duration::from_secs(LAST))
+}
 
 /// The date and time in UTC, to the minute: 2026-11-26 13:05 UTC.
 pub fn now() -> String {
-    let text = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    let text = humantime::format_rfc3339_seconds(wall()).to_string();
     let minutes = text.get(..16).unwrap_or(&text);
     format!("{} UTC", minutes.replace('T', " "))
 }

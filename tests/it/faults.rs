@@ -1,4 +1,5 @@
-//! Disks that fail and fill up, calls that move a few bytes or are interrupted, memory that is not there, and many processes at once.
+//! Disks that fail and fill up, calls that move a few bytes or are interrupted, clocks that jump, memory that is not there, and many processes
+//! at once.
 //!
 //! A small library (faults/preload.c) stands between the program and the C library. For each command the writing calls of a good run are
 //! counted; then one after the other fails. What must hold: the program ends by itself, with an error that says what and where; nothing that is
@@ -11,10 +12,11 @@ use std::sync::OnceLock;
 
 use serde_json::json;
 
+use crate::hub;
 use crate::support::{Run, fixture, spanqa};
 
-/// The library, built once; nothing where there is no compiler for the system's own programs.
-fn library() -> &'static Path {
+/// The library, built once.
+pub fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
         let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults.so");
@@ -28,6 +30,9 @@ fn library() -> &'static Path {
     })
 }
 
+/// Clocks that are a day wrong, one way and the other; that were never set; and beyond all dates.
+pub const CLOCKS: [&str; 4] = ["86400", "-86400", "-3000000000", "+300000000000"];
+
 type Arguments = dyn Fn(&Path) -> Vec<String>;
 
 /// A command with its folder, which is empty whenever a run begins anew.
@@ -36,11 +41,15 @@ struct Job {
     arguments: Box<Arguments>,
     /// What makes a second run go on.
     resume: &'static [&'static str],
+    /// Without this file there is nothing to go on from, and a second run starts anew.
+    resumes_from: Option<&'static str>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Job {
     fn new(resume: &'static [&'static str], arguments: impl Fn(&Path) -> Vec<String> + 'static) -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), arguments: Box::new(arguments), resume }
+        let folder = tempfile::tempdir().unwrap();
+        Self { folder, arguments: Box::new(arguments), resume, resumes_from: None, environment: Vec::new() }
     }
 
     fn path(&self) -> &Path {
@@ -57,7 +66,15 @@ impl Job {
     fn command(&self, more: &[&str]) -> Command {
         let arguments = (self.arguments)(self.path());
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(more.iter().copied()).collect();
-        spanqa(&arguments)
+        let mut command = spanqa(&arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// The second run.
+    fn again(&self) -> Run {
+        let goes_on = self.resumes_from.is_none_or(|file| self.path().join(file).exists());
+        Run::from(self.command(if goes_on { self.resume } else { &[] }).output().unwrap())
     }
 
     /// Runs it with a fault. What came of it, and how many writing calls there were.
@@ -71,7 +88,7 @@ impl Job {
         (run, calls)
     }
 
-    /// The files with their content, times and the like aside.
+    /// The files with their content, times and the like aside. A link that leads nowhere is no file.
     fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut files = BTreeMap::new();
         let mut folders = vec![self.path().to_owned()];
@@ -80,11 +97,8 @@ impl Job {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     folders.push(path);
-                } else {
-                    files.insert(
-                        path.strip_prefix(self.path()).unwrap().to_owned(),
-                        std::fs::read(&path).unwrap(),
-                    );
+                } else if let Ok(bytes) = std::fs::read(&path) {
+                    files.insert(path.strip_prefix(self.path()).unwrap().to_owned(), bytes);
                 }
             }
         }
@@ -135,7 +149,7 @@ impl Job {
                         name.display()
                     );
                 }
-                let again = Run::from(self.command(self.resume).output().unwrap());
+                let again = self.again();
                 assert_eq!(again.code, Some(0), "after {what}: {again:?}");
                 for name in compared {
                     assert!(content(&self.files(), name) == content(&whole, name), "{name} after {what}");
@@ -189,17 +203,7 @@ fn a_batch_survives_every_fault_of_its_disk() {
 #[test]
 fn an_evaluation_survives_every_fault_of_its_disk() {
     let data = tempfile::tempdir().unwrap();
-    let paragraph = |number: usize| {
-        json!({"context": "the old king of the hill", "qas": [{"id": number.to_string(), "question": "who?", "is_impossible": false,
-               "answers": [{"text": "king", "answer_start": 8}]}]})
-    };
-    let paragraphs: Vec<_> = (0..20).map(paragraph).collect();
-    let path = data.path().join("data.json").display().to_string();
-    std::fs::write(
-        &path,
-        json!({"version": "v2.0", "data": [{"title": "T", "paragraphs": paragraphs}]}).to_string(),
-    )
-    .unwrap();
+    let path = questions(data.path());
     let job = Job::new(&["--resume"], move |folder| {
         let report = folder.join("report").display().to_string();
         ["eval", &path, "--model", &tiny(), "--window", "60", "--report", &report].map(String::from).into()
@@ -217,6 +221,62 @@ fn an_export_survives_every_fault_of_its_disk() {
             .into()
     });
     job.check(&["model/model.onnx", "model/config.json", "model/tokenizer.json"], |_| false);
+}
+
+/// Data to learn from or to be scored by, and where it is.
+fn questions(folder: &Path) -> String {
+    let paragraph = |number: usize| {
+        json!({"context": "the old king of the hill", "qas": [{"id": number.to_string(), "question": "who?", "is_impossible": false,
+               "answers": [{"text": "king", "answer_start": 8}]}]})
+    };
+    let paragraphs: Vec<_> = (0..20).map(paragraph).collect();
+    let data = json!({"version": "v2.0", "data": [{"title": "T", "paragraphs": paragraphs}]});
+    let path = folder.join("data.json");
+    std::fs::write(&path, data.to_string()).unwrap();
+    path.display().to_string()
+}
+
+/// A short training, and the questions that it reads.
+fn training() -> (tempfile::TempDir, Job) {
+    let data = tempfile::tempdir().unwrap();
+    let path = questions(data.path());
+    let mut job = Job::new(&["--resume"], move |folder| {
+        let out = folder.join("model").display().to_string();
+        let base = tiny();
+        ["train", "--base", &base, "--data", &path, "--dev", &path, "--out", &out, "--steps", "4"]
+            .into_iter()
+            .chain(["--batch-tokens", "300", "--window", "60", "--overlap", "20", "--rate", "1e-3"])
+            .chain(["--eval-every", "2", "--save-every", "1"])
+            .map(String::from)
+            .collect()
+    });
+    job.resumes_from = Some("model/training/state.safetensors");
+    (data, job)
+}
+
+#[test]
+fn a_training_survives_every_fault_of_its_disk() {
+    let (_data, job) = training();
+    let folder = job.path().to_owned();
+    // The best weights so far are a model, and not yet those of the end.
+    let is_whole = |name: &Path| {
+        safetensors::SafeTensors::deserialize(&std::fs::read(folder.join(name)).unwrap()).is_ok()
+    };
+    job.check(&["model/model.safetensors", "model/config.json", "model/vocab.txt"], |name| {
+        name.ends_with("model.safetensors") && is_whole(name)
+    });
+}
+
+#[test]
+fn a_download_survives_every_fault_of_its_disk() {
+    let hub = hub::Hub::good();
+    let mut job = Job::new(&[], |_| ["models", "pull", "a/b"].map(String::from).into());
+    let cache = job.path().display().to_string();
+    job.environment =
+        vec![("HF_HUB_OFFLINE", "0".into()), ("HF_ENDPOINT", hub.endpoint().into()), ("HF_HUB_CACHE", cache)];
+    let names = ["model.safetensors", "config.json", "vocab.txt", "tokenizer_config.json"];
+    let files = names.map(|name| format!("models--a--b/snapshots/{}/{name}", hub::COMMIT));
+    job.check(&files.each_ref().map(String::as_str), |_| false);
 }
 
 /// An index is a cache: a run may go on without it, and must find the same.
@@ -250,6 +310,47 @@ fn an_index_survives_every_fault_of_its_disk() {
             assert_eq!(search().stdout, found, "after {fault} at {at} of {calls}");
             if calls > 0 && !fault.starts_with('E') {
                 break;
+            }
+        }
+    }
+}
+
+/// A day forward, a day back, at every look; or a clock that was never set. What takes time is measured by another clock, and files are known by
+/// whether their times differ, not by which is later.
+#[test]
+fn a_clock_that_jumps_changes_nothing() {
+    let (texts, lines) = (tempfile::tempdir().unwrap(), requests(60));
+    std::fs::write(texts.path().join("a.txt"), "needle7 in a haystack").unwrap();
+    let (root, input) = (texts.path().display().to_string(), lines.path().display().to_string());
+    let (_data, train) = training();
+    let batch = Job::new(&[], move |folder| {
+        let output = folder.join("out.jsonl").display().to_string();
+        ["batch", &input, "--output", &output, "--model", &tiny(), "--window", "60"].map(String::from).into()
+    });
+    let search = Job::new(&[], move |folder| {
+        let index = folder.join("index").display().to_string();
+        ["search", "needle7", &root, "--index", &index].map(String::from).into()
+    });
+    for (mut job, file) in
+        [(train, Some("model/model.safetensors")), (batch, Some("out.jsonl")), (search, None)]
+    {
+        let content = |job: &Job| file.map(|file| std::fs::read(job.path().join(file)).unwrap());
+        let good = Run::from(job.command(&[]).output().unwrap());
+        assert_eq!(good.code, Some(0), "{good:?}");
+        let expected = content(&job);
+        for clock in CLOCKS {
+            job.environment =
+                vec![("LD_PRELOAD", library().display().to_string()), ("FAULT_CLOCK", clock.to_owned())];
+            // The index that is there is searched first, then one that is made anew; the others start anew only.
+            for anew in if file.is_none() { &[false, true][..] } else { &[true] } {
+                if *anew {
+                    job.clear();
+                }
+                let run = Run::from(job.command(&[]).output().unwrap());
+                assert_eq!(run.code, Some(0), "{clock}: {run:?}");
+                assert!(!run.stderr.contains("panicked"), "{clock}: {run:?}");
+                assert!(content(&job) == expected, "{clock}: {file:?}");
+                assert!(file.is_some() || run.stdout == good.stdout, "{clock}: {run:?}");
             }
         }
     }

@@ -15,7 +15,7 @@ use spanqa::source::{
 
 use crate::hints::hint;
 
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const WEIGHTS: &str = "model.safetensors";
 
 // ---- the fake hub ----------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ impl Reply {
 /// method, from 0.
 type Mischief = dyn Fn(&Request, usize) -> Option<Reply> + Send + Sync;
 
-struct Hub {
+pub struct Hub {
     endpoint: String,
     log: Arc<Mutex<Vec<Request>>>,
     state: Arc<State>,
@@ -103,8 +103,12 @@ fn model() -> BTreeMap<String, Vec<u8>> {
 }
 
 impl Hub {
-    fn good() -> Self {
+    pub fn good() -> Self {
         Self::with(|_, _| None)
+    }
+
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
     }
 
     fn with(mischief: impl Fn(&Request, usize) -> Option<Reply> + Send + Sync + 'static) -> Self {

@@ -906,6 +906,29 @@ impl Program {
     }
 }
 
+/// Whatever the wall clock says, requests are answered, and what takes how long is told by another one.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn a_clock_that_jumps_stops_no_server() {
+    use crate::faults::{CLOCKS, library};
+    let library = library().display().to_string();
+    for clock in CLOCKS {
+        let small = small();
+        let flags: Vec<&str> = small.iter().map(String::as_str).chain(["--log", "json"]).collect();
+        let program = Program::start_with(&flags, &[("LD_PRELOAD", &library), ("FAULT_CLOCK", clock)]);
+        for text in TEXTS {
+            let reply = program.at.post("/v1/answer", &json!({"question": QUESTIONS[0], "context": text}));
+            assert_eq!(reply.status, 200, "{clock}: {reply:?}");
+            let took: f64 = reply.header("x-total-time").unwrap().parse().unwrap();
+            assert!((0.0..60_000.0).contains(&took), "{clock}: {took}");
+        }
+        program.signal(nix::sys::signal::Signal::SIGTERM);
+        let (code, said) = program.end();
+        assert!(code == Some(0) && !said.contains("panicked"), "{clock}: {code:?} {said}");
+        assert_eq!(said.matches("/v1/answer").count(), TEXTS.len(), "{clock}: {said}");
+    }
+}
+
 const TEXTS: [&str; 4] = [
     "The old king lived in a house on the hill. He was king for a year.",
     "The cat did see the sea. It was in a town when the king came to the hill, and it did not like that at all. \

@@ -5,9 +5,11 @@
    FAULT=EIO FAULT_AT=3 the third writing call fails, once
    FAULT=ENOSPC FAULT_AT=3    the third and all later ones fail: the disk is full
    FAULT_LOG=file       takes the number of writing calls at the end
+   FAULT_CLOCK=86400    the wall clock is wrong by so many seconds at every third look, and the other way at the next; with a sign before the
+                        number it is wrong by as much at each
 
-   Writing calls are write, pwrite, writev, fsync, fdatasync, ftruncate, rename, link, mkdir and open to write. Pipes, terminals and devices are
-   left alone. */
+   Writing calls are write, pwrite, writev, fsync, fdatasync, ftruncate, rename, link, symlink, mkdir and open to write. Pipes, terminals and
+   devices are left alone. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -19,16 +21,21 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
-static atomic_long count, moves;
-static int code, forever, slow, interrupted;
-static long failing;
+static atomic_long count, moves, looks;
+static int code, forever, slow, interrupted, steady;
+static long failing, jump;
 
 #define REAL(name) static __typeof__(name) *real; if (!real) real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
 
 __attribute__((constructor)) static void begin(void) {
-    const char *fault = getenv("FAULT"), *at = getenv("FAULT_AT");
+    const char *fault = getenv("FAULT"), *at = getenv("FAULT_AT"), *clock = getenv("FAULT_CLOCK");
+    if (clock) {
+        steady = *clock == '+' || *clock == '-';
+        jump = atol(clock);
+    }
     if (!fault) return;
     slow = !strcmp(fault, "short") || !strcmp(fault, "interrupted");
     interrupted = !strcmp(fault, "interrupted");
@@ -142,6 +149,11 @@ int link(const char *from, const char *to) {
     return fails() ? -1 : real(from, to);
 }
 
+int symlink(const char *to, const char *from) {
+    REAL(symlink);
+    return fails() ? -1 : real(to, from);
+}
+
 int mkdir(const char *path, mode_t mode) {
     REAL(mkdir);
     return fails() ? -1 : real(path, mode);
@@ -155,4 +167,14 @@ int open64(const char *path, int flags, ...) {
     va_end(rest);
     int writes = (flags & O_ACCMODE) != O_RDONLY && strncmp(path, "/dev/", 5) && strncmp(path, "/proc/", 6);
     return writes && fails() ? -1 : real(path, flags, mode);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    REAL(clock_gettime);
+    int result = real(clock, time);
+    if (jump && clock == CLOCK_REALTIME && result == 0) {
+        long look = atomic_fetch_add(&looks, 1) % 3;
+        time->tv_sec += steady || look == 1 ? jump : look == 2 ? -jump : 0;
+    }
+    return result;
 }
