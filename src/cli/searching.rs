@@ -289,11 +289,25 @@ impl Place {
     }
 
     /// Brings the index up to date.
-    pub fn refresh(&self, args: &FileArgs, mut watching: Watching) -> Result<Refreshed> {
+    pub fn refresh(&self, args: &FileArgs, watching: Watching) -> Result<Refreshed> {
+        self.up_to_date(args, watching, |refresh, watch| refresh.run(&self.folder, watch))
+    }
+
+    /// The same, and opens it.
+    fn open(&self, args: &FileArgs, watching: Watching) -> Result<Option<Index>> {
+        self.up_to_date(args, watching, |refresh, watch| refresh.open(&self.folder, watch))
+    }
+
+    fn up_to_date<T>(
+        &self,
+        args: &FileArgs,
+        mut watching: Watching,
+        run: impl FnOnce(&Refresh, &mut dyn FnMut(Progress) -> ControlFlow<()>) -> index::Result<T>,
+    ) -> Result<T> {
         let (files, ways) = (self.files(args, watching.note)?, args.ways()?);
         let read = |path: &Path| ways.read(path);
         let refresh = Refresh { root: &self.root, files: &files, read: &read };
-        watching.over(&self.name(), |watch| refresh.run(&self.folder, watch))
+        watching.over(&self.name(), |watch| run(&refresh, watch))
     }
 
     /// Makes vectors of the passages that have none.
@@ -319,17 +333,23 @@ impl SearchArgs {
         for place in self.place.places(paths, files)? {
             let name = place.name();
             let watching = Watching { quiet, stopped: &|| false, note: &mut *note };
-            if !self.no_refresh
-                && let Err(error) = place.refresh(files, watching)
-            {
-                // What can be searched is searched: a cache that cannot be written is no reason to stop.
-                let is_hopeless = matches!(error.downcast_ref(), Some(index::Error::Document(_)));
-                if error.is::<Usage>() || is_hopeless || !is_there(&place) {
-                    return Err(error);
-                }
-                note(format!("{}; searching what is there", super::message(&error)));
-            }
-            match Index::open(&place.folder, &place.root)? {
+            let index = match self.no_refresh {
+                true => Index::open(&place.folder, &place.root)?,
+                false => match place.open(files, watching) {
+                    Ok(index) => index,
+                    // What can be searched is searched: a cache that cannot be written is no reason to stop.
+                    Err(error) => {
+                        let is_hopeless = matches!(error.downcast_ref(), Some(index::Error::Document(_)));
+                        let there = Index::open(&place.folder, &place.root).ok().flatten();
+                        if error.is::<Usage>() || is_hopeless || there.is_none() {
+                            return Err(error);
+                        }
+                        note(format!("{}; searching what is there", super::message(&error)));
+                        there
+                    }
+                },
+            };
+            match index {
                 Some(index) => indexes.push(index),
                 None => {
                     let hint = format!("`spanqa index {}` makes one", quoted(&name));

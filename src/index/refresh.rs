@@ -12,6 +12,7 @@ use super::corpus;
 use super::error::{Error, Result};
 use super::home::{LOCK, Root, short_hex};
 use super::manifest::{EmbedderEntry, FileEntry, Manifest, Stat};
+use super::search::Index;
 use super::segment::{Alive, TextPlace};
 use super::vectors::{self, Vectors};
 use super::write::{Builder, merged};
@@ -97,12 +98,27 @@ struct Made {
 impl Refresh<'_> {
     /// Brings the index in a folder up to date. If nothing has changed, nothing is written and nobody is waited for.
     pub fn run(&self, folder: &Path, watch: Watch) -> Result<Refreshed> {
-        if self.is_current(folder)? {
-            return Ok(Refreshed::default());
+        match self.current(folder)? {
+            Some(_) => Ok(Refreshed::default()),
+            None => self.renew(folder, watch),
         }
+    }
+
+    /// Opens the index in a folder, brought up to date like this.
+    pub fn open(&self, folder: &Path, watch: Watch) -> Result<Option<Index>> {
+        match self.current(folder)? {
+            Some(index) => Ok(Some(index)),
+            None => {
+                self.renew(folder, watch)?;
+                Index::open(folder, self.root)
+            }
+        }
+    }
+
+    fn renew(&self, folder: &Path, watch: Watch) -> Result<Refreshed> {
         let _lock = lock(folder, watch)?;
         // Whoever was waited for may have done it.
-        if self.is_current(folder)? {
+        if self.current(folder)?.is_some() {
             return Ok(Refreshed::default());
         }
         let mut manifest = Manifest::load_or_new(folder, self.root.path())?;
@@ -124,9 +140,14 @@ impl Refresh<'_> {
         path.strip_prefix(self.root.path()).unwrap_or(path).to_string_lossy().into_owned()
     }
 
-    /// Whether every file is in the index as it looks now, and no other.
-    fn is_current(&self, folder: &Path) -> Result<bool> {
-        let Some(manifest) = Manifest::load(folder)? else { return Ok(false) };
+    /// The index in a folder, if every file is in it as it looks now, and no other.
+    fn current(&self, folder: &Path) -> Result<Option<Index>> {
+        let Some(manifest) = Manifest::load(folder)? else { return Ok(None) };
+        // A damaged one is not what it should be.
+        Ok(self.is_current(&manifest).then(|| Index::of(folder, self.root, &manifest).ok()).flatten())
+    }
+
+    fn is_current(&self, manifest: &Manifest) -> bool {
         let places = manifest.places();
         let corpus = [self.root.path().to_owned()];
         let files = match self.root {
@@ -143,8 +164,7 @@ impl Refresh<'_> {
             };
             known.is_some_and(|known| !known.fresh && Stat::at(path).is_ok_and(|stat| stat == known.stat))
         };
-        let is_whole = manifest.segments.iter().all(|segment| segment.open(folder).is_ok());
-        Ok(is_whole && files.len() == places.len() + skipped.len() && files.par_iter().all(is_known))
+        files.len() == places.len() + skipped.len() && files.par_iter().all(is_known)
     }
 
     fn files(&self, folder: &Path, manifest: &mut Manifest, watch: Watch) -> Result<Refreshed> {

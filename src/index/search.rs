@@ -40,25 +40,27 @@ impl Index {
         let mut attempts = 0;
         loop {
             let Some(manifest) = Manifest::load(folder)? else { return Ok(None) };
-            let segments: Result<Vec<Alive>> =
-                manifest.segments.iter().map(|segment| segment.open(folder)).collect();
             attempts += 1;
-            match segments {
+            match Self::of(folder, root, &manifest) {
                 Err(Error::Fs(fs::Error::Read { source, .. }))
                     if source.kind() == std::io::ErrorKind::NotFound && attempts < ATTEMPTS => {}
-                segments => {
-                    let path = |name: &str| {
-                        if name.is_empty() { root.path().to_owned() } else { root.path().join(name) }
-                    };
-                    let files = manifest.segments.iter().map(|segment| {
-                        segment.files.iter().map(|file| (path(&file.path), file.stat)).collect()
-                    });
-                    let (files, segments) = (files.collect(), segments?);
-                    let vectors = vectors(folder, &manifest, &segments);
-                    return Ok(Some(Self { root: root.clone(), segments, files, vectors }));
-                }
+                index => return index.map(Some),
             }
         }
+    }
+
+    /// Opens what a manifest says.
+    pub(super) fn of(folder: &Path, root: &Root, manifest: &Manifest) -> Result<Self> {
+        let segments = manifest.segments.iter().map(|segment| segment.open(folder));
+        let segments = segments.collect::<Result<Vec<Alive>>>()?;
+        let path = |name: &str| if name.is_empty() { root.path().to_owned() } else { root.path().join(name) };
+        let files = manifest
+            .segments
+            .iter()
+            .map(|segment| segment.files.iter().map(|file| (path(&file.path), file.stat)).collect());
+        let files = files.collect();
+        let vectors = vectors(folder, manifest, &segments);
+        Ok(Self { root: root.clone(), segments, files, vectors })
     }
 
     /// The model that makes its vectors, as it is asked for, whether every passage has one or not yet.
