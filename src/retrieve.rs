@@ -11,7 +11,7 @@ use crate::embed::{self, Embedder};
 use crate::index::{self, Index, Texts};
 use crate::reader::{self, Document, Found, Question, Reader, Search};
 use crate::request::reply::Id;
-use crate::request::{Options, PROMISING};
+use crate::request::{FOUND, Options};
 
 /// A [`std::result::Result`] with this room's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -148,7 +148,7 @@ impl Library {
 
 /// How many passages are looked for to be read under some options.
 pub fn passages_for(options: &Options) -> usize {
-    options.read.unwrap_or(PROMISING).saturating_mul(PASSAGES_A_WINDOW)
+    options.read.unwrap_or(FOUND).saturating_mul(PASSAGES_A_WINDOW)
 }
 
 /// A question about passages that were found, of so many that were searched. The options are those of a search: see

@@ -97,7 +97,7 @@ pub struct ReaderArgs {
     #[command(flatten)]
     pub limits: LimitArgs,
     /// Of documents with more windows, read these many that share most words with the question, or all [default: 24 with `spanqa ask`
-    /// and --score joint, otherwise all]
+    /// and --score joint, 12 of what a search has found, otherwise all]
     #[arg(long, value_name = "N|all", help_heading = "Windows")]
     pub read: Option<Read>,
     #[command(flatten)]
@@ -337,7 +337,7 @@ pub struct DecodingArgs {
     /// Divide logits by this before they become probabilities [default: the model's, or 1]
     #[arg(long, value_name = "T", value_parser = temperature)]
     pub temperature: Option<f64>,
-    /// Hold windows back that share fewer words with the question: one of rank r starts W times ln r logits lower [default: 1]
+    /// Hold windows back that share fewer words with the question: one of rank r starts W times ln r logits lower, of what a search has found W times 2 ln r + 0.6 [default: 1]
     #[arg(long, value_name = "W", value_parser = not_negative)]
     pub rank_weight: Option<f64>,
     /// Threshold, temperature and rank weight that `spanqa tune` found for this model; other flags go before it

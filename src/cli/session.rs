@@ -11,8 +11,8 @@ use anyhow::Result;
 use spanqa::index::Index;
 use spanqa::inspect::Inspector;
 use spanqa::reader::{self, Document, Event, Question, Reader};
-use spanqa::request::Options;
 use spanqa::request::reply::Reply;
+use spanqa::request::{FOUND, Options};
 use spanqa::retrieve::{Library, Retrieved};
 use spanqa::source::{Origin, Resolved};
 use spanqa::text::offsets::OffsetUnit;
@@ -184,7 +184,10 @@ impl<'a> Session<'a> {
             (false, None) => usual_format()?.unwrap_or(manner.format),
         };
         args.refuse_what_does_not_apply(format)?;
-        let read = args.reader.read(args.reader.decoding.reads());
+        let read = args.reader.read(match args.search {
+            true => Read::Best(FOUND),
+            false => args.reader.decoding.reads(),
+        });
         let limits = args.reader.limits.limits(read)?;
         let resolved = args.reader.resolve(args.quiet)?;
         let options = Arc::new(Options {

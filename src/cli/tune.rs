@@ -20,7 +20,7 @@ use spanqa::eval::tune::{self, Choice, Confidences, Quality, Tuning, temperature
 use spanqa::fs;
 use spanqa::reader::Reader;
 use spanqa::reader::memo;
-use spanqa::request::{Options, PROMISING};
+use spanqa::request::{FOUND, Options};
 
 use super::compare::Format;
 use super::data::DataArgs;
@@ -71,7 +71,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Outcome> {
         false => None,
     };
     let about = pool.as_ref().map_or(About::Own, About::Found);
-    let read = args.reader.read(if args.open { Read::Best(PROMISING) } else { Read::All });
+    let read = args.reader.read(if args.open { Read::Best(FOUND) } else { Read::All });
     let mut options = Options {
         decoding: args.reader.decoding.decoding(&resolved, false)?,
         limits: args.reader.limits.limits(read)?,

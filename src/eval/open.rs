@@ -12,7 +12,7 @@ use super::run::Prediction;
 use crate::index::{self, Memory};
 use crate::reader::{self, Document, Found, Reader, Search};
 use crate::request::reply::{DocumentId, Reply};
-use crate::request::{Options, PROMISING};
+use crate::request::{FOUND, Options};
 
 /// How far down the list the paragraph of a question is looked for.
 const DEPTH: usize = 100;
@@ -101,7 +101,7 @@ impl Pool {
         question: &Question,
         options: &Arc<Options>,
     ) -> reader::Result<Asked> {
-        let windows = options.read.unwrap_or(PROMISING);
+        let windows = options.read.unwrap_or(FOUND);
         let hits = self.words.search(&question.text, DEPTH.max(windows).saturating_mul(PASSAGES_EACH));
         let own = self.numbers.get(&paragraph.context).copied().unwrap_or(usize::MAX);
         let mut order: Vec<usize> = Vec::new();

@@ -6,11 +6,13 @@
 //! plan      tokenises a question and lays windows over its documents
 //! promise   or over the passages that share most words with the question, if not everything is to be read
 //! round     takes the windows of many questions through the model, packed
+//! enough    says when what has been read of what a search has found is enough
 //! reply     makes one record of what was found in the windows of a question
 //! input     shows a window as the model reads it, to whoever looks inside
 //! ```
 
 mod around;
+mod enough;
 pub mod error;
 pub mod input;
 pub mod memo;
@@ -229,23 +231,29 @@ impl Reader {
                 return Ok(());
             }
         }
-        let windows: Vec<plan::Window> = (jobs.iter().enumerate())
-            .filter_map(|(question, job)| Some(job.as_ref()?.windows(question)))
-            .flatten()
-            .collect();
-        let tokens = self.batch_tokens();
-        let batches = read_ahead(&windows, tokens.saturating_mul(SORTED_TOGETHER)).flat_map(|windows| {
-            let lengths: Vec<usize> = windows.iter().map(|window| window.length).collect();
-            pack(&lengths, tokens)
-                .into_iter()
-                .map(|members| members.iter().map(|&member| &windows[member]).collect())
-        });
-        let progress = Progress { done: 0, total: windows.len(), tokens: 0, model: Duration::ZERO };
-        let round = Round { reader: self, questions, jobs, progress, watch };
-        match self.model.lanes() {
-            0 => round.one_by_one(batches),
-            lanes => round.side_by_side(batches, lanes),
+        let total = jobs.iter().flatten().map(Job::left).sum();
+        let progress = Progress { done: 0, total, tokens: 0, model: Duration::ZERO };
+        let mut round = Round { reader: self, questions, jobs, progress, watch };
+        // Of some questions more is read once it is known what the first windows say.
+        while let windows = round.windows()
+            && !windows.is_empty()
+        {
+            let tokens = self.batch_tokens();
+            let batches = read_ahead(&windows, tokens.saturating_mul(SORTED_TOGETHER)).flat_map(|windows| {
+                let lengths: Vec<usize> = windows.iter().map(|window| window.length).collect();
+                pack(&lengths, tokens)
+                    .into_iter()
+                    .map(|members| members.iter().map(|&member| &windows[member]).collect())
+            });
+            let flow = match self.model.lanes() {
+                0 => round.one_by_one(batches)?,
+                lanes => round.side_by_side(batches, lanes)?,
+            };
+            if flow.is_break() {
+                break;
+            }
         }
+        Ok(())
     }
 }
 

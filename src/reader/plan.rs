@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::promise::{Laid, by_words, prior, promising};
+use super::enough::first_step;
+use super::promise::{Laid, by_words, promising};
 use super::{Question, Reader};
 use crate::decode::{self, Decoded, Decoding, ScoringRules};
 use crate::heads::WindowLogits;
@@ -23,8 +24,12 @@ pub(super) struct Job {
     pub(super) places: Vec<Place>,
     /// Windows that reading everything would take.
     pub(super) total: usize,
-    /// Windows that are still to be read.
+    /// Windows that are to be read now.
     pub(super) unread: usize,
+    /// Windows of greater rank may wait: see [`super::enough`].
+    pub(super) reach: usize,
+    /// Whether the model is asked about these.
+    pub(super) under_way: bool,
 }
 
 /// A document as one question sees it.
@@ -51,8 +56,8 @@ impl Place {
     }
 
     /// What is expected of each window before it is read.
-    pub(super) fn priors(&self) -> Vec<f64> {
-        self.ranks.iter().flatten().map(|&rank| prior(rank)).collect()
+    pub(super) fn priors(&self, of_rank: fn(usize) -> f64) -> Vec<f64> {
+        self.ranks.iter().flatten().map(|&rank| of_rank(rank)).collect()
     }
 }
 
@@ -66,16 +71,21 @@ pub(super) struct Window {
 }
 
 impl Job {
-    /// The windows of this job, which is that of the question at a place.
+    /// The windows that are to be read now, of this job, which is that of the question at a place.
     pub(super) fn windows(&self, question: usize) -> impl Iterator<Item = Window> + '_ {
         self.places.iter().enumerate().flat_map(move |(document, place)| {
-            place.layout.iter().enumerate().map(move |(index, range)| Window {
+            place.next(self.reach).map(move |index| Window {
                 question,
                 document,
                 index,
-                length: self.special + self.question.len() + range.len(),
+                length: self.special + self.question.len() + place.layout[index].len(),
             })
         })
+    }
+
+    /// How many windows have not been read.
+    pub(super) fn left(&self) -> usize {
+        self.places.iter().map(|place| place.next(usize::MAX).count()).sum()
     }
 
     /// The question and the stretch of its document that a window shows, in the model's pair template: ids and segments.
@@ -165,14 +175,17 @@ impl Reader {
         let truncated = tokens.len() > shape.question;
         tokens.truncate(shape.question);
         let (places, total) = self.places(question, &shape);
-        let unread: usize = places.iter().map(|place| place.layout.len()).sum();
+        let windows: usize = places.iter().map(|place| place.layout.len()).sum();
+        let reach = first_step(question);
         Ok(Job {
-            unread,
+            unread: places.iter().map(|place| place.next(reach).count()).sum(),
+            reach,
+            under_way: false,
             context_offset: template.context_offset(tokens.len()),
             special,
             places,
             // Windows around passages overlap more than those of a whole document: of short ones there may be more.
-            total: total.max(unread),
+            total: total.max(windows),
             question: tokens,
             truncated,
             shape,

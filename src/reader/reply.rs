@@ -1,6 +1,7 @@
 //! From what was found in windows to replies.
 
-use super::plan::{Job, Place};
+use super::plan::Job;
+use super::promise::{prior, prior_of_found};
 use super::{Document, Question, Reader};
 
 use crate::checkpoint::Identity;
@@ -17,7 +18,8 @@ impl Reader {
         let options = &*question.options;
         let windows: Vec<Vec<Decoded>> =
             job.places.iter().map(|place| place.windows.iter().flatten().cloned().collect()).collect();
-        let priors: Vec<Vec<f64>> = job.places.iter().map(Place::priors).collect();
+        let of_rank = if question.search.is_some() { prior_of_found } else { prior };
+        let priors: Vec<Vec<f64>> = job.places.iter().map(|place| place.priors(of_rank)).collect();
         let documents: Vec<decode::Document> = (question.documents.iter().zip(&job.places))
             .zip(windows.iter().zip(&priors))
             .map(|((document, place), (windows, priors))| decode::Document {

@@ -26,18 +26,21 @@ const WAITING: usize = 1;
 
 impl Round<'_> {
     /// Runs batches where the model needs the caller's cores.
-    pub(super) fn one_by_one<'w>(mut self, batches: impl Iterator<Item = Vec<&'w Window>>) -> Result<()> {
+    pub(super) fn one_by_one<'w>(
+        &mut self,
+        batches: impl Iterator<Item = Vec<&'w Window>>,
+    ) -> Result<ControlFlow<()>> {
         for windows in batches {
             let windows = match self.wanted(windows) {
                 ControlFlow::Continue(windows) if windows.is_empty() => continue,
                 ControlFlow::Continue(windows) => windows,
-                ControlFlow::Break(()) => return Ok(()),
+                ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
             };
             let batch = self.assemble(&windows);
             let started = Instant::now();
             let logits = self.reader.model.logits(&batch)?;
             if self.take(&windows, logits, started.elapsed()).is_break() {
-                return Ok(());
+                return Ok(ControlFlow::Break(()));
             }
         }
         self.ended()
@@ -45,10 +48,10 @@ impl Round<'_> {
 
     /// Runs batches on a model with cores of its own, as many at a time as it has lanes; meanwhile this thread makes replies.
     pub(super) fn side_by_side<'w>(
-        mut self,
+        &mut self,
         mut batches: impl Iterator<Item = Vec<&'w Window>>,
         lanes: usize,
-    ) -> Result<()> {
+    ) -> Result<ControlFlow<()>> {
         let model = &*self.reader.model;
         let (give, given) = mpsc::channel::<(Vec<&Window>, Batch)>();
         let given = Mutex::new(given);
@@ -82,7 +85,7 @@ impl Round<'_> {
                     let windows = match self.wanted(windows) {
                         ControlFlow::Continue(windows) if windows.is_empty() => continue,
                         ControlFlow::Continue(windows) => windows,
-                        ControlFlow::Break(()) => return Ok(()),
+                        ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
                     };
                     let batch = self.assemble(&windows);
                     if under_way == 0 {
@@ -102,15 +105,25 @@ impl Round<'_> {
                 under_way -= 1;
                 let logits = logits.unwrap_or_else(|panic| resume_unwind(panic))?;
                 if self.take(&windows, logits, time).is_break() {
-                    return Ok(());
+                    return Ok(ControlFlow::Break(()));
                 }
             }
         })
     }
 
-    /// Every question has its reply by now, unless the model kept some logits to itself.
-    fn ended(&self) -> Result<()> {
-        if self.jobs.iter().all(Option::is_none) { Ok(()) } else { Err(Error::ModelStopped) }
+    /// The windows that are to be read now.
+    pub(super) fn windows(&mut self) -> Vec<Window> {
+        self.jobs.iter_mut().flatten().for_each(|job| job.under_way = true);
+        let jobs = self.jobs.iter().enumerate();
+        jobs.filter_map(|(question, job)| Some(job.as_ref()?.windows(question))).flatten().collect()
+    }
+
+    /// Every question has its reply by now or goes on to its next windows, unless the model kept some logits to itself.
+    fn ended(&self) -> Result<ControlFlow<()>> {
+        match self.jobs.iter().flatten().any(|job| job.under_way) {
+            false => Ok(ControlFlow::Continue(())),
+            true => Err(Error::ModelStopped),
+        }
     }
 
     /// The windows whose questions still want a reply. Those that were taken back, or are too late, are told so.
@@ -171,7 +184,11 @@ impl Round<'_> {
                     let why = questions[window.question].options.why;
                     job.keep(window, decoded, why.then_some(logits));
                     if job.unread == 0 {
-                        ready.extend(slot.take().map(|job| (window.question, job)));
+                        let left = job.left();
+                        if job.is_enough(&questions[window.question]) {
+                            progress.done += left;
+                            ready.extend(slot.take().map(|job| (window.question, job)));
+                        }
                     }
                 }
                 None => {

@@ -29,5 +29,5 @@ pub mod table;
 pub mod texts;
 
 pub use error::{Error, Result};
-pub use options::{Options, PROMISING, Settings};
+pub use options::{FOUND, Options, PROMISING, Settings};
 pub use shapes::{DocumentRef, Extra, Fields, Item, Rejected, Request};

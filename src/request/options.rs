@@ -22,8 +22,11 @@ pub struct Options {
     pub why: bool,
 }
 
-/// What is read of long documents, and of what a search has found, unless somebody says otherwise: about a second's work.
+/// What is read of long documents unless somebody says otherwise: about a second's work.
 pub const PROMISING: usize = 24;
+
+/// What is read of what a search has found, unless somebody says otherwise. An answer farther down is held back so much that it hardly ever wins.
+pub const FOUND: usize = 12;
 
 /// Options by name, as texts: JSON has no infinities, and two runs are to be compared.
 pub type Settings = BTreeMap<String, String>;
@@ -40,7 +43,7 @@ impl Options {
             true => Limits { max_question_tokens, ..Limits::AROUND_PASSAGES },
             false => self.limits.clone(),
         };
-        Self { read: Some(PROMISING), limits, ..self.clone() }
+        Self { read: Some(FOUND), limits, ..self.clone() }
     }
 
     /// Everything that replies depend on, by the names that it has on the command line.

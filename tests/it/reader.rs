@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use spanqa::decode::{Decoding, ScoringRules};
 use spanqa::encoder::batch::Batch;
 use spanqa::heads::{SpanModel, WindowLogits};
-use spanqa::reader::{Cancel, Document, Event, Question, Reader};
+use spanqa::reader::{Cancel, Document, Event, Found, Question, Reader, Search};
 use spanqa::request::Options;
 use spanqa::request::reply::{DocumentId, Reason, Reply};
 use spanqa::source::{SourceOptions, resolve};
@@ -617,4 +617,43 @@ fn windows_around_passages_cover_a_document_if_there_are_enough() {
         covered = covered.max(window.end);
     }
     assert!(text[covered..].trim().is_empty() && windows.len() < 1000);
+}
+
+/// Twenty-four passages that a search has found, a document each; one of them has the answer, or none.
+fn found(reader: &Reader, answer: Option<usize>, top_k: usize) -> Question {
+    let text = |rank| if Some(rank) == answer { "the zebra" } else { "a horse" };
+    let texts: Vec<&str> = (0..24).map(text).collect();
+    let place = |(document, text): (usize, &&str)| Found { document, bytes: 0..text.len(), score: 1.0 };
+    let search = Search { found: texts.iter().enumerate().map(place).collect(), passages: 24 };
+    let options =
+        Options { decoding: Decoding { top_k, ..Decoding::default() }, read: Some(24), ..Options::default() };
+    let question = Question::new("1", "zebra", documents(reader, &texts)).with(&Arc::new(options));
+    Question { search: Some(search.into()), ..question }
+}
+
+/// What a search has found is read in steps, until nothing farther down could win any more.
+#[test]
+fn of_what_was_found_no_more_is_read_than_needed() {
+    for lanes in [0, 2] {
+        let model = Arc::new(KeywordModel { lanes, ..KeywordModel::default() });
+        let reader = Reader::new(tokenizer(), Box::new(Shared(model)), "keyword").unwrap();
+        let cases = [(Some(0), 1, 4), (Some(3), 1, 4), (Some(5), 1, 8), (None, 1, 24), (Some(0), 2, 24)];
+        let questions: Vec<Question> =
+            cases.iter().map(|&(answer, top_k, _)| found(&reader, answer, top_k)).collect();
+        let mut last = None;
+        let replies = reader.answer(&questions, &mut |progress| last = Some(progress)).unwrap();
+        for (reply, (answer, _, windows)) in replies.into_iter().zip(cases) {
+            let reply = reply.unwrap();
+            let said = reply.answers.first().map(|best| best.document.clone());
+            assert_eq!(said, answer.map(DocumentId::Index), "{lanes} lanes");
+            assert_eq!((reply.windows, reply.windows_total), (windows, 24), "{answer:?}, {lanes} lanes");
+            assert_eq!(reply.unread, windows < 24);
+        }
+        let last = last.unwrap();
+        assert_eq!((last.done, last.total), (5 * 24, 5 * 24));
+        // What the model keeps to itself is not asked for again and again.
+        let reader = Reader::new(tokenizer(), Box::new(Forgetful(lanes)), "forgetful").unwrap();
+        let error = reader.answer(&[found(&reader, None, 1)], &mut |_| {}).unwrap_err();
+        assert!(matches!(error, reader::Error::ModelStopped), "{lanes} lanes: {error:?}");
+    }
 }

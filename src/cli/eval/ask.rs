@@ -14,7 +14,7 @@ use spanqa::eval::journal::{self, Header, Journal};
 use spanqa::eval::open::Pool;
 use spanqa::eval::run::{self, About, RunProgress};
 use spanqa::eval::score::metrics::Rules;
-use spanqa::request::{Options, PROMISING};
+use spanqa::request::{FOUND, Options};
 
 use super::Args;
 use crate::cli::options::Read;
@@ -33,7 +33,7 @@ impl Args {
         let resolved = self.reader.resolve(self.quiet)?;
         // Of several passages only one distribution over all their spans makes sense.
         let (usual, read) = match pool {
-            Some(_) => (ScoringRules::Joint, self.reader.read(Read::Best(PROMISING))),
+            Some(_) => (ScoringRules::Joint, self.reader.read(Read::Best(FOUND))),
             None => (ScoringRules::Squad, self.reader.read(Read::All)),
         };
         let mut options = Options {
