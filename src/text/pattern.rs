@@ -560,7 +560,7 @@ mod tests {
         "(?:ab)*?",
     ];
 
-    fn pick<'a>(random: &mut Random, from: &[&'a str], most: usize) -> String {
+    fn pick(random: &mut Random, from: &[&str], most: usize) -> String {
         let count = random.below(most + 1);
         (0..count).map(|_| from[random.below(from.len())]).collect()
     }
