@@ -53,7 +53,10 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
             Value::Array(items) => waiting.extend(items),
             Value::Object(fields) => {
                 waiting.extend(fields.values());
-                patterns += usize::from(fields.contains_key("Regex"));
+                if let Some(pattern) = fields.get("Regex").and_then(Value::as_str) {
+                    patterns += 1;
+                    at_most("bytes in a regular expression", pattern.len(), LONGEST_PATTERN)?;
+                }
                 if let Some(kind) = fields.get("type").and_then(Value::as_str) {
                     steps += 1;
                     growth = growth.saturating_mul(step(kind, value)?);
@@ -83,9 +86,8 @@ pub(super) fn at_most(what: &str, number: usize, most: usize) -> Result<(), Stri
 /// Checks one step of the pipeline. How many times as long it can make a text.
 fn step(kind: &str, step: &Value) -> Result<usize, String> {
     let text = |field: &str| step.get(field).and_then(Value::as_str).unwrap_or_default();
-    let pattern = |form: &str| step.get("pattern")?.get(form)?.as_str();
-    at_most("bytes in a regular expression", pattern("Regex").map_or(0, str::len), LONGEST_PATTERN)?;
-    Ok(match (kind, pattern("String")) {
+    let replaced = step.get("pattern").and_then(|pattern| pattern.get("String")?.as_str());
+    Ok(match (kind, replaced) {
         ("Replace", Some(replaced)) if !replaced.is_empty() => {
             text("content").len().div_ceil(replaced.len()).max(1)
         }
