@@ -83,7 +83,7 @@ impl Sandbox {
     pub fn enter(self) -> Result<()> {
         let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
         let entered = match self.restrict() {
-            Ok(status) if status == landlock::RulesetStatus::NotEnforced => Err(String::new()),
+            Ok(landlock::RulesetStatus::NotEnforced) => Err(String::new()),
             Ok(_) if threads > 1 => Err(": there are threads already, which is a mistake in spanqa".into()),
             Ok(_) => Ok(()),
             Err(error) => Err(format!(": {error}")),
