@@ -4,9 +4,12 @@
 
 #[cfg(not(all(test, feature = "model-checking")))]
 pub use std::{
-    sync::{Condvar, Mutex, MutexGuard, OnceLock, atomic::AtomicUsize},
+    sync::{Condvar, Mutex, MutexGuard, OnceLock},
     thread,
 };
+/// Only the server counts without a lock.
+#[cfg(all(feature = "serve", not(all(test, feature = "model-checking"))))]
+pub use std::sync::atomic::AtomicUsize;
 
 #[cfg(all(test, feature = "model-checking"))]
 pub use checked::OnceLock;
