@@ -377,6 +377,7 @@ impl SearchArgs {
     }
 }
 
+#[cfg(feature = "mcp")]
 fn is_there(place: &Place) -> bool {
     Index::open(&place.folder, &place.root).is_ok_and(|index| index.is_some())
 }

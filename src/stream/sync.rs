@@ -2,14 +2,14 @@
 //! checker in their place, which runs one thread at a time and chooses at each lock who goes on. So what runs in the tests of
 //! `schedules` is the code itself, in orders that no machine would show for years.
 
+/// Only the server counts without a lock.
+#[cfg(all(feature = "serve", not(all(test, feature = "model-checking"))))]
+pub use std::sync::atomic::AtomicUsize;
 #[cfg(not(all(test, feature = "model-checking")))]
 pub use std::{
     sync::{Condvar, Mutex, MutexGuard, OnceLock},
     thread,
 };
-/// Only the server counts without a lock.
-#[cfg(all(feature = "serve", not(all(test, feature = "model-checking"))))]
-pub use std::sync::atomic::AtomicUsize;
 
 #[cfg(all(test, feature = "model-checking"))]
 pub use checked::OnceLock;
