@@ -121,6 +121,7 @@ fn serve(error: &spanqa::serve::Error) -> Option<String> {
              others out"
         }
         Error::SameName { .. } => "write NAME=MODEL to tell them apart",
+        Error::Clock => "set the clock of this machine",
         Error::BadRoute { .. } => "correct AIP_PREDICT_ROUTE and AIP_HEALTH_ROUTE",
         _ => return None,
     };

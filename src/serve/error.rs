@@ -37,6 +37,9 @@ pub enum Error {
         /// What was asked for.
         path: String,
     },
+    /// The library below would panic at the date of each reply.
+    #[error("the clock of this machine stands before 1970 or after 9999, and replies bear a date")]
+    Clock,
     /// The system gives no threads or timers.
     #[error("cannot start the server: {0}")]
     Start(io::Error),
@@ -50,6 +53,7 @@ impl Error {
             Self::Unprotected { .. } => "key_needed",
             Self::SameName { .. } => "same_model_name",
             Self::BadRoute { .. } => "bad_route",
+            Self::Clock => "impossible_clock",
             Self::Start(_) => "cannot_start_server",
         }
     }
@@ -57,7 +61,7 @@ impl Error {
     /// Who has to do something about it.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Listen { .. } | Self::Start(_) => ErrorClass::Machine,
+            Self::Listen { .. } | Self::Clock | Self::Start(_) => ErrorClass::Machine,
             Self::Unprotected { .. } | Self::SameName { .. } | Self::BadRoute { .. } => ErrorClass::Caller,
         }
     }

@@ -4,7 +4,7 @@
 //! a byte at a time would hold its connection for ever.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -24,12 +24,6 @@ const WRITE: Duration = Duration::from_secs(60);
 /// What has arrived at the last moment is read within this time.
 const LAST_MOMENT: Duration = Duration::from_millis(50);
 
-/// Whether a time can be written as the date of a reply. hyper panics where it cannot: before 1970, and after the year 9999.
-fn is_a_date(time: SystemTime) -> bool {
-    const END: u64 = 253_402_300_800;
-    time.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() < END)
-}
-
 /// Serves until the server is to end. Whether everything that was begun was answered in time.
 pub async fn serve(listener: TcpListener, shared: &Arc<Shared>, router: Router) -> bool {
     let graceful = GracefulShutdown::new();
@@ -44,7 +38,6 @@ pub async fn serve(listener: TcpListener, shared: &Arc<Shared>, router: Router) 
         socket.set_write_timeout(Some(WRITE));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .auto_date_header(is_a_date(SystemTime::now()))
             .header_read_timeout(bounds.header)
             .serve_connection(TokioIo::new(Box::pin(socket)), service);
         let connection = graceful.watch(connection);

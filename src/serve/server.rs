@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Semaphore, watch};
 
@@ -17,6 +17,12 @@ use super::metrics::Metrics;
 use super::ranker::Lazy;
 use super::stream::STREAMS;
 use super::{listen, routes};
+
+/// Whether a time can be written as the date of a reply.
+fn is_a_date(time: SystemTime) -> bool {
+    const END_OF_9999: u64 = 253_402_300_800;
+    time.duration_since(UNIX_EPOCH).is_ok_and(|since| since.as_secs() < END_OF_9999)
+}
 
 /// A server that has an address, so that it can be found before its model is loaded.
 pub struct Server {
@@ -83,6 +89,9 @@ impl Server {
         let routes = config.predict_routes.iter().chain(&config.health_routes);
         if let Some(path) = routes.into_iter().find(|path| !path.starts_with('/')) {
             return Err(Error::BadRoute { path: path.clone() });
+        }
+        if !is_a_date(SystemTime::now()) {
+            return Err(Error::Clock);
         }
         let listener = TcpListener::bind(&addresses[..]).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
