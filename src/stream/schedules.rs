@@ -49,6 +49,14 @@ pub fn tiny() -> Reader {
 /// Opened once, before the checker knows of any thread.
 static TINY: LazyLock<Reader> = LazyLock::new(tiny);
 
+/// Puts a thing into a queue when it is its turn.
+fn hand_on<T>(turn: &Turn, queue: &Queue<T>, thing: T, number: u64) -> Result<(), Over> {
+    turn.wait_for(number)?;
+    queue.push(1, thing).map_err(|_| Over)?;
+    turn.pass();
+    Ok(())
+}
+
 /// Takes everything out of a queue until it ends.
 fn all<T>(queue: &Queue<T>) -> Vec<T> {
     std::iter::from_fn(|| queue.pop()).collect()
@@ -131,12 +139,7 @@ fn work_is_handed_on_in_order_whoever_prepares_it() {
         thread::scope(|scope| {
             scope.spawn(|| {
                 let _end = queue.end_with();
-                turn.deal(0..5, 3, &queue, |thing, number| {
-                    turn.wait_for(number)?;
-                    queue.push(1, thing).map_err(|_| Over)?;
-                    turn.pass();
-                    Ok(())
-                });
+                turn.deal(0..5, 3, &queue, |thing, number| hand_on(&turn, &queue, thing, number));
             });
             assert_eq!(all(&queue), [0, 1, 2, 3, 4]);
         });
@@ -149,12 +152,7 @@ fn nobody_prepares_for_ever_what_nobody_wants() {
         let (queue, turn) = (Queue::new(1), Turn::default());
         thread::scope(|scope| {
             scope.spawn(|| {
-                turn.deal(0.., 3, &queue, |thing, number| {
-                    turn.wait_for(number)?;
-                    queue.push(1, thing).map_err(|_| Over)?;
-                    turn.pass();
-                    Ok(())
-                });
+                turn.deal(0.., 3, &queue, |thing, number| hand_on(&turn, &queue, thing, number));
             });
             assert_eq!((queue.pop(), queue.pop()), (Some(0), Some(1)));
             queue.abandon();

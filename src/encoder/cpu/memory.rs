@@ -50,7 +50,7 @@ impl<T: Number> Buffer<T> {
         let bytes = length * size_of::<T>();
         // One call for all small pages costs less than a fault for each. Large ones are few.
         let mut pages = MmapOptions::new();
-        if bytes < LARGE_PAGE {
+        if bytes < LARGE_PAGE && !cfg!(miri) {
             pages.populate();
         }
         let Ok(pages) = pages.len(bytes).map_anon() else {
