@@ -19,7 +19,17 @@ pub(super) fn first_step(question: &Question) -> usize {
     }
 }
 
+/// How many windows up to some rank have not been read.
+pub(super) fn unread(places: &[Place], reach: usize) -> usize {
+    places.iter().map(|place| place.next(reach).count()).sum()
+}
+
 impl Job {
+    /// How many windows have not been read.
+    pub(super) fn left(&self) -> usize {
+        unread(&self.places, usize::MAX)
+    }
+
     /// Whether the reply can be made. Otherwise the next windows are to be read.
     pub(super) fn is_enough(&mut self, question: &Question) -> bool {
         while self.unread == 0 && self.left() > 0 {
@@ -28,7 +38,7 @@ impl Job {
                 return true;
             }
             self.reach = STEPS.into_iter().find(|step| *step > self.reach).unwrap_or(usize::MAX);
-            self.unread = self.places.iter().map(|place| place.next(self.reach).count()).sum();
+            self.unread = unread(&self.places, self.reach);
             self.under_way = false;
         }
         self.unread == 0
@@ -59,14 +69,15 @@ impl Place {
     /// Keeps only what was read.
     fn forget_unread(&mut self) {
         let read: Vec<bool> = self.windows.iter().map(Option::is_some).collect();
-        let is_read = || {
-            let mut read = read.iter();
-            move || read.next().is_some_and(|read| *read)
-        };
-        let (mut of_layout, mut of_ranks, mut of_logits) = (is_read(), is_read(), is_read());
-        self.layout.retain(|_| of_layout());
-        self.ranks.iter_mut().for_each(|ranks| ranks.retain(|_| of_ranks()));
-        self.logits.retain(|_| of_logits());
-        self.windows.retain(Option::is_some);
+        keep(&mut self.layout, &read);
+        self.ranks.iter_mut().for_each(|ranks| keep(ranks, &read));
+        keep(&mut self.logits, &read);
+        keep(&mut self.windows, &read);
     }
+}
+
+/// Drops the things of a list that stand where `wanted` is false.
+fn keep<T>(things: &mut Vec<T>, wanted: &[bool]) {
+    let mut wanted = wanted.iter();
+    things.retain(|_| wanted.next().is_some_and(|wanted| *wanted));
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::enough::first_step;
+use super::enough::{first_step, unread};
 use super::promise::{Laid, by_words, promising};
 use super::{Question, Reader};
 use crate::decode::{self, Decoded, Decoding, ScoringRules};
@@ -81,11 +81,6 @@ impl Job {
                 length: self.special + self.question.len() + place.layout[index].len(),
             })
         })
-    }
-
-    /// How many windows have not been read.
-    pub(super) fn left(&self) -> usize {
-        self.places.iter().map(|place| place.next(usize::MAX).count()).sum()
     }
 
     /// The question and the stretch of its document that a window shows, in the model's pair template: ids and segments.
@@ -178,7 +173,7 @@ impl Reader {
         let windows: usize = places.iter().map(|place| place.layout.len()).sum();
         let reach = first_step(question);
         Ok(Job {
-            unread: places.iter().map(|place| place.next(reach).count()).sum(),
+            unread: unread(&places, reach),
             reach,
             under_way: false,
             context_offset: template.context_offset(tokens.len()),
