@@ -7,16 +7,12 @@ that answers in the order of arrival can do better at that capacity. Needs Pytho
 """
 
 import argparse
-import json
 import random
+import sys
+
+from client import pairs
 
 REQUESTS = 200_000
-
-
-def lengths(path):
-    with open(path, encoding="utf-8") as file:
-        parts = [part for article in json.load(file)["data"] for part in article["paragraphs"]]
-    return [len(part["context"]) + len(question["question"]) for part in parts for question in part["qas"]]
 
 
 def waits(seconds, share, capacity):
@@ -34,7 +30,7 @@ def main():
     parser.add_argument("dataset")
     parser.add_argument("--capacity", type=float, required=True, help="requests a second")
     args = parser.parse_args()
-    sizes = lengths(args.dataset)
+    sizes = [len(question) + len(context) for question, context in pairs(args.dataset, sys.maxsize)]
     mean = sum(sizes) / len(sizes)
     seconds = [size / mean / args.capacity for size in sizes]
     for share in [0.1, 0.3, 0.5, 0.7, 0.9]:
