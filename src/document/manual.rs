@@ -75,13 +75,15 @@ fn strikes_only(text: &str) -> bool {
 
 /// What is struck over, and the escape sequences that newer systems have in its place: all of it is left out.
 fn struck(text: &str) -> Vec<Range<usize>> {
-    let mut pieces = Vec::new();
+    let mut pieces: Vec<Range<usize>> = Vec::new();
     let mut before: Option<Range<usize>> = None;
     let mut chars = text.char_indices().peekable();
     while let Some((at, char)) = chars.next() {
         match char {
             '\u{8}' => {
                 let start = before.take().map_or(at, |before| before.start);
+                // Escape sequences behind the letter go with it.
+                while pieces.pop_if(|piece| piece.start >= start).is_some() {}
                 pieces.push(start..at + 1);
             }
             '\u{1b}' => {
@@ -168,6 +170,7 @@ mod tests {
     fn escape_sequences_are_left_out() {
         let page = "\u{1b}[1mLS\u{1b}[0m(1) \u{1b}]8;;man:cp(1)\u{1b}\\cp(1)\u{1b}]8;;\u{7} é\u{1b}";
         assert_eq!(without(page), "LS(1) cp(1) é");
+        assert_eq!(without("N\u{8}NA\u{1b}[0m\u{1b}\u{8}AM"), "NAM");
         assert_eq!(text("A(1)  b  A(1)\n".to_owned()), Text::from("A(1)  b  A(1)\n".to_owned()));
     }
 }
