@@ -66,13 +66,6 @@ impl Admission {
         }
     }
 
-    /// Counts work that was let in as a part of something else.
-    pub fn hold(self: &Arc<Self>, tokens: usize) -> Held {
-        let counted = self.counted(tokens);
-        self.held.fetch_add(counted, Ordering::SeqCst);
-        Held { admission: self.clone(), tokens, counted }
-    }
-
     /// What some work takes of the room: never more than half of it, as others have their turn between its batches. A single long document
     /// would have all others sent away for as long as it is read.
     fn counted(&self, tokens: usize) -> usize {
@@ -114,6 +107,15 @@ impl Held {
     pub fn tokens(&self) -> usize {
         self.tokens
     }
+
+    /// What one question of it needs: of what was counted already, and more only where that was too little. So nothing counts twice.
+    pub fn part(&mut self, tokens: usize) -> Self {
+        let counted = self.admission.counted(tokens);
+        let known = counted.min(self.counted);
+        self.counted -= known;
+        self.admission.held.fetch_add(counted - known, Ordering::SeqCst);
+        Self { admission: self.admission.clone(), tokens, counted }
+    }
 }
 
 impl Drop for Held {
@@ -142,17 +144,39 @@ mod tests {
         assert_eq!(admission.held(), 0);
     }
 
+    /// Others are let in while a request becomes questions, as many as after it.
+    #[test]
+    fn what_was_let_in_counts_once() {
+        let admission = Admission::new(100);
+        let mut request = admission.admit(40).unwrap();
+        let (first, second) = (request.part(30), request.part(25));
+        assert_eq!((first.tokens(), second.tokens(), admission.held()), (30, 25, 55));
+        drop(first);
+        assert_eq!(admission.held(), 25);
+        drop(request);
+        assert_eq!(admission.held(), 25);
+        drop(second);
+        // A guess that was too high.
+        let mut request = admission.admit(40).unwrap();
+        let part = request.part(10);
+        assert_eq!(admission.held(), 40);
+        drop(request);
+        assert_eq!(admission.held(), 10);
+        drop(part);
+        assert_eq!(admission.held(), 0);
+    }
+
     #[test]
     fn the_time_to_wait_is_what_waits_by_what_was_measured() {
         let admission = Admission::new(10_000);
-        let _held = [(); 2].map(|()| admission.admit(5000).unwrap());
+        let mut held = [(); 2].map(|()| admission.admit(5000).unwrap());
         assert_eq!(admission.admit(1).err(), Some(Full { retry_after: 1 }));
         admission.measured(200, Duration::from_secs(1));
         assert_eq!(admission.retry_after(), 50);
         admission.measured(1_000_000, Duration::from_secs(1));
         assert_eq!(admission.retry_after(), 1);
         for _ in 0..20_000 {
-            std::mem::forget(admission.hold(5000));
+            std::mem::forget(held[0].part(5000));
         }
         assert_eq!(admission.retry_after(), 60);
     }

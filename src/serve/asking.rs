@@ -69,8 +69,8 @@ pub async fn ask(
         let turn = shared.preparing.clone().acquire_owned().await;
         let (engine, call) = (engine.clone(), call.clone());
         let prepare = move || {
-            let _counted = (turn, admitted);
-            engine.prepare(manner, body, names, &call, &sender);
+            let _turn = turn;
+            engine.prepare(manner, body, names, &call, admitted, &sender);
         };
         tokio::task::spawn_blocking(prepare).await.map_err(|_| Problem::model_failed())?;
         let prepared = Instant::now();

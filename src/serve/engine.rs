@@ -125,6 +125,7 @@ impl Engine {
         body: Body,
         names: Vec<Id>,
         call: &Call,
+        mut admitted: Held,
         replies: &mpsc::UnboundedSender<Answered>,
     ) {
         let tickets: Vec<(usize, Id)> = names.into_iter().enumerate().collect();
@@ -148,7 +149,7 @@ impl Engine {
                 };
                 question.deadline = call.deadline;
                 question.cancel = Some(call.cancel.clone());
-                let held = self.admission.hold(self.reader.cost(&question));
+                let held = admitted.part(self.reader.cost(&question));
                 let ticket = Ticket { place, replies: replies.clone(), asked, held };
                 let work = Work { ticket, question: Ok(question), ticket_bytes: 0 };
                 match call.cancel.is_cancelled() {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use shuttle::future::block_on;
 use tokio::sync::mpsc;
 
-use super::admission::Admission;
+use super::admission::{Admission, Held};
 use super::engine::{Call, Engine, Manner, Opened};
 use super::metrics::Metrics;
 use crate::request::parameters::Parameters;
@@ -45,7 +45,7 @@ fn engine(admission: &Arc<Admission>) -> Engine {
 }
 
 /// Asks so many questions at once and says which of them were answered. Nobody is answered later.
-fn ask(engine: &Engine, count: usize) -> impl FnOnce() -> Vec<usize> {
+fn ask(engine: &Engine, admitted: Held, count: usize) -> impl FnOnce() -> Vec<usize> {
     let item = |number| Item { question: format!("who is {number}?"), documents: 0..1 };
     let body = Body {
         documents: vec![DocumentRef::Text("the old king of the hill".into())],
@@ -54,7 +54,7 @@ fn ask(engine: &Engine, count: usize) -> impl FnOnce() -> Vec<usize> {
     };
     let names = (0..count as u64).map(Id::from).collect();
     let (sender, mut answers) = mpsc::unbounded_channel();
-    engine.prepare(Manner::Batch, body, names, &Call::default(), &sender);
+    engine.prepare(Manner::Batch, body, names, &Call::default(), admitted, &sender);
     drop(sender);
     move || {
         let mut places = Vec::new();
@@ -77,8 +77,8 @@ fn an_orderly_end_answers_everything_once() {
         let answered = thread::scope(|scope| {
             let model = scope.spawn(|| engine.run());
             let senders = [2, 1, 2].map(|count| {
-                let engine = &engine;
-                scope.spawn(move || ask(engine, count))
+                let (engine, admitted) = (&engine, admission.admit(1).unwrap());
+                scope.spawn(move || ask(engine, admitted, count))
             });
             let answers = senders.map(|sender| sender.join().unwrap());
             engine.stop();
@@ -99,8 +99,8 @@ fn an_early_end_leaves_nobody_waiting() {
         thread::scope(|scope| {
             let model = scope.spawn(|| engine.run());
             let senders = [2, 2].map(|count| {
-                let engine = &engine;
-                scope.spawn(move || ask(engine, count))
+                let (engine, admitted) = (&engine, admission.admit(1).unwrap());
+                scope.spawn(move || ask(engine, admitted, count))
             });
             engine.stop();
             let answers = senders.map(|sender| sender.join().unwrap());

@@ -188,8 +188,8 @@ impl Reading {
         });
         let names: Vec<Id> = tickets.iter().map(Ticket::name).collect();
         let (sender, mut answers) = mpsc::unbounded_channel();
-        self.engine.prepare(Manner::Batch, body, names, &self.call, &sender);
-        drop((sender, admitted, turn));
+        self.engine.prepare(Manner::Batch, body, names, &self.call, admitted, &sender);
+        drop((sender, turn));
         let (shared, count) = (self.shared.clone(), tickets.len());
         self.handle.spawn(async move {
             let mut replies: Vec<Option<Result<_, _>>> =
