@@ -35,18 +35,20 @@ Arrived = List[Tuple[float, int]]
 
 #: Empty tasks that are timed.
 TASKS = 100
-#: Rows that a worker gets at a time: few, so that it is seen when it is at work.
-BATCH = 16
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--questions", type=Path, required=True)
     arguments.add_argument("--limit", type=int, default=600)
+    arguments.add_argument(
+        "--batch-size", type=int, default=16, help="rows that a worker gets at a time: few, so that it is seen when it is at work"
+    )
     arguments.add_argument("--only", default="start,batch,reader,ray,spark")
     arguments.add_argument("--peer", default="")
     given = arguments.parse_args()
     os.environ["PEER"] = given.peer
+    os.environ["BATCH_SIZE"] = str(given.batch_size)
     with given.questions.open(encoding="utf-8") as lines:
         rows: Rows = [json.loads(line) for line, _ in zip(lines, range(given.limit))]
     say(load=os.getloadavg()[0], cores=os.cpu_count(), questions=len(rows))
@@ -58,6 +60,10 @@ def main() -> None:
             if records != expected:
                 sys.exit(f"{what}: other records than the first run")
     say(records=len(expected), digest=hashlib.sha256("\n".join(expected).encode()).hexdigest()[:16])
+
+
+def batch_size() -> int:
+    return int(os.environ["BATCH_SIZE"])
 
 
 def say(**figures: Any) -> None:
@@ -115,8 +121,8 @@ def with_ray(rows: Rows) -> List[Tuple[str, List[str]]]:
     found = []
     for actors in (1, 2):
         # All cores are the actors', so nothing else may have to be computed.
-        dataset = ray.data.from_items(rows, override_num_blocks=len(rows) // BATCH).materialize()
-        answers = spanqa.ray.answer(dataset, actors=actors, batch_size=BATCH, record=True)
+        dataset = ray.data.from_items(rows, override_num_blocks=len(rows) // batch_size()).materialize()
+        answers = spanqa.ray.answer(dataset, actors=actors, batch_size=batch_size(), record=True)
         arrived: Arrived = []
         records = timed(f"Ray, {actors} actors", len(rows), functools.partial(records_as_they_come, answers, arrived))
         say_steady(f"Ray, {actors} actors", arrived, actors)
@@ -158,7 +164,7 @@ class Stamped(spanqa.spark.Answering):
 def say_steady(what: str, arrived: Arrived, workers: int) -> None:
     """The speed while all workers answer: from when each has given its first batch to when one may have given its last."""
     if len(arrived) <= 2 * workers:
-        sys.exit(f"{what}: too few batches to see a steady speed; give a larger --limit than {len(arrived) * BATCH}")
+        sys.exit(f"{what}: too few batches to see a steady speed; give a larger --limit than {len(arrived) * batch_size()}")
     arrived.sort()
     begin, end = arrived[workers - 1][0], arrived[-workers][0]
     questions = sum(number for at, number in arrived if begin < at <= end)
@@ -176,7 +182,7 @@ def spark_frame(cores: int, rows: Rows) -> Tuple[Any, Any]:
     os.environ["PYSPARK_PYTHON"] = sys.executable
     session = SparkSession.builder.master(f"local[{cores}]").config("spark.ui.enabled", "false")
     session = session.config("spark.ui.showConsoleProgress", "false")
-    session = session.config("spark.sql.execution.arrow.maxRecordsPerBatch", str(BATCH)).getOrCreate()
+    session = session.config("spark.sql.execution.arrow.maxRecordsPerBatch", str(batch_size())).getOrCreate()
     session.sparkContext.setLogLevel("OFF")
     cells = [(row["id"], row["question"], row["context"]) for row in rows]
     frame = session.createDataFrame(cells, "id string, question string, context string").repartition(2 * cores).cache()
