@@ -73,16 +73,19 @@ pub fn find_quotes(tools: &Tools, patience: &Patience, asked: FindQuotes) -> Res
             unreadable => format!("nothing could be read: {}", unreadable.join("; ")),
         });
     }
-    let Ready { reader, options } = &*tools.model.wait(patience)?;
-    let mut options = options.clone();
-    options.decoding.top_k = top_k.unwrap_or(3).clamp(1, MOST_ANSWERS);
-    options.unit = OffsetUnit::Char;
-    if let Some(least) = min_margin {
-        require_margin(&mut options.decoding, least)?;
-    }
+    let Ready { reader, options, searching } = &*tools.model.wait(patience)?;
+    let asked_for = |usual: &Options| -> Result<Arc<Options>, String> {
+        let mut options = Options { unit: OffsetUnit::Char, ..usual.clone() };
+        options.decoding.top_k = top_k.unwrap_or(3).clamp(1, MOST_ANSWERS);
+        if let Some(least) = min_margin {
+            require_margin(&mut options.decoding, least)?;
+        }
+        Ok(Arc::new(options))
+    };
+    let (options, searching) = (asked_for(options)?, asked_for(searching)?);
     let asked = match (library, chosen) {
-        (Some(library), _) => of_index(&library, reader, &question, options)?,
-        (None, Some(chosen)) => of_files(reader, &question, options, chosen)?,
+        (Some(library), _) => of_index(&library, reader, &question, &searching)?,
+        (None, Some(chosen)) => of_files(reader, &question, [&options, &searching], chosen)?,
         (None, None) => return Err("there is no file to look in".into()),
     };
     let Asked { mut question, looked_through, more, unreadable } = asked;
@@ -145,8 +148,13 @@ fn show(shown: &mut Value, answer: &Answer, document: &Document, roots: &Roots) 
 }
 
 /// About what an index finds.
-fn of_index(library: &Library, reader: &Reader, question: &str, options: Options) -> Result<Asked, String> {
-    let retrieved = library.question(reader, "1", question, &Arc::new(options));
+fn of_index(
+    library: &Library,
+    reader: &Reader,
+    question: &str,
+    options: &Arc<Options>,
+) -> Result<Asked, String> {
+    let retrieved = library.question(reader, "1", question, options);
     let Retrieved { question, missing } = retrieved.map_err(|error| error.to_string())?;
     Ok(Asked {
         question,
@@ -156,19 +164,23 @@ fn of_index(library: &Library, reader: &Reader, question: &str, options: Options
     })
 }
 
-/// About files that were read.
-fn of_files(reader: &Reader, question: &str, options: Options, chosen: Chosen) -> Result<Asked, String> {
+/// About files that were read: the whole of them, or of many the best passages.
+fn of_files(
+    reader: &Reader,
+    question: &str,
+    [whole, searching]: [&Arc<Options>; 2],
+    chosen: Chosen,
+) -> Result<Asked, String> {
     let Chosen { files, looked_through, more, unreadable } = chosen;
     let question = if files.iter().map(|file| file.text.text.len()).sum::<usize>() <= WHOLE {
         let prepare = |file: &Arc<File>| reader.prepare_document(id(file), file.text.clone()).map(Arc::new);
         let documents: Result<Vec<_>, _> = files.iter().map(prepare).collect();
         let documents = documents.map_err(|error| error.to_string())?;
-        Question::new("1", question, documents).with(&Arc::new(options))
+        Question::new("1", question, documents).with(whole)
     } else {
-        let options = Arc::new(options.searching());
-        let found = best_of(&files, question, passages_for(&options));
+        let found = best_of(&files, question, passages_for(searching));
         let searched = files.iter().map(|file| file.passages().len()).sum();
-        let retrieved = question_about(reader, "1", question, &options, found, searched);
+        let retrieved = question_about(reader, "1", question, searching, found, searched);
         retrieved.map_err(|error| error.to_string())?.question
     };
     Ok(Asked { question, looked_through, more, unreadable })

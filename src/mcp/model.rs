@@ -14,6 +14,8 @@ pub struct Ready {
     pub reader: Reader,
     /// As `ask` makes them.
     pub options: Options,
+    /// As `ask --search` makes them.
+    pub searching: Options,
 }
 
 /// A model that may still be on its way.

@@ -252,6 +252,19 @@ fn an_index_is_used_where_there_is_one() {
     assert!(found["passages_searched"].as_u64().unwrap() >= 2, "{found}");
     let passages = agent.found("search_passages", json!({"query": "ferries"}));
     assert_eq!(passages["passages"][0]["document"], "other.txt", "{passages}");
+    // It is read as `ask --search` reads.
+    for number in 0..40 {
+        let text = format!("Lighthouse {number} was built by somebody else.\n");
+        std::fs::write(folder.path().join(format!("lighthouse {number}.txt")), text).unwrap();
+    }
+    let question = "Who built the lighthouse?";
+    let found = agent.found("find_quotes", json!({"question": question}));
+    let searched = run(&["ask", question, &path, "--search", "--top-k", "3", "--index", &home, "--quiet"])
+        .records()
+        .remove(0);
+    for field in ["windows", "windows_total", "passages_searched"] {
+        assert_eq!(found[field], searched[field], "{field}: {found} {searched}");
+    }
     // What has come since, and what has gone.
     std::fs::write(folder.path().join("new.txt"), "The harbour master is called Solveig Moe.\n").unwrap();
     std::fs::remove_file(folder.path().join("other.txt")).unwrap();

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use spanqa::mcp::{Loading, Ready, Roots, serve};
-use spanqa::request::Options;
+use spanqa::request::{FOUND, Options};
 
 use super::Outcome;
 use super::inputs::{DEFAULT_MAX_BYTES, FileArgs};
-use super::options::{CareArgs, ReaderArgs};
+use super::options::{CareArgs, Read, ReaderArgs};
 use super::sandbox::Sandbox;
 use super::searching::FindArgs;
 use super::walk;
@@ -84,11 +84,15 @@ impl Args {
     }
 
     fn open(&self) -> Result<Ready> {
-        let read = self.reader.read(self.reader.decoding.reads());
-        let limits = self.reader.limits.limits(read)?;
         let resolved = self.reader.resolve(true)?;
         let decoding = self.care.decoding(&self.reader.decoding, &resolved, true)?;
-        let options = Options { decoding, limits, read, ..Options::default() };
-        Ok(Ready { reader: self.reader.open(&resolved, true)?, options })
+        let reading = |usual| -> Result<Options> {
+            let read = self.reader.read(usual);
+            let limits = self.reader.limits.limits(read)?;
+            Ok(Options { decoding: decoding.clone(), limits, read, ..Options::default() })
+        };
+        let options = reading(self.reader.decoding.reads())?;
+        let searching = reading(Read::Best(FOUND))?.searching();
+        Ok(Ready { reader: self.reader.open(&resolved, true)?, options, searching })
     }
 }
