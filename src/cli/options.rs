@@ -161,7 +161,7 @@ impl ReaderArgs {
 #[derive(Args, Debug, Clone)]
 #[command(next_help_heading = "Windows")]
 pub struct LimitArgs {
-    /// Tokens in a window, question included [default: 384, or 192 with --read N]
+    /// Tokens in a window, question included [default: 384; with --read N 192, or 384 for a whole document]
     #[arg(long, value_name = "TOKENS")]
     pub window: Option<usize>,
     /// Tokens of text that neighbouring windows share [default: 128, or 64 with --read N]
@@ -207,6 +207,7 @@ impl LimitArgs {
         }
         Ok(Limits {
             max_tokens: window,
+            whole: if self.window.is_some() { 0 } else { usual.whole },
             overlap: self.overlap.unwrap_or(usual.overlap),
             max_question_tokens: self.max_question_tokens,
         })

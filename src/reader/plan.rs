@@ -167,6 +167,8 @@ impl Reader {
         let template = self.tokenizer.template();
         let (special, positions) = (template.special_tokens(), self.model.usable_positions());
         let shape = WindowShape::fit(tokens.len(), special, positions, &options.limits)?;
+        // What a search has found is a passage, not its document.
+        let shape = if question.search.is_some() { shape.cut() } else { shape };
         let truncated = tokens.len() > shape.question;
         tokens.truncate(shape.question);
         let (places, total) = self.places(question, &shape);

@@ -49,17 +49,18 @@ pub fn promising(
         let first = offsets.partition_point(|&(_, end)| end <= bytes.start);
         let last = offsets.partition_point(|&(start, _)| start < bytes.end);
         let Some(run) = runs.iter().find(|run| run.contains(&first)) else { continue };
+        let width = shape.width_over(run.len());
         let known = &mut chosen[document];
         // A passage that no window holds takes several, which overlap as others do.
-        for start in (first..last.min(run.end)).step_by(shape.width - shape.overlap) {
-            let part = start..last.min(start + shape.width);
+        for start in (first..last.min(run.end)).step_by(width - shape.overlap) {
+            let part = start..last.min(start + width);
             if count == most
                 || known.iter().any(|(window, _)| window.start <= part.start && part.end <= window.end)
             {
                 continue;
             }
             count += 1;
-            known.push((around(part, shape.width, run), count));
+            known.push((around(part, width, run), count));
         }
     }
     let sorted = |mut windows: Vec<(Range<usize>, usize)>| {

@@ -61,6 +61,9 @@ impl Options {
             ("offset-unit", unit.to_string()),
             ("why", why.to_string()),
         ]);
+        if limits.whole > limits.max_tokens {
+            settings.insert("whole-document", limits.whole.to_string());
+        }
         match &decoding.scoring {
             Scoring::Joint(joint) => {
                 settings.insert("null-threshold", joint.null_threshold.to_string());

@@ -159,8 +159,9 @@ impl Parameters {
             };
             // Windows that nobody has chosen are those that suit how much is read.
             let (before, now) = (usual(own.read), usual(read));
-            if (own.limits.max_tokens, own.limits.overlap) == (before.max_tokens, before.overlap) {
-                (own.limits.max_tokens, own.limits.overlap) = (now.max_tokens, now.overlap);
+            let max_question_tokens = own.limits.max_question_tokens;
+            if own.limits == (Limits { max_question_tokens, ..before }) {
+                own.limits = Limits { max_question_tokens, ..now };
             }
             own.read = read;
         }
@@ -169,7 +170,9 @@ impl Parameters {
         let (decoding, limits) = (&mut own.decoding, &mut own.limits);
         decoding.top_k = self.top_k.unwrap_or(decoding.top_k);
         decoding.max_answer_tokens = self.max_answer_len.or(decoding.max_answer_tokens);
-        limits.max_tokens = self.max_seq_len.unwrap_or(limits.max_tokens);
+        if let Some(most) = self.max_seq_len {
+            (limits.max_tokens, limits.whole) = (most, 0);
+        }
         limits.overlap = self.doc_stride.unwrap_or(limits.overlap);
         limits.max_question_tokens = self.max_question_len.unwrap_or(limits.max_question_tokens);
         if let Some(rules) = self.score.filter(|rules| *rules != decoding.scoring.rules()) {
@@ -295,6 +298,10 @@ mod tests {
         assert!(matches!(&same.decoding.scoring, Scoring::Joint(joint) if joint.confidence == measured));
         let few = read(r#"{"read": 3, "overlap": 10}"#).unwrap().apply(&Arc::default()).unwrap();
         assert_eq!((few.read, few.limits.max_tokens, few.limits.overlap), (Some(3), 192, 10));
+        assert_eq!(few.limits.whole, Limits::AROUND_PASSAGES.whole);
+        // Whoever says how long windows are means all of them.
+        let cut = read(r#"{"read": 3, "max_seq_len": 192}"#).unwrap().apply(&Arc::default()).unwrap();
+        assert_eq!((cut.limits.max_tokens, cut.limits.whole), (192, 0));
         for (json, named) in [
             (r#"{"score": "bm25"}"#, "bm25"),
             (r#"{"read": 0}"#, "read"),

@@ -32,17 +32,22 @@ fn windows_cover_every_token() {
             |random: &mut Random| *one(random, &[0, 1, 2, 16, 64, 128, 384, 512, usize::MAX / 2, usize::MAX]);
         let limits = Limits {
             max_tokens: extreme(random),
+            whole: extreme(random),
             overlap: extreme(random),
             max_question_tokens: extreme(random),
         };
         let (question, special) = (random.below(200), random.below(5));
         let Ok(shape) = WindowShape::fit(question, special, extreme(random), &limits) else { return };
-        assert!(shape.overlap <= shape.width / 2);
+        assert!(shape.overlap <= shape.width / 2 && shape.width <= shape.whole);
         for last in [LastWindow::Full, LastWindow::Short] {
             let tokens = random.below(3000);
             let mut covered = 0;
             for window in shape.windows(tokens, last) {
-                assert!(window.start <= covered && window.end > covered && window.len() <= shape.width);
+                assert!(
+                    window.start <= covered
+                        && window.end > covered
+                        && window.len() <= shape.width_over(tokens)
+                );
                 covered = window.end;
             }
             assert_eq!(covered, tokens);
@@ -98,7 +103,8 @@ fn spans_lie_in_the_document() {
         let random = &mut random_of(bytes);
         let decoding = decoding(random);
         let wild = random.below(4) == 0;
-        let shape = WindowShape { question: 1, width: 16 + random.below(40), overlap: random.below(8) };
+        let width = 16 + random.below(40);
+        let shape = WindowShape { question: 1, width, whole: width, overlap: random.below(8) };
         let last = *one(random, &[LastWindow::Full, LastWindow::Short]);
         let mut parts = Vec::new();
         for _ in 0..random.below(4) {

@@ -371,6 +371,27 @@ fn read_says_how_much_is_read() {
     }
 }
 
+/// A document that is hardly longer than a window is not cut, unless somebody says how long windows are; of what a search has found only the
+/// surroundings are read.
+#[test]
+fn a_short_document_is_read_in_one_piece() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(fixture("text/lighthouse.txt")).unwrap();
+    let file = write(folder.path(), "short/a.txt", &text);
+    let twice = write(folder.path(), "long.txt", text.repeat(2));
+    let [short, index] = ["short", "index"].map(|name| folder.path().join(name).display().to_string());
+    let windows = |arguments: &[&str]| {
+        let asked = run(&[&["ask", "Who was the last keeper?", "--quiet", "--why"], arguments].concat());
+        let windows = asked.records()[0]["why"]["windows"].as_array().unwrap().clone();
+        windows.iter().map(|window| window["start"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(windows(&[&file]), [0]);
+    assert_eq!(windows(&[&file, "--read", "all"]), [0]);
+    assert_eq!(windows(&[&file, "--window", "192"]).len(), 2);
+    assert!(windows(&[&twice]).len() > 2);
+    assert!(windows(&[&short, "--search", "--index", &index])[0] > 0);
+}
+
 #[test]
 fn the_same_bytes_come_out_however_it_runs() {
     let long: String = (0..120).map(|line| format!("the cat sat on mat {line} and is here\n")).collect();

@@ -482,7 +482,7 @@ fn squad_rules_read_the_whole_window() {
 /// No length of question and text makes anything panic, and every reply is in order.
 #[test]
 fn no_length_panics() {
-    let tight = Limits { max_tokens: 64, overlap: 20, max_question_tokens: 40 };
+    let tight = Limits { max_tokens: 64, whole: 0, overlap: 20, max_question_tokens: 40 };
     let reader = reader();
     let word = |index: usize| ["zebra", "lion", "e\u{301}", "東京", "😀", "don't"][index % 6];
     let text = |words: usize| (0..words).map(word).collect::<Vec<_>>().join(" ");
@@ -522,7 +522,7 @@ proptest! {
                                           budget in 1usize..3000) {
         let text = words.join(" ");
         let question = words[words.len() / 2].clone() + " x";
-        let limits = Limits { max_tokens: 80, overlap: 16, max_question_tokens: 20 };
+        let limits = Limits { max_tokens: 80, whole: 0, overlap: 16, max_question_tokens: 20 };
         let one = reader().with_batch_tokens(Some(budget));
         let other = reader();
         for unit in [OffsetUnit::Byte, OffsetUnit::Char, OffsetUnit::Utf16] {

@@ -964,7 +964,7 @@ fn the_windows_can_be_written_instead_of_learned_from() {
     std::fs::write(&short, rows[0].to_string()).unwrap();
     let base = fixture("tiny/minilm");
     let tokenizer = Tokenizer::from_files(&ModelFiles::from_dir(&base).unwrap()).unwrap();
-    let limits = Limits { max_tokens: 60, overlap: 20, ..Limits::AROUND_PASSAGES };
+    let limits = Limits { max_tokens: 60, overlap: 20, ..Limits::default() };
     let data = [&long, &short].map(|path| Dataset::open(path, Options::default()).unwrap());
     for objective in [Objective::Joint, Objective::Window] {
         let out = folder.path().join(objective.name());

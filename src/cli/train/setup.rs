@@ -134,6 +134,7 @@ impl Args {
         let mut inputs = vec![
             ("base".to_owned(), base.files.identity()?.digest),
             ("window".into(), limits.max_tokens.to_string()),
+            ("whole document".into(), limits.whole.to_string()),
             ("overlap".into(), limits.overlap.to_string()),
             ("max question tokens".into(), limits.max_question_tokens.to_string()),
             ("held out".into(), self.hold_out.unwrap_or(0.0).to_string()),
