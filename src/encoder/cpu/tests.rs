@@ -65,7 +65,7 @@ fn exact_product(input: &[f32], weights: &[f32], bias: &[f32]) -> Vec<(f64, f64)
     all
 }
 
-/// Shapes around the edges of tiles, panels and blocks: rows, inputs, outputs. An interpreter takes as long for the last three as for all tests.
+/// Shapes around the edges of tiles, panels and blocks: rows, inputs, outputs. The last three take an interpreter too long.
 const SHAPES: &[(usize, usize, usize)] = {
     const ALL: &[(usize, usize, usize)] = &[
         (1, 1, 1),
