@@ -14,8 +14,9 @@ use spanqa::request::table::{self, Quotes};
 use spanqa::request::texts::Texts;
 use spanqa::request::{Fields, Request};
 
-use super::mutate;
-use super::runner::fuzz;
+use crate::ROOT;
+use crate::mutate;
+use crate::target::Target;
 
 fn seeds(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
@@ -32,13 +33,12 @@ const REQUESTS: [&str; 8] = [
     r#"{"inputs": ["Bo.", "A lamp."], "normalize": true, "truncate": true}"#,
 ];
 
-#[test]
-fn requests() {
+pub fn requests() -> Target {
     let change = |random: &mut Random, seeds: &[Vec<u8>]| match random.below(2) {
         0 => mutate::json(random, seeds),
         _ => mutate::text(random, seeds),
     };
-    fuzz("requests", 2000, &seeds(&REQUESTS), change, |bytes| {
+    Target::new("requests", seeds(&REQUESTS), change, |bytes| {
         for search in [false, true] {
             let fields = Fields { search, parameters: search, ..Fields::default() };
             if let Ok(request) = Request::from_json(bytes, &fields) {
@@ -50,16 +50,15 @@ fn requests() {
         }
         let _ = RankRequest::from_json(bytes);
         let _ = Texts::from_json(bytes);
-    });
+    })
 }
 
-#[test]
-fn tables() {
+pub fn tables() -> Target {
     let rows = [
         "question,context,id,file\nWho?,\"Bo, he \"\"did\"\" it.\nYes.\",7,\n\"What?\",A lamp.,8,x.txt\n",
         "question\tcontext\nWho?\tBo \"did\" it.\nWho?\n\n\"a\"b\t\"\"\n",
     ];
-    fuzz("tables", 1500, &seeds(&rows), mutate::text, |bytes| {
+    Target::new("tables", seeds(&rows), mutate::text, |bytes| {
         for format in [Format::Csv, Format::Tsv] {
             parse(bytes, format, Fields::default());
             let separator = format.separator().unwrap();
@@ -75,7 +74,7 @@ fn tables() {
             quotes.scan(row.as_bytes());
             assert!(!quotes.open());
         }
-    });
+    })
 }
 
 /// Cuts an input into lines or rows and understands each. Every one has a ticket, and only the next number.
@@ -104,24 +103,29 @@ fn parse(bytes: &[u8], format: Format, fields: Fields) {
     }
 }
 
-#[test]
-fn parquet() {
+/// The pages of a Parquet file, its footer, and the footer's length with the mark.
+fn parts(file: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (rest, tail) = file.split_at_checked(file.len().checked_sub(8)?)?;
+    let footer = u32::from_le_bytes(*tail.first_chunk()?) as usize;
+    let (pages, footer) = rest.split_at_checked(rest.len().checked_sub(footer)?)?;
+    Some((pages, footer, tail))
+}
+
+pub fn parquet() -> Target {
     let names = ["encodings", "gzip", "int96", "pandas", "plain", "polars", "types"];
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parquet");
+    let folder = Path::new(ROOT).join("tests/fixtures/parquet");
     let read = |name: &str| std::fs::read(folder.join(name).with_extension("parquet")).unwrap();
     let seeds: Vec<Vec<u8>> = names.into_iter().map(read).collect();
     // Nothing is read of a file whose end is not the mark. Half of the damage is done to what stands before the footer.
     let change = |random: &mut Random, seeds: &[Vec<u8>]| {
         let seed = mutate::one(random, seeds);
-        let (_, tail) = seed.split_at(seed.len() - 8);
-        let footer = u32::from_le_bytes(tail[..4].try_into().unwrap()) as usize + 8;
-        let (pages, footer) = seed.split_at(seed.len() - footer);
+        let Some((pages, footer, tail)) = parts(seed) else { return mutate::bytes(random, seeds) };
         match random.below(2) {
-            0 => [&mutate::bytes(random, &[pages.to_vec()]), footer].concat(),
-            _ => [pages, &mutate::bytes(random, &[footer[..footer.len() - 8].to_vec()]), tail].concat(),
+            0 => [&mutate::bytes(random, &[pages.to_vec()]), footer, tail].concat(),
+            _ => [pages, &mutate::bytes(random, &[footer.to_vec()]), tail].concat(),
         }
     };
-    fuzz("parquet", 3000, &seeds, change, |bytes| {
+    Target::new("parquet", seeds, change, |bytes| {
         let choice = Choice { needed: Vec::new(), wanted: vec!["picture".into()], others: true };
         let Ok(mut rows) = Rows::open(Cursor::new(bytes), &choice, 1 << 16) else { return };
         // What is damaged may claim any number of rows.
@@ -136,11 +140,10 @@ fn parquet() {
             }
         }
         let _ = Dataset::parse("a", bytes, eval::Options::default());
-    });
+    })
 }
 
-#[test]
-fn datasets() {
+pub fn datasets() -> Target {
     let sets = [
         r#"{"version": "v2.0", "data": [{"title": "T", "paragraphs": [{"context": "Bo did it in 1871.", "qas": [
             {"id": "1", "question": "Who?", "is_impossible": false, "answers": [{"text": "Bo", "answer_start": 0}]},
@@ -158,7 +161,7 @@ fn datasets() {
         1 => mutate::bytes(random, seeds),
         _ => mutate::json(random, seeds),
     };
-    fuzz("datasets", 1000, &seeds, change, |bytes| {
+    Target::new("datasets", seeds, change, |bytes| {
         for strict in [false, true] {
             let Ok(dataset) = Dataset::parse("a", bytes, eval::Options { strict }) else { continue };
             assert_eq!(dataset.entries().count(), dataset.len());
@@ -173,11 +176,10 @@ fn datasets() {
                 Dataset::parse("b", dataset.json().to_string().as_bytes(), eval::Options { strict: false });
             assert!(dataset.is_empty() || again.unwrap().len() == dataset.len());
         }
-    });
+    })
 }
 
-#[test]
-fn documents() {
+pub fn documents() -> Target {
     let page = "<!doctype html><title>T</title><body><h1>A &amp; B</h1><p>Bo&nbsp;did <b>it</b>.<script>x</script><table><tr><td>1<td>2</table><pre> a\n b</pre>";
     let manual = "NAME\n       ls - list\n\nO\x08OP\x08PT\x08TI\x08IO\x08ON\x08NS\x08S\n       -a, --all\n              do not ig\u{2010}\n              nore\n";
     let mut seeds = seeds(&[page, manual, "plain \u{e9} text\r\nwith hy-\nphens\n", "\u{feff}with a mark"]);
@@ -199,7 +201,7 @@ fn documents() {
         0 => mutate::text(random, seeds),
         _ => mutate::bytes(random, seeds),
     };
-    fuzz("documents", 1000, &seeds, change, |bytes| {
+    Target::new("documents", seeds, change, |bytes| {
         // No other program is started: what only another one reads is told apart by its name and its first bytes.
         for (read_as, name) in [(ReadAs::Text, "a"), (ReadAs::Html, "a.html"), (ReadAs::Man, "a.txt")] {
             let reading = Reading { read_as, limit: 1 << 20, pre: None };
@@ -213,5 +215,5 @@ fn documents() {
             let half = (0..=text.text.len() / 2).rev().find(|at| text.text.is_char_boundary(*at)).unwrap();
             let _ = text.part(half..text.text.len());
         }
-    });
+    })
 }

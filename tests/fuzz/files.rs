@@ -8,17 +8,35 @@ use spanqa::checkpoint::ModelFile;
 use spanqa::document::Text;
 use spanqa::export::{self, Format, gguf, onnx};
 use spanqa::index::{Index, Refresh, Root, search};
+use spanqa::random::Random;
 
-use super::models::Folder;
-use super::mutate;
-use super::runner::fuzz;
+use crate::models::Folder;
+use crate::mutate;
+use crate::target::Target;
 
 fn read(path: &Path) -> spanqa::document::Result<Text> {
     Ok(std::fs::read_to_string(path).unwrap_or_default().into())
 }
 
-#[test]
-fn an_index_on_disk() {
+fn refresh(folder: &Path, root: &Root, files: &[PathBuf]) {
+    let refresh = Refresh { root, files, read: &read };
+    let _ = refresh.run(folder, &mut |_| ControlFlow::Continue(()));
+}
+
+fn ask(folder: &Path, root: &Root) -> usize {
+    let Ok(Some(index)) = Index::open(folder, root) else { return 0 };
+    search("who keeps the lamp", &[index], 5).len()
+}
+
+fn stored(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path())
+}
+
+/// The files of an index, by their names.
+pub const INDEX: [&str; 4] = ["index.json", "00000000.words", "00000001.words", "lock"];
+
+/// One of them is damaged.
+pub fn index(name: &str) -> Target {
     let (tree, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let texts = [
         "The lamp is kept by Bo.\n\nIt burns at night.",
@@ -33,50 +51,46 @@ fn an_index_on_disk() {
         })
         .collect();
     let root = Root::at(tree.path());
-    let refresh = Refresh { root: &root, files: &files, read: &read };
-    refresh.run(folder.path(), &mut |_| ControlFlow::Continue(())).unwrap();
-    let stored = || std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
-    let whole: Vec<(PathBuf, Vec<u8>)> = stored()
+    refresh(folder.path(), &root, &files);
+    let whole: Vec<(PathBuf, Vec<u8>)> = stored(folder.path())
         .filter(|path| path.is_file())
         .map(|path| (path.clone(), std::fs::read(&path).unwrap()))
         .collect();
-    let ask = || {
-        let Ok(Some(index)) = Index::open(folder.path(), &root) else { return 0 };
-        search("who keeps the lamp", &[index], 5).len()
-    };
-    assert!(ask() > 0 && whole.len() > 1, "{whole:?}");
-    for (path, bytes) in &whole {
-        let name = path.file_name().unwrap().to_str().unwrap();
-        let change = if bytes.starts_with(b"{") { mutate::json } else { mutate::bytes };
-        fuzz(&format!("index-{name}"), 60, std::slice::from_ref(bytes), change, |damaged| {
-            for path in stored() {
-                let _ = std::fs::remove_file(path);
-            }
-            whole.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
-            std::fs::write(path, damaged).unwrap();
-            ask();
-            // It is a cache: whatever was wrong, it can be made anew.
-            let _ = refresh.run(folder.path(), &mut |_| ControlFlow::Continue(()));
-            ask();
-        });
-    }
+    assert!(ask(folder.path(), &root) > 0 && whole.len() == INDEX.len(), "{whole:?}");
+    let path = folder.path().join(name);
+    let seed = std::fs::read(&path).unwrap();
+    let change = if seed.starts_with(b"{") { mutate::json } else { mutate::bytes };
+    Target::new(format!("index-{name}"), [seed], change, move |damaged| {
+        let root = Root::at(tree.path());
+        for path in stored(folder.path()) {
+            let _ = std::fs::remove_file(path);
+        }
+        whole.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+        std::fs::write(&path, damaged).unwrap();
+        ask(folder.path(), &root);
+        // It is a cache: whatever was wrong, it can be made anew.
+        refresh(folder.path(), &root, &files);
+        ask(folder.path(), &root);
+    })
 }
 
-#[test]
-fn exported_models() {
-    let folder = Folder::of("tiny/minilm");
+/// A model that was exported as ONNX and is read back.
+pub fn onnx() -> Target {
     let out = tempfile::tempdir().unwrap();
     let options = export::Options { format: Format::Onnx, ..export::Options::default() };
-    export::export(&folder.files(), &out.path().join("onnx"), &options).unwrap();
+    export::export(&Folder::of("tiny/minilm").files(), &out.path().join("onnx"), &options).unwrap();
     let seeds = [std::fs::read(out.path().join("onnx/model.onnx")).unwrap()];
-    let place = out.path().join("damaged");
-    let change =
-        |random: &mut spanqa::random::Random, seeds: &[Vec<u8>]| mutate::ends(random, seeds, 20_000, 4000);
-    fuzz("onnx", 150, &seeds, change, |bytes| {
+    let change = |random: &mut Random, seeds: &[Vec<u8>]| mutate::ends(random, seeds, 20_000, 4000);
+    Target::new("onnx", seeds, change, move |bytes| {
+        let place = out.path().join("damaged");
         std::fs::write(&place, bytes).unwrap();
-        let _ = onnx::read::read(&ModelFile::OnDisk(place.clone()));
-    });
+        let _ = onnx::read::read(&ModelFile::OnDisk(place));
+    })
+}
 
+/// A model that makes vectors, exported as GGUF and read back.
+pub fn gguf() -> Target {
+    let (folder, out) = (Folder::of("tiny/minilm"), tempfile::tempdir().unwrap());
     folder.put(
         "modules.json",
         json!([
@@ -99,10 +113,10 @@ fn exported_models() {
     let options = export::Options { format: Format::Gguf, ..export::Options::default() };
     export::export(&folder.files(), &out.path().join("gguf"), &options).unwrap();
     let seeds = [std::fs::read(out.path().join("gguf/model.gguf")).unwrap()];
-    let change =
-        |random: &mut spanqa::random::Random, seeds: &[Vec<u8>]| mutate::ends(random, seeds, 8000, 64);
-    fuzz("gguf", 150, &seeds, change, |bytes| {
+    let change = |random: &mut Random, seeds: &[Vec<u8>]| mutate::ends(random, seeds, 8000, 64);
+    Target::new("gguf", seeds, change, move |bytes| {
+        let place = out.path().join("damaged");
         std::fs::write(&place, bytes).unwrap();
-        let _ = gguf::read::read(&ModelFile::OnDisk(place.clone()));
-    });
+        let _ = gguf::read::read(&ModelFile::OnDisk(place));
+    })
 }

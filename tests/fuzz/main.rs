@@ -13,6 +13,9 @@
 //!
 //! The input of the running case is in `target/tmp/fuzz-TARGET`, so that one which ends the process can be found. What was found so far
 //! is a small test beside the code that was wrong.
+//!
+//! The folder `fuzz` runs the same targets under libFuzzer. What it found that reaches other code than the rest is in `found`, and is run here
+//! before the cases.
 
 mod allocator;
 mod data;
@@ -21,8 +24,43 @@ mod files;
 mod models;
 mod mutate;
 mod runner;
+mod target;
 #[cfg(all(feature = "serve", feature = "mcp"))]
 mod wires;
 
+/// The folder of the project.
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
 #[global_allocator]
 static ALLOCATOR: allocator::Counting = allocator::Counting;
+
+/// Tests of targets, each with the number of its cases.
+macro_rules! tests {
+    ($($name:ident: $cases:literal of $targets:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            for target in $targets {
+                runner::fuzz(&target, $cases);
+            }
+        })*
+    };
+}
+
+tests! {
+    requests: 2000 of [data::requests()];
+    tables: 1500 of [data::tables()];
+    parquet: 3000 of [data::parquet()];
+    datasets: 1000 of [data::datasets()];
+    documents: 1000 of [data::documents()];
+    safetensors: 60 of [models::safetensors()];
+    safetensors_index: 60 of [models::safetensors_index()];
+    pickle: 150 of [models::pickle()];
+    config: 40 of ["distilbert", "minilm", "roberta", "xlm-roberta"].map(models::config);
+    tokenizer_json: 300 of [models::tokenizer_json()];
+    legacy_vocabularies: 80 of models::LEGACY.map(models::legacy);
+    windows: 3000 of [decode::windows()];
+    decoding: 3000 of [decode::decoding()];
+    index: 60 of files::INDEX.map(files::index);
+    onnx: 150 of [files::onnx()];
+    gguf: 150 of [files::gguf()];
+}

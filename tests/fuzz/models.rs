@@ -10,8 +10,9 @@ use spanqa::reader::{Question, Reader};
 use spanqa::request::reply::DocumentId;
 use spanqa::text::Tokenizer;
 
-use super::mutate;
-use super::runner::fuzz;
+use crate::ROOT;
+use crate::mutate;
+use crate::target::Target;
 
 pub const TEXTS: [&str; 7] = [
     "the old king of the hill",
@@ -24,7 +25,7 @@ pub const TEXTS: [&str; 7] = [
 ];
 
 pub fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    Path::new(ROOT).join("tests/fixtures").join(name)
 }
 
 pub fn bytes_of(name: &str) -> Vec<u8> {
@@ -102,60 +103,54 @@ fn header(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
         return mutate::ends(random, seeds, 3000, 16);
     }
     let seed = mutate::one(random, seeds);
-    let length = u64::from_le_bytes(seed[..8].try_into().unwrap()) as usize;
-    let changed = mutate::json(random, &[seed[8..8 + length].to_vec()]);
-    [&(changed.len() as u64).to_le_bytes()[..], &changed, &seed[8 + length..]].concat()
+    let Some((header, tensors)) = parts(seed) else { return mutate::bytes(random, seeds) };
+    let changed = mutate::json(random, &[header.to_vec()]);
+    [&(changed.len() as u64).to_le_bytes()[..], &changed, tensors].concat()
 }
 
-#[test]
-fn safetensors() {
+/// The header of a safetensors file, and what stands behind it.
+fn parts(file: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = file.split_first_chunk()?;
+    rest.split_at_checked(u64::from_le_bytes(*length).try_into().ok()?)
+}
+
+pub fn safetensors() -> Target {
     let folder = Folder::of("tiny/minilm");
-    let seeds = [bytes_of("tiny/minilm/model.safetensors")];
-    fuzz("safetensors", 60, &seeds, header, |bytes| {
+    Target::new("safetensors", [bytes_of("tiny/minilm/model.safetensors")], header, move |bytes| {
         folder.put("model.safetensors", bytes);
         ask(&folder.files());
-    });
+    })
 }
 
-#[test]
-fn safetensors_index() {
+pub fn safetensors_index() -> Target {
     let folder = Folder::of("tiny/variants/sharded");
     for name in ["config.json", "vocab.txt"] {
         folder.put(name, &bytes_of(&format!("tiny/minilm/{name}")));
     }
     let seeds = [bytes_of("tiny/variants/sharded/model.safetensors.index.json")];
-    fuzz("safetensors-index", 60, &seeds, mutate::json, |bytes| {
+    Target::new("safetensors-index", seeds, mutate::json, move |bytes| {
         folder.put("model.safetensors.index.json", bytes);
         ask(&folder.files());
-    });
+    })
 }
 
-#[test]
-fn pickle() {
+pub fn pickle() -> Target {
     let folder = Folder::of("tiny/minilm").without(&["model.safetensors"]);
     let seeds = ["bin", "bin-f16"].map(|name| bytes_of(&format!("tiny/variants/{name}/pytorch_model.bin")));
-    fuzz(
-        "pickle",
-        150,
-        &seeds,
-        |random, seeds| mutate::ends(random, seeds, 4400, 4000),
-        |bytes| {
-            folder.put("pytorch_model.bin", bytes);
-            ask(&folder.files());
-        },
-    );
+    let change = |random: &mut Random, seeds: &[Vec<u8>]| mutate::ends(random, seeds, 4400, 4000);
+    Target::new("pickle", seeds, change, move |bytes| {
+        folder.put("pytorch_model.bin", bytes);
+        ask(&folder.files());
+    })
 }
 
-#[test]
-fn config() {
-    for family in ["distilbert", "minilm", "roberta", "xlm-roberta"] {
-        let folder = Folder::of(&format!("tiny/{family}"));
-        let seeds = [bytes_of(&format!("tiny/{family}/config.json"))];
-        fuzz(&format!("config-{family}"), 40, &seeds, mutate::json, |bytes| {
-            folder.put("config.json", bytes);
-            ask(&folder.files());
-        });
-    }
+pub fn config(family: &str) -> Target {
+    let folder = Folder::of(&format!("tiny/{family}"));
+    let seeds = [bytes_of(&format!("tiny/{family}/config.json"))];
+    Target::new(format!("config-{family}"), seeds, mutate::json, move |bytes| {
+        folder.put("config.json", bytes);
+        ask(&folder.files());
+    })
 }
 
 /// tokenizer.json of each family, and others put together of parts that these do not have.
@@ -199,35 +194,35 @@ fn tokenizers() -> Vec<Vec<u8>> {
     all.iter().map(|json| json.to_string().into_bytes()).collect()
 }
 
-#[test]
-fn tokenizer_json() {
+pub fn tokenizer_json() -> Target {
     let folder = Folder::of("tiny/minilm").without(&["vocab.txt"]);
-    fuzz("tokenizer-json", 300, &tokenizers(), mutate::json, |bytes| {
+    Target::new("tokenizer-json", tokenizers(), mutate::json, move |bytes| {
         folder.put("tokenizer.json", bytes);
         tokenise(&folder.files());
-    });
+    })
 }
 
-#[test]
-fn legacy_vocabularies() {
-    for (family, names) in [
-        ("minilm", &["vocab.txt", "tokenizer_config.json"][..]),
-        ("roberta", &["vocab.json", "merges.txt"]),
-        ("xlm-roberta", &["sentencepiece.bpe.model"]),
-    ] {
-        for name in names {
-            let folder = Folder::of(&format!("tiny/{family}"));
-            let _ = std::fs::remove_file(folder.path().join("tokenizer.json"));
-            let seeds = [std::fs::read(folder.path().join(name)).unwrap()];
-            let change = match name.rsplit('.').next() {
-                Some("json") => mutate::json,
-                Some("txt") => mutate::text,
-                _ => mutate::bytes,
-            };
-            fuzz(&format!("legacy-{name}"), 80, &seeds, change, |bytes| {
-                folder.put(name, bytes);
-                tokenise(&folder.files());
-            });
-        }
-    }
+/// Files from which a tokenizer is made where there is no tokenizer.json, and whose they are.
+pub const LEGACY: [(&str, &str); 5] = [
+    ("minilm", "vocab.txt"),
+    ("minilm", "tokenizer_config.json"),
+    ("roberta", "vocab.json"),
+    ("roberta", "merges.txt"),
+    ("xlm-roberta", "sentencepiece.bpe.model"),
+];
+
+/// One of them is damaged.
+pub fn legacy((family, name): (&str, &'static str)) -> Target {
+    let folder = Folder::of(&format!("tiny/{family}"));
+    let _ = std::fs::remove_file(folder.path().join("tokenizer.json"));
+    let seeds = [std::fs::read(folder.path().join(name)).unwrap()];
+    let change = match name.rsplit('.').next() {
+        Some("json") => mutate::json,
+        Some("txt") => mutate::text,
+        _ => mutate::bytes,
+    };
+    Target::new(format!("legacy-{name}"), seeds, change, move |bytes| {
+        folder.put(name, bytes);
+        tokenise(&folder.files());
+    })
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use spanqa::random::Random;
 
 use super::allocator;
+use super::target::Target;
 
 /// The most that a case may take, on a machine that does other things as well.
 pub const LONGEST: Duration = Duration::from_secs(10);
@@ -21,25 +22,32 @@ const ENDLESS: Duration = Duration::from_secs(90);
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 static PANICS: AtomicUsize = AtomicUsize::new(0);
 
-/// Runs cases: the seeds as they are, then what `change` makes of them.
-pub fn fuzz(
-    target: &str,
-    cases: usize,
-    seeds: &[Vec<u8>],
-    change: impl Fn(&mut Random, &[Vec<u8>]) -> Vec<u8>,
-    run: impl Fn(&[u8]),
-) {
+/// Runs what libFuzzer found, then cases: the seeds as they are, then what damage makes of them.
+pub fn fuzz(target: &Target, cases: usize) {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     count_panics();
+    let Target { name, seeds, .. } = target;
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<usize>().expect(name));
     let seed = number("SPANQA_FUZZ_SEED").unwrap_or(1) as u64;
     let only = number("SPANQA_FUZZ_CASE");
     let end =
         number("SPANQA_FUZZ_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds as u64));
-    let purpose = target.bytes().fold(0u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{target}"));
+    let purpose = name.bytes().fold(0u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{name}"));
     let mut slowest = Duration::ZERO;
     let mut largest = 0;
+    let mut run = |case: String, input: &[u8]| {
+        std::fs::write(&place, input).expect("target/tmp can be written");
+        let measured = measured(&case, &place, || (target.run)(input));
+        let (took, bytes) =
+            measured.unwrap_or_else(|problem| panic!("{case}: {problem}; its input is {}", place.display()));
+        slowest = slowest.max(took);
+        largest = largest.max(bytes);
+    };
+    let found = if only.is_none() { target.found() } else { Vec::new() };
+    for path in &found {
+        run(path.display().to_string(), &std::fs::read(path).expect("a file that was found"));
+    }
     let mut case = only.unwrap_or(0);
     loop {
         let more = match (only, end) {
@@ -51,28 +59,22 @@ pub fn fuzz(
             break;
         }
         let mut random = Random::derive(seed ^ purpose, case as u64);
-        let input = if case < seeds.len() { seeds[case].clone() } else { change(&mut random, seeds) };
-        std::fs::write(&place, &input).expect("target/tmp can be written");
-        let measured = measured(target, case, &place, || run(&input));
-        let (took, bytes) = measured.unwrap_or_else(|problem| {
-            panic!("{target}, seed {seed}, case {case}: {problem}; its input is {}", place.display())
-        });
-        slowest = slowest.max(took);
-        largest = largest.max(bytes);
+        let input =
+            if case < seeds.len() { seeds[case].clone() } else { (target.change)(&mut random, seeds) };
+        run(format!("{name}, seed {seed}, case {case}"), &input);
         case += 1;
     }
-    println!("{target}: {case} cases, slowest {slowest:?}, most memory {} KiB", largest >> 10);
+    let found = found.len();
+    println!(
+        "{name}: {case} cases and {found} inputs of libFuzzer, slowest {slowest:?}, most memory {} KiB",
+        largest >> 10
+    );
 }
 
 /// How long a case took and how many bytes, or what was wrong with it.
-fn measured(
-    target: &str,
-    case: usize,
-    place: &Path,
-    run: impl FnOnce(),
-) -> Result<(Duration, usize), String> {
+fn measured(case: &str, place: &Path, run: impl FnOnce()) -> Result<(Duration, usize), String> {
     let over = Arc::new(AtomicBool::new(false));
-    let _watch = Watch::over(target, case, place.to_owned(), over.clone());
+    let _watch = Watch::over(case, place.to_owned(), over.clone());
     let (before, panics) = (allocator::used(), PANICS.load(Ordering::SeqCst));
     allocator::forget_peak();
     let begun = Instant::now();
@@ -96,13 +98,13 @@ fn measured(
 struct Watch(Option<std::thread::JoinHandle<()>>, Arc<AtomicBool>);
 
 impl Watch {
-    fn over(target: &str, case: usize, place: PathBuf, over: Arc<AtomicBool>) -> Self {
-        let (name, done) = (target.to_owned(), over.clone());
+    fn over(case: &str, place: PathBuf, over: Arc<AtomicBool>) -> Self {
+        let (case, done) = (case.to_owned(), over.clone());
         let watch = move || {
             let begun = Instant::now();
             while !done.load(Ordering::SeqCst) {
                 if begun.elapsed() > ENDLESS {
-                    eprintln!("{name}, case {case}: it does not end; its input is {}", place.display());
+                    eprintln!("{case}: it does not end; its input is {}", place.display());
                     std::process::abort();
                 }
                 std::thread::park_timeout(Duration::from_secs(1));
@@ -138,7 +140,7 @@ fn count_panics() {
 
 #[test]
 fn panics_hangs_and_memory_are_noticed() {
-    let problem = |run: fn()| measured("none", 0, Path::new("none"), run).unwrap_err();
+    let problem = |run: fn()| measured("none", Path::new("none"), run).unwrap_err();
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     count_panics();
     assert_eq!(problem(|| drop(std::thread::spawn(|| panic!("on purpose")).join())), "it panicked");

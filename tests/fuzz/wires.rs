@@ -16,6 +16,7 @@ use spanqa::serve::{Bounds, Config, Opened, Server};
 use super::models::fixture;
 use super::mutate;
 use super::runner::fuzz;
+use super::target::Target;
 
 fn request(path: &str, kind: &str, body: &str) -> Vec<u8> {
     let length = body.len();
@@ -85,7 +86,7 @@ fn http() {
     let opened = Opened { reader, ask, batch: of(ScoringRules::Joint), pipeline: of(ScoringRules::Hf) };
     control.add("tiny", opened).unwrap();
     control.ready();
-    let send = |bytes: &[u8]| {
+    let send = move |bytes: &[u8]| {
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let _ = stream.write_all(bytes);
@@ -93,13 +94,14 @@ fn http() {
         let _ = stream.read_to_end(&mut answer);
         answer
     };
-    fuzz("http", 400, &requests(), change, |bytes| {
+    let target = Target::new("http", requests(), change, move |bytes| {
         let answer = send(bytes);
         let status = answer.get(9..12).unwrap_or_default();
         let status: u16 = std::str::from_utf8(status).unwrap_or_default().parse().unwrap_or(0);
         assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "{}", String::from_utf8_lossy(&answer));
         assert!(status < 500 || status == 503, "{}", String::from_utf8_lossy(&answer));
     });
+    fuzz(&target, 400);
     for request in &requests()[..2] {
         let whole = send(request);
         assert!(whole.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&whole));
@@ -126,7 +128,7 @@ fn mcp() {
     let hello = r#"{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "f", "version": "1"}}}
 {"jsonrpc": "2.0", "method": "notifications/initialized"}
 "#;
-    let session = |random: &mut Random, lines: &[Vec<u8>]| {
+    let session = move |random: &mut Random, lines: &[Vec<u8>]| {
         let mut input = hello.as_bytes().to_vec();
         for _ in 0..12 {
             let mut line =
@@ -138,31 +140,27 @@ fn mcp() {
         input
     };
     let seeds: Vec<Vec<u8>> = LINES.iter().map(|line| line.as_bytes().to_vec()).collect();
-    fuzz(
-        "mcp",
-        12,
-        &[],
-        |random, _| session(random, &seeds),
-        |bytes| {
-            let mut child = Command::new(env!("CARGO_BIN_EXE_spanqa"))
-                .args(["mcp", "--offline", "--root"])
-                .arg(root.path())
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let mut input = child.stdin.take().unwrap();
-            let bytes = bytes.to_vec();
-            let writer = std::thread::spawn(move || input.write_all(&bytes));
-            let output = child.wait_with_output().unwrap();
-            let _ = writer.join().unwrap();
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success() && !said.contains("panicked"), "{:?}: {said}", output.status);
-            assert!(!output.stdout.is_empty(), "the greeting is answered");
-            for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-                serde_json::from_slice::<serde_json::Value>(line).expect("a line of JSON");
-            }
-        },
-    );
+    let change = move |random: &mut Random, _: &[Vec<u8>]| session(random, &seeds);
+    let target = Target::new("mcp", [], change, move |bytes| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_spanqa"))
+            .args(["mcp", "--offline", "--root"])
+            .arg(root.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let bytes = bytes.to_vec();
+        let writer = std::thread::spawn(move || input.write_all(&bytes));
+        let output = child.wait_with_output().unwrap();
+        let _ = writer.join().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !said.contains("panicked"), "{:?}: {said}", output.status);
+        assert!(!output.stdout.is_empty(), "the greeting is answered");
+        for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            serde_json::from_slice::<serde_json::Value>(line).expect("a line of JSON");
+        }
+    });
+    fuzz(&target, 12);
 }
