@@ -1,0 +1,2 @@
+#![no_main]
+spanqa_fuzz::fuzz!(spanqa_fuzz::data::datasets());

@@ -1,0 +1,2 @@
+#![no_main]
+spanqa_fuzz::fuzz!(spanqa_fuzz::models::safetensors_index());
