@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -11,17 +12,16 @@ use crate::checkpoint::Identity;
 use crate::document::SourcePlace;
 
 /// What a request is called: a JSON string or number, kept exactly as its sender wrote it, so that it can be matched again. A
-/// number that passed through a float would not always come back.
-#[derive(Debug, Clone, Serialize)]
-#[serde(transparent)]
-pub struct Id(Box<RawValue>);
+/// number that passed through a float would not always come back. All records of a request share it.
+#[derive(Debug, Clone)]
+pub struct Id(Arc<RawValue>);
 
 impl Id {
     /// The id that a JSON value stands for, if it is a string or a number.
     pub fn from_json(json: &RawValue) -> Option<Self> {
         let usable =
             json.get().starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit());
-        usable.then(|| Self(json.to_owned()))
+        usable.then(|| Self(json.to_owned().into()))
     }
 
     /// The JSON value.
@@ -31,7 +31,13 @@ impl Id {
 
     fn made(value: impl Serialize) -> Self {
         // Strings and whole numbers always have a JSON form.
-        Self(to_raw_value(&value).unwrap_or_else(|_| RawValue::NULL.to_owned()))
+        Self(to_raw_value(&value).unwrap_or_else(|_| RawValue::NULL.to_owned()).into())
+    }
+}
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json().serialize(serializer)
     }
 }
 
