@@ -76,7 +76,11 @@ pub fn windows() -> Target {
             let tokens = numbers.below(3000);
             let mut covered = 0;
             for window in shape.windows(tokens, last) {
-                assert!(window.start <= covered && window.end > covered && window.len() <= shape.width_over(tokens));
+                assert!(
+                    window.start <= covered
+                        && window.end > covered
+                        && window.len() <= shape.width_over(tokens)
+                );
                 covered = window.end;
             }
             assert_eq!(covered, tokens);

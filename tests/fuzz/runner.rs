@@ -1,5 +1,7 @@
 //! Runs the cases of a target within its bounds and its budget.
 
+use std::fs::File;
+use std::io::{Seek, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,6 +17,8 @@ use super::target::Target;
 pub const LONGEST: Duration = Duration::from_secs(10);
 /// The most memory that a case may take beyond what was in use before.
 pub const MOST_MEMORY: usize = 768 << 20;
+/// Damage may double a text again and again. What is larger says nothing new, and takes its time on the disk.
+const LARGEST_INPUT: usize = 16 << 20;
 /// A case that takes so long will not end.
 const ENDLESS: Duration = Duration::from_secs(90);
 
@@ -34,10 +38,16 @@ pub fn fuzz(target: &Target, cases: usize) {
         number("SPANQA_FUZZ_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds as u64));
     let purpose = name.bytes().fold(0u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{name}"));
+    // Stays open: a file system that is careful with files that are written anew would wait for the disk in each case.
+    let mut running = File::create(&place).expect("target/tmp can be written");
     let mut slowest = Duration::ZERO;
     let mut largest = 0;
     let mut run = |case: String, input: &[u8]| {
-        std::fs::write(&place, input).expect("target/tmp can be written");
+        if input.len() > LARGEST_INPUT {
+            return;
+        }
+        running.set_len(0).and_then(|()| running.rewind()).expect("target/tmp can be written");
+        running.write_all(input).expect("target/tmp can be written");
         let measured = measured(&case, &place, || (target.run)(input));
         let (took, bytes) =
             measured.unwrap_or_else(|problem| panic!("{case}: {problem}; its input is {}", place.display()));
