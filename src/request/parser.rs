@@ -277,18 +277,11 @@ mod tests {
         assert!(!all.contains(&one(r#"{"question": "a", "context": "d"}"#)));
     }
 
-    /// What a request says once is neither hashed nor kept once for each of its questions.
     #[test]
-    fn many_questions_about_a_large_document_cost_no_more_than_it() {
-        let (id, text) = ("i".repeat(1 << 20), "x".repeat(4 << 20));
-        let questions = vec!["q"; 2000];
-        let json = serde_json::json!({"id": id, "questions": questions, "context": text}).to_string();
-        let begun = std::time::Instant::now();
-        let tickets = tickets(&json);
-        assert_eq!(tickets.len(), 2000);
-        let id = |at: usize| std::ptr::from_ref(tickets[at].id.as_ref().unwrap().json());
-        assert!(std::ptr::addr_eq(id(0), id(1999)));
-        assert!(begun.elapsed().as_secs() < 3, "{:?}", begun.elapsed());
+    fn the_questions_of_a_request_share_its_id() {
+        let tickets = tickets(r#"{"id": "seven", "questions": ["q", "r"], "context": "c"}"#);
+        let [first, second] = [0, 1].map(|at| std::ptr::from_ref(tickets[at].id.as_ref().unwrap().json()));
+        assert!(std::ptr::addr_eq(first, second));
     }
 
     #[test]
