@@ -385,7 +385,9 @@ fn a_short_document_is_read_in_one_piece() {
         let windows = asked.records()[0]["why"]["windows"].as_array().unwrap().clone();
         windows.iter().map(|window| window["start"].as_u64().unwrap()).collect::<Vec<_>>()
     };
+    let other = write(folder.path(), "other.txt", "No keeper lives here.");
     assert_eq!(windows(&[&file]), [0]);
+    assert_eq!(windows(&[&file, &other]), [0, 0]);
     assert_eq!(windows(&[&file, "--read", "all"]), [0]);
     assert_eq!(windows(&[&file, "--window", "192"]).len(), 2);
     assert!(windows(&[&twice]).len() > 2);
