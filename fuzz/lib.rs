@@ -50,8 +50,8 @@ pub fn begin(name: &str, target: Target) {
     for (number, seed) in target.seeds.iter().enumerate() {
         std::fs::write(corpus.join(format!("seed-{number}")), seed).unwrap();
     }
-    for found in target.found() {
-        std::fs::copy(&found, corpus.join(found.file_name().unwrap())).unwrap();
+    for (number, found) in target.found().iter().enumerate() {
+        std::fs::write(corpus.join(format!("found-{number}")), found).unwrap();
     }
     // A panic ends the program, also where it is caught, unless it becomes an error of a tokenizer.
     let end = std::panic::take_hook();

@@ -14,7 +14,7 @@
 //! The input of the running case is in `target/tmp/fuzz-TARGET`, so that one which ends the process can be found. What was found so far
 //! is a small test beside the code that was wrong.
 //!
-//! The folder `fuzz` runs the same targets under libFuzzer. What it found that reaches other code than the rest is in `found`, and is run here
+//! The folder `fuzz` runs the same targets under libFuzzer. What it made that reaches other code than the rest is in `found`, and is run here
 //! before the cases.
 
 mod allocator;

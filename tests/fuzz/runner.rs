@@ -55,8 +55,8 @@ pub fn fuzz(target: &Target, cases: usize) {
         largest = largest.max(bytes);
     };
     let found = if only.is_none() { target.found() } else { Vec::new() };
-    for path in &found {
-        run(path.display().to_string(), &std::fs::read(path).expect("a file that was found"));
+    for (line, input) in found.iter().enumerate() {
+        run(format!("tests/fuzz/found/{name}, line {}", line + 1), input);
     }
     let mut case = only.unwrap_or(0);
     loop {

@@ -1,6 +1,6 @@
 //! What a harness knows of a target.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use spanqa::random::Random;
 
@@ -30,12 +30,13 @@ impl Target {
         Self { name: name.into(), seeds: seeds.into(), change: Box::new(change), run: Box::new(run) }
     }
 
-    /// Inputs that libFuzzer found: each reaches code that no other one reaches.
-    pub fn found(&self) -> Vec<PathBuf> {
-        let folder = Path::new(ROOT).join("tests/fuzz/found").join(&self.name);
-        let Ok(files) = std::fs::read_dir(folder) else { return Vec::new() };
-        let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
-        files.sort();
-        files
+    /// Small inputs that libFuzzer found, which together reach all code that it reached: one a line, in hexadecimal digits.
+    pub fn found(&self) -> Vec<Vec<u8>> {
+        // As the program of libFuzzer is called.
+        let program = self.name.replace(['.', '_'], "-");
+        let file = Path::new(ROOT).join("tests/fuzz/found").join(program);
+        let lines = std::fs::read_to_string(file).unwrap_or_default();
+        let byte = |digits: &[u8]| u8::from_str_radix(str::from_utf8(digits).unwrap(), 16).unwrap();
+        lines.lines().map(|line| line.as_bytes().chunks(2).map(byte).collect()).collect()
     }
 }
