@@ -305,7 +305,7 @@ impl Letters {
             }
             _ => return None,
         };
-        let has = |char: u8| ranges.iter().any(|(first, last)| (*first..=*last).contains(&char.into()));
+        let has = |char: u8| ranges.iter().any(|(first, last)| (*first..=*last).contains(&char::from(char)));
         let ascii = (0..128u8).filter(|char| has(*char)).fold(0, |set, char| set | 1 << char);
         Some(Self { ascii, ranges })
     }

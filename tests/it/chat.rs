@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{Run, fixture, run, run_with_input, spanqa};
+use crate::support::{Run, fixture, run, run_with_input};
 
 const FIXED: [&str; 5] = ["--window", "60", "--overlap", "16", "--always-answer"];
 
@@ -77,6 +77,7 @@ fn documents_do_not_come_from_standard_input() {
 mod at_a_prompt {
     use super::*;
     use crate::pty::{Pty, plain};
+    use crate::support::spanqa;
 
     fn chat(state: &Path, arguments: &[&str]) -> Pty {
         let words = tiny(arguments);

@@ -107,6 +107,7 @@ impl Hub {
         Self::with(|_, _| None)
     }
 
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }

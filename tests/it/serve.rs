@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -19,7 +18,7 @@ use spanqa::request::Options;
 use spanqa::serve::{Bounds, Config, Control, Error, Key, Opened, Server};
 use spanqa::text::Tokenizer;
 
-use crate::support::{Run, fixture, run, run_with_input, spanqa};
+use crate::support::{fixture, run, run_with_input, spanqa};
 
 // ---- a client ------------------------------------------------------------------------------------------------------
 
@@ -898,6 +897,7 @@ impl Program {
         nix::sys::signal::kill(id, signal).unwrap();
     }
 
+    #[cfg(unix)]
     fn end(mut self) -> (Option<i32>, String) {
         let mut said = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
@@ -929,7 +929,8 @@ fn a_clock_that_jumps_stops_no_server() {
     for clock in IMPOSSIBLE_CLOCKS {
         let mut command = spanqa(&["serve", "--port", "0"]);
         let run = command.envs([("LD_PRELOAD", library.as_str()), ("FAULT_CLOCK", clock)]).output().unwrap();
-        Run::from(run).fails_with("the clock of this machine stands before 1970 or after 9999");
+        crate::support::Run::from(run)
+            .fails_with("the clock of this machine stands before 1970 or after 9999");
     }
 }
 
@@ -1213,7 +1214,7 @@ fn a_sandbox_bounds_what_is_opened_later() {
     use std::os::unix::fs::symlink;
 
     let small = small();
-    let start = |embedder: &Path, sandbox: &str| {
+    let start = |embedder: &std::path::Path, sandbox: &str| {
         let mut flags: Vec<&str> = small.iter().map(String::as_str).collect();
         flags.extend(["--embedder", embedder.to_str().unwrap()]);
         Program::start_with(&flags, &[("SPANQA_SANDBOX", sandbox)])

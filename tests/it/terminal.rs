@@ -1,15 +1,16 @@
 //! What must not reach a terminal: escapes in names and texts, and secrets.
 
-use std::path::Path;
-
-use crate::support::{Run, fixture, run, spanqa, tiny_model};
+use crate::support::{Run, run, spanqa, tiny_model};
 
 /// A name that would clear the screen and write in red.
+#[cfg(unix)]
 const NAME: &str = "a\x1b[2J\x1b[31m\u{9b}1m\nhint: .txt";
+#[cfg(unix)]
 const SHOWN: &str = "a\\x1b[2J\\x1b[31m\\x9b1m\\nhint: .txt";
 
-fn ask(folder: &Path, arguments: &[&str]) -> Run {
-    let model = fixture("tiny/minilm");
+#[cfg(unix)]
+fn ask(folder: &std::path::Path, arguments: &[&str]) -> Run {
+    let model = crate::support::fixture("tiny/minilm");
     let fixed = ["--model", model.to_str().unwrap(), "--window", "60", "--always-answer"];
     Run::from(spanqa(&[&["ask", "the"], arguments, &fixed].concat()).current_dir(folder).output().unwrap())
 }
