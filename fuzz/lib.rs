@@ -45,6 +45,7 @@ macro_rules! fuzz {
 
 /// Puts the target's inputs where libFuzzer will look for them in a moment.
 pub fn begin(name: &str, target: Target) {
+    assert_eq!(name, target.program());
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
     std::fs::create_dir_all(&corpus).unwrap();
     for (number, seed) in target.seeds.iter().enumerate() {

@@ -28,13 +28,16 @@ mod target;
 #[cfg(all(feature = "serve", feature = "mcp"))]
 mod wires;
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 /// The folder of the project.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 #[global_allocator]
 static ALLOCATOR: allocator::Counting = allocator::Counting;
 
-/// Tests of targets, each with the number of its cases.
+/// Tests of targets, each with the number of its cases, and the names that the targets have in the folder `fuzz`.
 macro_rules! tests {
     ($($name:ident: $cases:literal of $targets:expr;)*) => {
         $(#[test]
@@ -43,6 +46,12 @@ macro_rules! tests {
                 runner::fuzz(&target, $cases);
             }
         })*
+
+        fn programs() -> BTreeSet<String> {
+            let mut programs = BTreeSet::new();
+            $(programs.extend($targets.map(|target| target.program()));)*
+            programs
+        }
     };
 }
 
@@ -63,4 +72,17 @@ tests! {
     index: 60 of files::INDEX.map(files::index);
     onnx: 150 of [files::onnx()];
     gguf: 150 of [files::gguf()];
+}
+
+/// A file that no target is named after would be run by nobody. Of files of one kind, such as two segments of an index, one has a program.
+#[test]
+fn programs_and_what_they_found_are_those_of_targets() {
+    let programs = programs();
+    for folder in ["fuzz/targets", "tests/fuzz/found"] {
+        for entry in std::fs::read_dir(Path::new(ROOT).join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().and_then(|name| name.to_str()).unwrap();
+            assert!(programs.contains(name), "{folder}/{name} belongs to none of {programs:?}");
+        }
+    }
 }

@@ -30,11 +30,14 @@ impl Target {
         Self { name: name.into(), seeds: seeds.into(), change: Box::new(change), run: Box::new(run) }
     }
 
+    /// What the target's program of libFuzzer is called, and the file of what it found.
+    pub fn program(&self) -> String {
+        self.name.replace(['.', '_'], "-")
+    }
+
     /// Small inputs that libFuzzer found, which together reach all code that it reached: one a line, in hexadecimal digits.
     pub fn found(&self) -> Vec<Vec<u8>> {
-        // As the program of libFuzzer is called.
-        let program = self.name.replace(['.', '_'], "-");
-        let file = Path::new(ROOT).join("tests/fuzz/found").join(program);
+        let file = Path::new(ROOT).join("tests/fuzz/found").join(self.program());
         let lines = std::fs::read_to_string(file).unwrap_or_default();
         let byte = |digits: &[u8]| u8::from_str_radix(str::from_utf8(digits).unwrap(), 16).unwrap();
         lines.lines().map(|line| line.as_bytes().chunks(2).map(byte).collect()).collect()
