@@ -103,7 +103,7 @@ pub fn parquet(path: &str, error: &parquet::Error) -> String {
         parquet::Error::Unsupported { .. } => format!(
             "write it anew: python3 -c \"import sys, pandas; pandas.read_parquet(sys.argv[1]).to_parquet(sys.argv[2])\" {file} NEW.parquet"
         ),
-        _ => "fetch or write the file again; what stands before the damage was read".to_owned(),
+        _ => "fetch or write the file again".to_owned(),
     }
 }
 
