@@ -272,6 +272,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes an interpreter too long")]
     fn each_limit_is_named() {
         let long = "x".repeat(LONGEST_PIECE + 1);
         let many = |count: usize, value: Value| Value::Array(vec![value; count]);
