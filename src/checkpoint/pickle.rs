@@ -439,11 +439,12 @@ mod tests {
     #[test]
     fn what_is_cut_or_changed_is_an_error_or_a_list() {
         let whole = dictionary(&[2, 3], &[3, 1], "parameter");
-        for length in 0..whole.len() {
+        let step = if cfg!(miri) { 51 } else { 1 };
+        for length in (0..whole.len()).step_by(step) {
             assert!(tensors(&whole[..length]).is_err(), "{length}");
         }
-        for at in 0..whole.len() {
-            for value in (0..=255).step_by(if cfg!(miri) { 85 } else { 1 }) {
+        for at in (0..whole.len()).step_by(step) {
+            for value in (0..=255).step_by(step) {
                 let mut pickle = whole.clone();
                 pickle[at] = value;
                 let _ = tensors(&pickle);
