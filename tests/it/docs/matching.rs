@@ -50,7 +50,8 @@ fn piece_matches(piece: &[char], printed: &[char]) -> Option<usize> {
         let (rest, others) = (&piece[at..], &printed[taken..]);
         let inside = at > 0 && (piece[at - 1].is_alphanumeric() || piece[at - 1] == '.');
         if let (false, Some(wanted), Some(found)) = (inside, decimal(rest), decimal(others)) {
-            if !near(&wanted, &found) {
+            let logit = piece[..at].iter().collect::<String>().ends_with("logit\":");
+            if !near(&wanted, &found, logit) {
                 return None;
             }
             (at, taken) = (at + wanted.len(), taken + found.len());
@@ -84,11 +85,11 @@ fn decimal(text: &[char]) -> Option<String> {
 }
 
 /// Vector units differ by some hundredths of a probability and some tenths of a logit. What has three or more digits after
-/// the point and is at most 1 is taken for a probability.
-fn near(wanted: &str, found: &str) -> bool {
+/// the point and is at most 1 is taken for a probability, unless its name says that it is a logit.
+fn near(wanted: &str, found: &str, logit: bool) -> bool {
     let digits = wanted.rsplit('.').next().map_or(0, str::len);
     let [wanted, found] = [wanted, found].map(|number| number.parse::<f64>().unwrap());
-    let limit = if digits >= 3 && (0.0..=1.0).contains(&wanted) { 0.05 } else { 0.3 };
+    let limit = if !logit && digits >= 3 && (0.0..=1.0).contains(&wanted) { 0.05 } else { 0.3 };
     (wanted - found).abs() <= limit
 }
 
@@ -118,6 +119,8 @@ fn differences_are_seen() {
     assert!(same("x\n...\nz", "x\n1\n2\nz\n"));
     assert!(same("{\"a\":1,...", "{\"a\":1,\"b\":2}"));
     assert!(same("{\n  \"a\": \"b c\"\n}", "{\"a\":\"b c\"}\n"));
+    assert!(same("\"null_logit\":0.904,", "\"null_logit\":0.825,"));
+    assert!(!same("\"null_logit\":0.904,", "\"null_logit\":0.425,"));
     assert!(!same("score 0.830", "score 0.890"));
     assert!(!same("margin +4.93", "margin +5.30"));
     assert!(!same("file:3:63: x", "file:3:64: x"));
